@@ -1,0 +1,32 @@
+"""Bit-exact low-precision number formats for NumPy, and what they buy."""
+
+from fmtlib._core.kernels import cpu_target
+from fmtlib.blocks import BlockArray
+from fmtlib.codec import decode, encode, quantize, ufunc
+from fmtlib.formats import (
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    IntegerFormat,
+    bfp,
+    formats,
+    get_format,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlockArray",
+    "BlockFormat",
+    "FixedFormat",
+    "FloatFormat",
+    "IntegerFormat",
+    "bfp",
+    "cpu_target",
+    "decode",
+    "encode",
+    "formats",
+    "get_format",
+    "quantize",
+    "ufunc",
+]

@@ -1,0 +1,57 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
+
+TARGETS: tuple[str, ...]
+
+def cpu_target() -> str: ...
+def available_targets() -> tuple[str, ...]: ...
+def force_target(name: str | None) -> None: ...
+def make_ufunc(
+    name: str,
+    doc: str,
+    verb: str,
+    fmt: FloatFormat | FixedFormat | IntegerFormat,
+    rounding: str = "nearest_even",
+    overflow: str = "saturate",
+    random_bits: int = 32,
+    scaled: bool = False,
+) -> np.ufunc: ...
+def register_bfloat16(
+    ufunc: np.ufunc,
+    verb: str,
+    fmt: FloatFormat | FixedFormat | IntegerFormat,
+    rounding: str,
+    overflow: str,
+    random_bits: int,
+    dtype: np.dtype[Any],
+) -> None: ...
+def philox_words(seed: int, stream: int, first: int, count: int) -> NDArray[np.uint32]: ...
+def encode_blocks(
+    x: NDArray[Any],
+    source: str,
+    fmt: BlockFormat,
+    rounding: str,
+    random_bits: int,
+    seed: int,
+    stream: int,
+    first: int,
+    out: NDArray[Any],
+    scales: NDArray[np.uint8] | None,
+) -> bool: ...
+def decode_blocks(
+    codes: NDArray[Any], scales: NDArray[np.uint8], fmt: BlockFormat, out: NDArray[Any]
+) -> None: ...
+def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
+def matmul_blocks(
+    a_codes: NDArray[Any],
+    a_scales: NDArray[np.uint8],
+    a_format: BlockFormat,
+    b_codes: NDArray[Any],
+    b_scales: NDArray[np.uint8],
+    b_format: BlockFormat,
+    c: NDArray[np.float32],
+) -> None: ...

@@ -1,0 +1,414 @@
+"""Glue between NumPy and the C kernels: ufuncs, block codecs, group widths, block matmul.
+
+Arguments are validated by the Python modules that call these functions; here arrays are only
+checked to be what the C side reads: C-contiguous, aligned, of the stated type and size.
+"""
+
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+cimport numpy as cnp
+
+import numpy as np
+
+from fmtlib.formats import BlockFormat, FloatFormat
+
+cnp.import_array()
+cnp.import_ufunc()
+
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct fmt_spec:
+        uint64_t add[2]
+        uint64_t parity
+        uint32_t word_mask
+        int32_t mantissa_bits, min_exponent, no_zero, max_code, inf_magnitude
+        uint32_t magnitude_mask, code_mask
+        uint32_t over_code[2]
+        uint32_t inf_code, nan_code, single_nan, sign_bit, zero_sign, nan_sign
+        uint32_t is_unsigned, no_nan
+        int32_t fraction_bits
+        int64_t min_integer, max_integer
+        int32_t block_mantissa, block_bias, block_max_code
+
+    ctypedef struct fmt_kernels:
+        const char *name
+        void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
+
+    ctypedef struct fmt_plan:
+        int verb, family, source, target, stochastic, scaled, wide
+        fmt_spec spec
+
+    ctypedef struct fmt_block_plan:
+        int source, target
+        Py_ssize_t outer, length, inner, group
+        int stochastic, bump
+        uint64_t seed, stream, first
+        fmt_spec spec
+
+    ctypedef struct fmt_matmul_plan:
+        Py_ssize_t rows, depth, columns, group
+        int a_type, b_type, a_mantissa, b_mantissa
+        int a_bias, b_bias, a_nan, b_nan
+
+    enum:
+        ENCODE, QUANTIZE, DECODE, FAMILY_FLOAT, FAMILY_FIXED
+        TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4
+
+    const fmt_kernels *fmt_active
+    const fmt_kernels *fmt_best()
+    const fmt_kernels *fmt_find(const char *)
+    void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
+    int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, uint8_t *)
+    void fmt_decode_blocks(const fmt_block_plan *, const void *, const uint8_t *, void *)
+    void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
+                        uint8_t *, uint8_t *)
+    size_t fmt_matmul_scratch(const fmt_matmul_plan *)
+    void fmt_matmul(const fmt_matmul_plan *, const void *, const uint8_t *, const void *,
+                    const uint8_t *, float *, void *)
+
+cdef extern from "numpy/dtype_api.h":
+    ctypedef struct PyArray_DTypeMeta
+
+cdef extern from "numpy/ufuncobject.h":
+    int PyUFunc_AddPromoter(object ufunc, object dtypes, object promoter) except -1
+
+
+# --- instruction sets -----------------------------------------------------------------------
+
+TARGETS = ("baseline", "x86-64-v3", "x86-64-v4")
+
+
+def cpu_target():
+    return fmt_active.name.decode()
+
+
+def available_targets():
+    return tuple(name for name in TARGETS if fmt_find(name.encode()) != NULL)
+
+
+def force_target(name):
+    """Make the named set's kernels run from now on; None chooses the best.  For tests."""
+    global fmt_active
+    cdef const fmt_kernels *found = fmt_best() if name is None else fmt_find(name.encode())
+    if found == NULL:
+        raise ValueError(
+            f"no kernels for {name!r} here; allowed: {', '.join(available_targets())}"
+        )
+    fmt_active = found
+
+
+force_target(None)
+
+
+# --- records for C --------------------------------------------------------------------------
+
+# The addends of the deterministic roundings: for positive values, for negative values, and what
+# is added when the last kept bit is 1.  One half of a quantum is 2**62.
+cdef dict ADDENDS = {
+    "nearest_even": ((1 << 62) - 1, (1 << 62) - 1, 1),
+    "nearest_away": (1 << 62, 1 << 62, 0),
+    "toward_zero": (0, 0, 0),
+    "up": ((1 << 63) - 1, 0, 0),
+    "down": (0, (1 << 63) - 1, 0),
+    "stochastic": (0, 0, 0),
+}
+
+# The types of arrays, by NumPy's name.
+cdef dict TYPES = {
+    "float16": TYPE_F16,
+    "bfloat16": TYPE_BF16,
+    "float32": TYPE_F32,
+    "float64": TYPE_F64,
+    "int8": TYPE_INT1,
+    "uint8": TYPE_INT1,
+    "int16": TYPE_INT2,
+    "uint16": TYPE_INT2,
+    "int32": TYPE_INT4,
+    "uint32": TYPE_INT4,
+}
+
+
+cdef void _fill_rounding(fmt_spec *spec, str rounding, int random_bits) except *:
+    spec.add[0], spec.add[1], spec.parity = ADDENDS[rounding]
+    spec.word_mask = <uint32_t>(0xFFFFFFFF << (32 - random_bits))
+
+
+cdef void _fill_float(fmt_spec *spec, fmt, str rounding, str overflow) except *:
+    special = fmt.inf_code if fmt.infinities else fmt.nan_code
+    if overflow == "saturate" or special is None:
+        special = fmt.max_code
+    # a finite value never overflows in the direction that a directed mode rounds away from
+    spec.over_code[0] = fmt.max_code if rounding in ("toward_zero", "down") else special
+    spec.over_code[1] = fmt.max_code if rounding in ("toward_zero", "up") else special
+    spec.inf_code = special
+    spec.nan_code = 0 if fmt.nan_code is None else fmt.nan_code
+    spec.no_nan = fmt.nan_code is None
+    spec.single_nan = fmt.sign_bit if fmt.nan == "negative_zero" else 0xFFFFFFFF
+    spec.mantissa_bits = fmt.mantissa_bits
+    spec.min_exponent = fmt.min_exponent
+    spec.no_zero = not fmt.subnormals
+    spec.max_code = fmt.max_code
+    spec.inf_magnitude = -1 if fmt.inf_code is None else fmt.inf_code
+    spec.magnitude_mask = fmt.magnitude_mask
+    spec.code_mask = (1 << fmt.bits) - 1
+    spec.sign_bit = fmt.sign_bit
+    spec.zero_sign = fmt.sign_bit if fmt.has_negative_zero else 0
+    spec.nan_sign = fmt.sign_bit if fmt.nan in ("ieee", "all_ones") else 0
+    spec.is_unsigned = not fmt.signed
+
+
+cdef void _fill_integer(fmt_spec *spec, fmt) except *:
+    spec.fraction_bits = fmt.fraction_bits
+    spec.min_integer = fmt.min_integer
+    spec.max_integer = fmt.max_integer
+    spec.is_unsigned = not fmt.signed
+
+
+cdef void _fill_block(fmt_spec *spec, fmt) except *:
+    spec.block_mantissa = fmt.mantissa_bits
+    spec.block_bias = fmt.scale.bias
+    spec.block_max_code = fmt.scale.max_code
+
+
+# --- ufuncs ---------------------------------------------------------------------------------
+
+cdef list _kept = []  # ufuncs point at their names, docs and types: never let go of those
+
+
+cdef int _refuse(object ufunc, PyArray_DTypeMeta **given, PyArray_DTypeMeta **signature,
+                 PyArray_DTypeMeta **chosen) except -1:
+    raise TypeError(
+        f"ufunc {ufunc.__name__!r} takes float16, bfloat16, float32 or float64 arrays, got "
+        "integers or booleans; convert them explicitly"
+    )
+
+
+cdef _refuse_integers(ufunc, int nargs):
+    promoter = PyCapsule_New(<void *>_refuse, "numpy._ufunc_promoter", NULL)
+    for char in "?bBhHiIlLqQ":
+        PyUFunc_AddPromoter(ufunc, (type(np.dtype(char)), *[None] * (nargs - 1)), promoter)
+
+
+def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
+               str overflow="saturate", int random_bits=32, bint scaled=False):
+    """Make the ufunc of one verb of an elementwise format.
+
+    Inputs: values or codes; if `scaled`, float64 scales and int64 zero points; if `rounding` is
+    stochastic, uint32 words.
+    """
+    cdef bint stochastic = rounding == "stochastic" and verb != "decode"
+    cdef cnp.PyUFuncGenericFunction *functions
+    cdef void **data
+    cdef char *types
+    cdef fmt_plan *plan
+    code_dtype = fmt.code_dtype
+    floats = [np.dtype(char) for char in "efd"]
+    if verb == "encode":
+        loops = [(dtype, code_dtype) for dtype in (floats[2:] if scaled else floats)]
+    elif verb == "quantize":
+        loops = [(dtype, dtype) for dtype in floats if fmt.fits(dtype.name)]
+    else:
+        loops = [(code_dtype, dtype) for dtype in floats[1:] if scaled or fmt.fits(dtype.name)]
+    extra = [np.dtype(np.float64), np.dtype(np.int64)] if scaled else []
+    if stochastic:
+        extra.append(np.dtype(np.uint32))
+    cdef int count = len(loops), nin = 1 + len(extra), nargs = nin + 1
+    functions = <cnp.PyUFuncGenericFunction *>malloc(count * sizeof(cnp.PyUFuncGenericFunction))
+    data = <void **>malloc(count * sizeof(void *))
+    types = <char *>malloc(count * nargs)
+    if functions == NULL or data == NULL or types == NULL:
+        raise MemoryError
+    for i, (source, target) in enumerate(loops):
+        plan = _make_plan(verb, fmt, rounding, overflow, random_bits, scaled, source, target)
+        functions[i] = <cnp.PyUFuncGenericFunction>fmt_elementwise_loop
+        data[i] = plan
+        for j, dtype in enumerate([source, *extra, target]):
+            types[i * nargs + j] = dtype.num
+    name_bytes, doc_bytes = name.encode(), doc.encode()
+    _kept.append((name_bytes, doc_bytes))
+    ufunc = cnp.PyUFunc_FromFuncAndData(
+        functions, data, types, count, nin, 1, cnp.PyUFunc_None, name_bytes, doc_bytes, 0
+    )
+    if verb != "decode":
+        _refuse_integers(ufunc, nargs)
+    return ufunc
+
+
+cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_bits, bint scaled,
+                          source, target) except NULL:
+    cdef fmt_plan *plan = <fmt_plan *>malloc(sizeof(fmt_plan))
+    if plan == NULL:
+        raise MemoryError
+    memset(plan, 0, sizeof(fmt_plan))
+    cdef bint is_float = isinstance(fmt, FloatFormat)
+    plan.verb = {"encode": ENCODE, "quantize": QUANTIZE, "decode": DECODE}[verb]
+    plan.family = FAMILY_FLOAT if is_float else FAMILY_FIXED
+    plan.source = TYPES[source.name]
+    plan.target = TYPES[target.name]
+    plan.stochastic = rounding == "stochastic" and verb != "decode"
+    plan.scaled = scaled
+    _fill_rounding(&plan.spec, rounding, random_bits)
+    if is_float:
+        _fill_float(&plan.spec, fmt, rounding, overflow)
+        # subnormals of float32 would be normal numbers of the target: see encode_float_one
+        plan.wide = fmt.min_exponent < -126
+    else:
+        _fill_integer(&plan.spec, fmt)
+        plan.wide = fmt.bits > 16
+    return plan
+
+
+def register_bfloat16(ufunc, str verb, fmt, str rounding, str overflow, int random_bits, dtype):
+    """Give an encode or quantize ufunc its loop for ml_dtypes' bfloat16."""
+    cdef int types[3]
+    cdef bint stochastic = rounding == "stochastic"
+    target = fmt.code_dtype if verb == "encode" else dtype
+    types[0] = dtype.num
+    types[1] = cnp.NPY_UINT32
+    types[1 + stochastic] = target.num
+    cdef fmt_plan *plan = _make_plan(verb, fmt, rounding, overflow, random_bits, False, dtype,
+                                     target)
+    cnp.PyUFunc_RegisterLoopForType(
+        <cnp.ufunc>ufunc, dtype.num, <cnp.PyUFuncGenericFunction>fmt_elementwise_loop, types, plan
+    )
+
+
+# --- random words ---------------------------------------------------------------------------
+
+def philox_words(uint64_t seed, uint64_t stream, uint64_t first, Py_ssize_t count):
+    """Words first ... first + count - 1 of the stream, as uint32."""
+    cdef cnp.ndarray words = np.empty(count, np.uint32)
+    cdef uint32_t *to = <uint32_t *>cnp.PyArray_DATA(words)
+    with nogil:
+        fmt_active.philox(seed, stream, first, to, count)
+    return words
+
+
+# --- blocks ---------------------------------------------------------------------------------
+
+cdef cnp.ndarray _check(array, dtype, shape):
+    """The array, if it is what C is about to read or write."""
+    cdef cnp.ndarray checked = array
+    if checked.dtype != dtype or (<object>checked).shape != shape:
+        raise TypeError(f"expected {dtype} {shape}, got {checked.dtype} {(<object>checked).shape}")
+    if not (cnp.PyArray_ISCARRAY_RO(checked) or checked.size == 0):
+        raise TypeError("expected an aligned C-contiguous array")
+    return checked
+
+
+def encode_blocks(x, str source, fmt, str rounding, int random_bits, uint64_t seed,
+                  uint64_t stream, uint64_t first, out, scales):
+    """Encode (or quantise) an (outer, length, inner) array; tell whether a group was not finite.
+
+    bfloat16 arrays come as their uint16 bits; `source` names the type.  `out` takes the codes;
+    without `scales`, (outer, groups, inner) uint8, it takes values of the source's type.
+    `first` is the position of x's first element in the array that the random words count.
+    """
+    cdef fmt_block_plan plan
+    cdef int nonfinite
+    cdef cnp.ndarray x_array, out_array, scale_array
+    memset(&plan, 0, sizeof(plan))
+    outer, length, inner = x.shape
+    groups = -(-length // fmt.block_size)
+    x_array = _check(x, x.dtype, x.shape)
+    out_array = _check(out, out.dtype, x.shape)
+    cdef uint8_t *scale_data = NULL
+    if scales is not None:
+        scale_array = _check(scales, np.dtype(np.uint8), (outer, groups, inner))
+        scale_data = <uint8_t *>cnp.PyArray_DATA(scale_array)
+    plan.source = TYPES[source]
+    plan.target = TYPES[source if scales is None else out.dtype.name]
+    plan.outer, plan.length, plan.inner, plan.group = outer, length, inner, fmt.block_size
+    plan.stochastic = rounding == "stochastic"
+    plan.bump = fmt.carry == "bump"
+    plan.seed, plan.stream, plan.first = seed, stream, first
+    _fill_rounding(&plan.spec, rounding, random_bits)
+    _fill_block(&plan.spec, fmt)
+    if x.size == 0:
+        return False
+    cdef void *x_data = cnp.PyArray_DATA(x_array)
+    cdef void *out_data = cnp.PyArray_DATA(out_array)
+    with nogil:
+        nonfinite = fmt_encode_blocks(&plan, x_data, out_data, scale_data)
+    return bool(nonfinite)
+
+
+def decode_blocks(codes, scales, fmt, out):
+    """Values of (outer, length, inner) codes into `out`, float32 or float64."""
+    cdef fmt_block_plan plan
+    memset(&plan, 0, sizeof(plan))
+    outer, length, inner = codes.shape
+    groups = -(-length // fmt.block_size)
+    cdef cnp.ndarray code_array = _check(codes, fmt.code_dtype, codes.shape)
+    cdef cnp.ndarray scale_array = _check(scales, np.dtype(np.uint8), (outer, groups, inner))
+    cdef cnp.ndarray out_array = _check(out, out.dtype, codes.shape)
+    plan.source = TYPES[codes.dtype.name]
+    plan.target = TYPES[out.dtype.name]
+    plan.outer, plan.length, plan.inner, plan.group = outer, length, inner, fmt.block_size
+    _fill_block(&plan.spec, fmt)
+    if codes.size == 0:
+        return
+    cdef void *code_data = cnp.PyArray_DATA(code_array)
+    cdef void *scale_data = cnp.PyArray_DATA(scale_array)
+    cdef void *out_data = cnp.PyArray_DATA(out_array)
+    with nogil:
+        fmt_decode_blocks(&plan, code_data, <uint8_t *>scale_data, out_data)
+
+
+# --- group widths ---------------------------------------------------------------------------
+
+def group_bits(x, Py_ssize_t group_size, bint signed, bint both):
+    """Widths of the groups of an (outer, length, inner) int16 or uint16 array."""
+    outer, length, inner = x.shape
+    cdef cnp.ndarray x_array = _check(x, x.dtype, x.shape)
+    if x.dtype.itemsize != 2 or x.dtype.kind not in "iu":
+        raise TypeError(f"expected 16-bit integers, got {x.dtype}")
+    groups = -(-length // group_size)
+    cdef cnp.ndarray high = np.empty((outer, groups, inner), np.uint8)
+    cdef cnp.ndarray low = np.empty((outer, groups, inner) if both else 0, np.uint8)
+    cdef Py_ssize_t n_outer = outer, n_length = length, n_inner = inner
+    cdef int16_t *x_data = <int16_t *>cnp.PyArray_DATA(x_array)
+    cdef uint8_t *high_data = <uint8_t *>cnp.PyArray_DATA(high)
+    cdef uint8_t *low_data = <uint8_t *>cnp.PyArray_DATA(low) if both else NULL
+    if x.size:
+        with nogil:
+            fmt_group_bits(x_data, n_outer, n_length, n_inner, group_size, signed, high_data,
+                           low_data)
+    return (high, low) if both else high
+
+
+# --- block matmul ---------------------------------------------------------------------------
+
+def matmul_blocks(a_codes, a_scales, a_format, b_codes, b_scales, b_format, c):
+    """c += a @ b for one pair of block-coded matrices, a (rows, depth) and b (depth, columns)."""
+    cdef fmt_matmul_plan plan
+    rows, depth = a_codes.shape
+    columns = b_codes.shape[1]
+    groups = -(-depth // a_format.block_size)
+    cdef cnp.ndarray a = _check(a_codes, a_format.code_dtype, (rows, depth))
+    cdef cnp.ndarray b = _check(b_codes, b_format.code_dtype, (depth, columns))
+    cdef cnp.ndarray a_scale = _check(a_scales, np.dtype(np.uint8), (rows, groups))
+    cdef cnp.ndarray b_scale = _check(b_scales, np.dtype(np.uint8), (groups, columns))
+    cdef cnp.ndarray out = _check(c, np.dtype(np.float32), (rows, columns))
+    plan.rows, plan.depth, plan.columns, plan.group = rows, depth, columns, a_format.block_size
+    plan.a_type, plan.b_type = TYPES[a_codes.dtype.name], TYPES[b_codes.dtype.name]
+    plan.a_mantissa, plan.b_mantissa = a_format.mantissa_bits, b_format.mantissa_bits
+    plan.a_bias, plan.b_bias = a_format.scale.bias, b_format.scale.bias
+    plan.a_nan, plan.b_nan = a_format.scale.nan_code, b_format.scale.nan_code
+    if 0 in (rows, depth, columns):
+        return
+    cdef void *scratch = malloc(fmt_matmul_scratch(&plan))
+    if scratch == NULL:
+        raise MemoryError("no memory for the scratch of matmul")
+    cdef void *a_data = cnp.PyArray_DATA(a)
+    cdef void *b_data = cnp.PyArray_DATA(b)
+    cdef void *a_scale_data = cnp.PyArray_DATA(a_scale)
+    cdef void *b_scale_data = cnp.PyArray_DATA(b_scale)
+    cdef void *out_data = cnp.PyArray_DATA(out)
+    with nogil:
+        fmt_matmul(&plan, a_data, <uint8_t *>a_scale_data, b_data, <uint8_t *>b_scale_data,
+                   <float *>out_data, scratch)
+    free(scratch)

@@ -1,0 +1,178 @@
+/* The kernels and the records they work from.
+ *
+ * Every array passes through the same short stages, a chunk of CHUNK elements at a time, so that
+ * the stages meet in the first-level cache:
+ *
+ *   load   any source type, any stride  -> the bits of float32 (u32) or float64 (u64)
+ *   core   those bits                   -> codes in u32
+ *   decode codes in u32                 -> the bits of float32 or float64
+ *   store  codes or bits                -> any destination type, any stride
+ *
+ * Stages add up where fused loops would multiply: a new source type is one load, a new family of
+ * formats one core.  Each stage is compiled once per instruction set (target_*.c); a table of
+ * pointers, chosen at import, says which one runs.  No kernel can fail: arguments are checked in
+ * Python.
+ */
+#ifndef FMTLIB_KERNELS_H
+#define FMTLIB_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CHUNK = 512 };
+
+/* Stands for the exponent of a group of NaN between the stages. */
+#define NAN_EXPONENT (1 << 20)
+
+/* Element types of arrays, as Python names them by position. */
+enum fmt_type { TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4 };
+
+/* A format and a rounding, as the kernels want them; filled by ufuncs.pyx and blocks.pyx. */
+typedef struct {
+    /* Rounding: a magnitude rounds up iff (discarded fraction + addend) carries.  The addend of
+     * the deterministic modes is add[sign] + parity * (last kept bit); that of the stochastic
+     * mode is the random word.  Fractions and addends stand one bit below the top of a u64. */
+    uint64_t add[2];
+    uint64_t parity;
+    uint32_t word_mask; /* stochastic: which top bits of the fraction and the word count */
+
+    /* Float formats. */
+    int32_t mantissa_bits;
+    int32_t min_exponent;    /* of the smallest normal value */
+    int32_t no_zero;         /* 1 if exponent field 0 is a normal binade (E8M0) */
+    int32_t max_code;        /* greatest finite magnitude */
+    int32_t inf_magnitude;   /* magnitude bits of infinity; -1 if there is none */
+    uint32_t magnitude_mask;
+    uint32_t code_mask;
+    uint32_t over_code[2];   /* emitted for finite overflow, by sign, without the sign bit */
+    uint32_t inf_code;       /* emitted for an infinite input */
+    uint32_t nan_code;       /* emitted for NaN */
+    uint32_t single_nan;     /* the one code that is NaN although its magnitude is not; else ~0 */
+    uint32_t sign_bit;       /* 0 if unsigned */
+    uint32_t zero_sign;      /* sign bit if there is a -0, else 0 */
+    uint32_t nan_sign;       /* sign bit if NaN keeps the sign, else 0 */
+    uint32_t is_unsigned;
+    uint32_t no_nan;         /* 1 if NaN has no code: such an input sets the invalid flag */
+
+    /* Fixed-point and integer formats. */
+    int32_t fraction_bits;
+    int64_t min_integer, max_integer;
+
+    /* Blocks. */
+    int32_t block_mantissa;  /* magnitude bits of an element */
+    int32_t block_bias;      /* of the shared exponent's code */
+    int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
+} fmt_spec;
+
+/* One table of stages per instruction set. */
+typedef struct {
+    const char *name;
+    void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
+    void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
+    void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
+    void (*narrow16)(const uint32_t *bits, uint16_t *x, ptrdiff_t n);
+    void (*narrow_bf16)(const uint32_t *bits, uint16_t *x, ptrdiff_t n);
+    void (*pack8)(const uint32_t *codes, uint8_t *out, ptrdiff_t n);
+    void (*pack16)(const uint32_t *codes, uint16_t *out, ptrdiff_t n);
+    void (*unpack8)(const uint8_t *x, uint32_t *codes, ptrdiff_t n);
+    void (*unpack16)(const uint16_t *x, uint32_t *codes, ptrdiff_t n);
+    /* words is NULL for the deterministic modes.  Returns whether a value was invalid. */
+    int (*encode_float32)(const uint32_t *, const uint32_t *words, uint32_t *, ptrdiff_t,
+                          const fmt_spec *);
+    int (*encode_float64)(const uint64_t *, const uint32_t *words, uint32_t *, ptrdiff_t,
+                          const fmt_spec *);
+    int (*encode_fixed32)(const uint32_t *, const int64_t *zero, const uint32_t *words, uint32_t *,
+                          ptrdiff_t, const fmt_spec *);
+    int (*encode_fixed64)(const uint64_t *, const int64_t *zero, const uint32_t *words, uint32_t *,
+                          ptrdiff_t, const fmt_spec *);
+    void (*decode_float32)(const uint32_t *codes, uint32_t *, ptrdiff_t, const fmt_spec *);
+    void (*decode_float64)(const uint32_t *codes, uint64_t *, ptrdiff_t, const fmt_spec *);
+    void (*decode_fixed32)(const uint32_t *codes, uint32_t *, ptrdiff_t, const fmt_spec *);
+    void (*decode_fixed64)(const uint32_t *codes, uint64_t *, ptrdiff_t, const fmt_spec *);
+    void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
+    void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
+    void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *words, ptrdiff_t n);
+    void (*absmax32)(const uint32_t *bits, uint32_t *max, ptrdiff_t n);
+    void (*absmax64)(const uint64_t *bits, uint64_t *max, ptrdiff_t n);
+    uint32_t (*absmax_run32)(const uint32_t *bits, ptrdiff_t n);
+    uint64_t (*absmax_run64)(const uint64_t *bits, ptrdiff_t n);
+    /* exponents: of each element's group.  A code is its magnitude, not yet limited to the
+     * mantissa's width so that a carry can be seen, with the sign at bit 31. */
+    void (*encode_block32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
+                           uint32_t *, ptrdiff_t, const fmt_spec *);
+    void (*encode_block64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
+                           uint32_t *, ptrdiff_t, const fmt_spec *);
+    void (*decode_block32)(const uint32_t *codes, const int32_t *exponents, uint32_t *, ptrdiff_t,
+                           const fmt_spec *);
+    void (*decode_block64)(const uint32_t *codes, const int32_t *exponents, uint64_t *, ptrdiff_t,
+                           const fmt_spec *);
+    void (*group_or)(const int16_t *x, uint16_t *magnitudes, uint16_t *ones, ptrdiff_t n);
+    void (*group_or_run)(const int16_t *x, ptrdiff_t n, uint16_t *magnitudes, uint16_t *ones);
+    /* totals[i][j] += float32(a_scale[i] * b_scale[j] * sum over the group of a[k][i] * b[k][j]);
+     * the sum of any `run` products is below 2**24. */
+    void (*dot_group)(const float *a, const double *a_scale, const float *b, const double *b_scale,
+                      ptrdiff_t group, ptrdiff_t run, float *totals);
+} fmt_kernels;
+
+/* Tile of dot_group: ROWS x COLUMNS results. */
+enum { TILE_ROWS = 4, TILE_COLUMNS = 16 };
+
+extern const fmt_kernels fmt_kernels_baseline;
+#if defined(__x86_64__)
+extern const fmt_kernels fmt_kernels_x86_64_v3;
+extern const fmt_kernels fmt_kernels_x86_64_v4;
+#endif
+
+extern const fmt_kernels *fmt_active;
+const fmt_kernels *fmt_best(void);
+const fmt_kernels *fmt_find(const char *name); /* NULL if unknown or not supported here */
+
+/* What a ufunc's loop is given. */
+typedef struct {
+    enum { ENCODE, QUANTIZE, DECODE } verb;
+    enum { FAMILY_FLOAT, FAMILY_FIXED } family;
+    int source, target; /* enum fmt_type */
+    int stochastic;     /* a word is the last input */
+    int scaled;         /* a scale and a zero point follow the first input */
+    int wide;           /* compute in float64 bits although the source is narrower */
+    fmt_spec spec;
+} fmt_plan;
+
+/* A ufunc loop (PyUFuncGenericFunction) whose data is a fmt_plan. */
+void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps,
+                          void *plan);
+
+/* Blocks: x is a C-contiguous (outer, length, inner) array; groups of `group` along length. */
+typedef struct {
+    int source, target; /* enum fmt_type; target TYPE_INT*: codes, else quantised values */
+    ptrdiff_t outer, length, inner, group;
+    int stochastic, bump;
+    uint64_t seed, stream, first; /* first: of x's elements, in the array that words count */
+    fmt_spec spec;
+} fmt_block_plan;
+
+/* Codes (or values) of x, and the code of each group's exponent (scales may be NULL).  Returns
+ * whether any group holds a NaN or an infinity. */
+int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, uint8_t *scales);
+void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const uint8_t *scales,
+                       void *out);
+
+/* high: bits each group needs; low (may be NULL): position of the lowest set bit. */
+void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
+                    ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low);
+
+/* c[rows][columns] += product of sign-magnitude block codes: a is (rows, depth) with scales
+ * (rows, groups), b is (depth, columns) with scales (groups, columns), all C-contiguous.
+ * scratch: fmt_matmul_scratch() bytes, aligned for doubles. */
+typedef struct {
+    ptrdiff_t rows, depth, columns, group;
+    int a_type, b_type; /* TYPE_INT1 or TYPE_INT2 */
+    int a_mantissa, b_mantissa;
+    int a_bias, b_bias, a_nan, b_nan; /* of the scale codes: bias, and the code that is NaN */
+} fmt_matmul_plan;
+
+size_t fmt_matmul_scratch(const fmt_matmul_plan *plan);
+void fmt_matmul(const fmt_matmul_plan *plan, const void *a, const uint8_t *a_scales, const void *b,
+                const uint8_t *b_scales, float *c, void *scratch);
+
+#endif

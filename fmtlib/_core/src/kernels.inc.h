@@ -1,0 +1,259 @@
+/* The stages, compiled once per instruction set: a target_*.c sets its target, defines TARGET and
+ * includes this file.  Plain loops that compilers vectorise; where one side of a choice would be
+ * floating point, the choice is made on its bits. */
+
+#include "round_widths.inc.h"
+
+static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, a = x[i] & 0x7fff;
+        /* subnormals through an exact, normal float: independent of flush-to-zero modes */
+        const uint32_t small = compose32(a, -24);
+        const uint32_t large = (a << 13) + (a >= 0x7c00 ? 224u << 23 : 112u << 23);
+        bits[i] = sign | (a < 0x400 ? small : large);
+    }
+}
+
+static void widen_bf16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        bits[i] = (uint32_t)x[i] << 16;
+}
+
+static void widen32(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint64_t sign = (uint64_t)(x[i] >> 31) << 63, a = x[i] & 0x7fffffff;
+        const uint64_t small = compose64(a, -149);
+        const uint64_t large
+            = (a << 29) + (a >= 0x7f800000 ? (uint64_t)1792 << 52 : (uint64_t)896 << 52);
+        bits[i] = sign | (a < 0x800000 ? small : large);
+    }
+}
+
+/* From float32 bits that hold a float16 value exactly. */
+static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t sign = bits[i] >> 16 & 0x8000, a = bits[i] & 0x7fffffff;
+        const uint32_t field = a >> 23, s = (a & 0x7fffff) | 0x800000;
+        const uint32_t shift = 126 - field; /* places that s * 2**(field - 150) stands above 2**-24 */
+        const uint32_t small = s >> (shift < 31 ? shift : 31);
+        const uint32_t special = 0x7c00 | (a > 0x7f800000 ? 0x200 : 0);
+        const uint32_t large = (a - (112u << 23)) >> 13;
+        x[i] = (uint16_t)(sign | (a >= 0x7f800000 ? special : field < 113 ? small : large));
+    }
+}
+
+static void narrow_bf16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = (uint16_t)(bits[i] >> 16);
+}
+
+#define COPY(NAME, FROM, TO)                                                                       \
+    static void NAME(const FROM *restrict x, TO *restrict out, ptrdiff_t n)                        \
+    {                                                                                              \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            out[i] = (TO)x[i];                                                                     \
+    }
+COPY(pack8, uint32_t, uint8_t)
+COPY(pack16, uint32_t, uint16_t)
+COPY(unpack8, uint8_t, uint32_t)
+COPY(unpack16, uint16_t, uint32_t)
+#undef COPY
+
+/* x / scale rounded to odd: truncated, with the last bit set if anything was cut off, so that a
+ * second rounding to at most 51 bits gives what one rounding of the exact quotient would. */
+static inline uint64_t to_odd(double rounded, double error_toward_larger_magnitude)
+{
+    uint64_t bits;
+    memcpy(&bits, &rounded, sizeof bits);
+    const uint64_t down = error_toward_larger_magnitude < 0;
+    const uint64_t inexact = error_toward_larger_magnitude != 0;
+    return (bits - down) | inexact;
+}
+
+static void divide_to_odd(const uint64_t *restrict x, const double *restrict scale,
+                          uint64_t *restrict out, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double value;
+        memcpy(&value, &x[i], sizeof value);
+        const double quotient = value / scale[i];
+        const double rest = fma(-quotient, scale[i], value); /* exact; its sign is what counts */
+        const uint64_t sign = x[i] & ((uint64_t)1 << 63);
+        const uint64_t finite = to_odd(quotient, sign ? -rest : rest);
+        uint64_t bits;
+        memcpy(&bits, &quotient, sizeof bits);
+        const int overflow = (bits << 1 == (uint64_t)0x7ff << 53) & (x[i] << 1 < (uint64_t)0x7ff << 53);
+        const int special = (bits << 1) >= (uint64_t)0x7ff << 53;
+        out[i] = overflow ? sign | 0x7fefffffffffffff : special ? bits : finite;
+    }
+}
+
+static void multiply_to_odd(const uint64_t *restrict x, const double *restrict scale,
+                            uint64_t *restrict out, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double value;
+        memcpy(&value, &x[i], sizeof value);
+        const double product = value * scale[i];
+        const double rest = fma(value, scale[i], -product);
+        const uint64_t finite = to_odd(product, x[i] >> 63 ? -rest : rest);
+        uint64_t bits;
+        memcpy(&bits, &product, sizeof bits);
+        out[i] = (bits << 1) >= (uint64_t)0x7ff << 53 ? bits : finite;
+    }
+}
+
+/* Philox4x32-10 (Salmon et al., SC 2011): word i & 3 of the block whose counter is
+ * (i >> 2, stream) and whose key is the seed, for i = first ... first + n - 1. */
+enum { PHILOX_LANES = 16 };
+
+static void philox_blocks(uint64_t seed, uint64_t stream, uint64_t counter,
+                          uint32_t *restrict words)
+{
+    uint32_t c0[PHILOX_LANES], c1[PHILOX_LANES], c2[PHILOX_LANES], c3[PHILOX_LANES];
+    for (int lane = 0; lane < PHILOX_LANES; lane++) {
+        const uint64_t position = counter + (uint64_t)lane;
+        c0[lane] = (uint32_t)position;
+        c1[lane] = (uint32_t)(position >> 32);
+        c2[lane] = (uint32_t)stream;
+        c3[lane] = (uint32_t)(stream >> 32);
+    }
+    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+    for (int round = 0; round < 10; round++) {
+        for (int lane = 0; lane < PHILOX_LANES; lane++) {
+            const uint64_t p0 = (uint64_t)0xD2511F53 * c0[lane];
+            const uint64_t p1 = (uint64_t)0xCD9E8D57 * c2[lane];
+            const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[lane] ^ k0;
+            const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3[lane] ^ k1;
+            c1[lane] = (uint32_t)p1;
+            c3[lane] = (uint32_t)p0;
+            c0[lane] = n0;
+            c2[lane] = n2;
+        }
+        k0 += 0x9E3779B9; /* golden ratio */
+        k1 += 0xBB67AE85; /* sqrt(3) - 1 */
+    }
+    for (int lane = 0; lane < PHILOX_LANES; lane++) {
+        words[4 * lane] = c0[lane];
+        words[4 * lane + 1] = c1[lane];
+        words[4 * lane + 2] = c2[lane];
+        words[4 * lane + 3] = c3[lane];
+    }
+}
+
+static void philox(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *restrict words,
+                   ptrdiff_t n)
+{
+    uint32_t block[4 * PHILOX_LANES];
+    ptrdiff_t skip = (ptrdiff_t)(first & 3);
+    uint64_t counter = first >> 2;
+    while (n > 0) {
+        const ptrdiff_t have = 4 * PHILOX_LANES - skip;
+        const ptrdiff_t take = n < have ? n : have;
+        if (take == 4 * PHILOX_LANES) {
+            philox_blocks(seed, stream, counter, words);
+        } else {
+            philox_blocks(seed, stream, counter, block);
+            memcpy(words, block + skip, (size_t)take * sizeof *words);
+        }
+        words += take;
+        n -= take;
+        skip = 0;
+        counter += PHILOX_LANES;
+    }
+}
+
+/* magnitudes: the bits below the sign that two's complement needs (x or ~x); ones: bits set. */
+static void group_or(const int16_t *restrict x, uint16_t *restrict magnitudes,
+                     uint16_t *restrict ones, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        magnitudes[i] |= (uint16_t)(x[i] ^ (x[i] >> 15));
+        ones[i] |= (uint16_t)x[i];
+    }
+}
+
+static void group_or_run(const int16_t *restrict x, ptrdiff_t n, uint16_t *magnitudes,
+                         uint16_t *ones)
+{
+    uint16_t all = 0, set = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        all |= (uint16_t)(x[i] ^ (x[i] >> 15));
+        set |= (uint16_t)x[i];
+    }
+    *magnitudes = all;
+    *ones = set;
+}
+
+/* Sums of up to `run` products are integers below 2**24, so float arithmetic on them is exact:
+ * fused or not, in any order, the same bits. */
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#define MULTIPLY_ADD(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#endif
+
+static void dot_group(const float *restrict a, const double *restrict a_scale,
+                      const float *restrict b, const double *restrict b_scale, ptrdiff_t group,
+                      ptrdiff_t run, float *restrict totals)
+{
+    double wide[TILE_ROWS][TILE_COLUMNS] = {{0}};
+    for (ptrdiff_t first = 0; first < group; first += run) {
+        float sums[TILE_ROWS][TILE_COLUMNS] = {{0}};
+        const ptrdiff_t end = group - first < run ? group : first + run;
+        for (ptrdiff_t k = first; k < end; k++)
+            for (int i = 0; i < TILE_ROWS; i++)
+                for (int j = 0; j < TILE_COLUMNS; j++)
+                    sums[i][j] = MULTIPLY_ADD(a[k * TILE_ROWS + i], b[k * TILE_COLUMNS + j],
+                                              sums[i][j]);
+        for (int i = 0; i < TILE_ROWS; i++)
+            for (int j = 0; j < TILE_COLUMNS; j++)
+                wide[i][j] += (double)sums[i][j];
+    }
+    /* The scaled sum is exact in double, then one rounding to float32, then one addition: the
+     * fMAC's float32 accumulator. */
+    for (int i = 0; i < TILE_ROWS; i++)
+        for (int j = 0; j < TILE_COLUMNS; j++)
+            totals[i * TILE_COLUMNS + j] += (float)(wide[i][j] * (a_scale[i] * b_scale[j]));
+}
+#undef MULTIPLY_ADD
+
+const fmt_kernels TARGET = {
+    .name = TARGET_NAME,
+    .widen16 = widen16,
+    .widen_bf16 = widen_bf16,
+    .widen32 = widen32,
+    .narrow16 = narrow16,
+    .narrow_bf16 = narrow_bf16,
+    .pack8 = pack8,
+    .pack16 = pack16,
+    .unpack8 = unpack8,
+    .unpack16 = unpack16,
+    .encode_float32 = encode_float32,
+    .encode_float64 = encode_float64,
+    .encode_fixed32 = encode_fixed32,
+    .encode_fixed64 = encode_fixed64,
+    .decode_float32 = decode_float32,
+    .decode_float64 = decode_float64,
+    .decode_fixed32 = decode_fixed32,
+    .decode_fixed64 = decode_fixed64,
+    .divide_to_odd = divide_to_odd,
+    .multiply_to_odd = multiply_to_odd,
+    .philox = philox,
+    .absmax32 = absmax32,
+    .absmax64 = absmax64,
+    .absmax_run32 = absmax_run32,
+    .absmax_run64 = absmax_run64,
+    .encode_block32 = encode_block32,
+    .encode_block64 = encode_block64,
+    .decode_block32 = decode_block32,
+    .decode_block64 = decode_block64,
+    .group_or = group_or,
+    .group_or_run = group_or_run,
+    .dot_group = dot_group,
+};

@@ -1,0 +1,257 @@
+/* The cores, for one width of floating-point bits; included with W, U, I, MANTISSA and BIAS defined:
+ * W=32 for the bits of float32, W=64 for those of float64.
+ *
+ * One idea serves every family of formats.  Write |x| = s * 2**p with the integer significand s.
+ * To round to multiples of 2**(p + d), split s at bit d:
+ *
+ *        s = kkkkkk.ffffffff         k = s >> d is kept, f is the discarded fraction
+ *                  + addend          k goes up iff f + addend carries into it
+ *
+ * with the addend 0 toward zero, just under a half plus the last kept bit for ties to even, a half
+ * for ties away, all ones for a directed mode, and a random word for stochastic rounding.  The families
+ * differ only in d and in what they make of k.
+ */
+
+#define SIGN ((U)1 << (W - 1))
+#define HIDDEN ((U)1 << MANTISSA)
+#define INFINITE ((U)(2 * BIAS + 1) << MANTISSA)
+
+/* 1 if the magnitude rounds up, the deterministic modes: 1 <= d; the fraction is W-1 bits. */
+static inline U NAME(round_up)(U s, I d, U odd, U sign, const U add[2], U parity)
+{
+    const I shift = d < W - 1 ? d : W - 1; /* s < 2**(W-8): beyond, f is small but not 0 */
+    const U fraction = (s << (W - 1 - shift)) & (SIGN - 1);
+    /* arithmetic, not a choice: compilers keep the loop free of branches */
+    const U addend = (add[0] ^ ((add[0] ^ add[1]) & (U)(0 - sign))) + (parity & (U)(0 - odd));
+    return (fraction + addend) >> (W - 1);
+}
+
+/* 1 if the magnitude rounds up, stochastic: the top 32 bits of the fraction against the word. */
+static inline U NAME(round_up_word)(U s, I d, uint32_t word, uint32_t mask)
+{
+    const I near = d < W ? d : W;
+    const I far = d - near < W - 1 ? d - near : W - 1;
+    const U fraction = (s << (W - near)) >> far;
+    const uint32_t top = (uint32_t)(fraction >> (W - 32)) & mask;
+    const uint32_t sum = top + (word & mask);
+    return sum < top;
+}
+
+static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int stochastic,
+                                              const fmt_spec *p, const U add[2], U parity,
+                                              uint32_t *invalid)
+{
+    const U a = bits & (SIGN - 1);
+    const U sign = bits >> (W - 1);
+    const I field = (I)(a >> MANTISSA);
+    const I subnormal = field == 0;
+    const U s = (a & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA);
+    /* the target's binade: that of x, or the lowest one */
+    const I above = field + subnormal - BIAS - p->min_exponent;
+    const I binade = above > 0 ? above : 0;
+    const I d = MANTISSA - p->mantissa_bits + (binade - above);
+    const U kept = s >> (d < W - 1 ? d : W - 1);
+    /* Consecutive codes are consecutive values, so a carry runs into the exponent by itself. */
+    I code = (I)((U)binade << p->mantissa_bits) + (I)kept
+             - (I)((U)p->no_zero << p->mantissa_bits);
+    code += (I)(stochastic ? NAME(round_up_word)(s, d, word, p->word_mask)
+                           : NAME(round_up)(s, d, (U)code & 1, sign, add, parity));
+    code = code > 0 ? code : 0;
+    code = code > p->max_code ? (I)(sign ? p->over_code[1] : p->over_code[0]) : code;
+    code = a == INFINITE ? (I)p->inf_code : code;
+    const int nan = (a > INFINITE) | (int)(p->is_unsigned & (uint32_t)sign & (a != 0));
+    code = nan ? (I)p->nan_code : code;
+    *invalid |= (uint32_t)nan;
+    const uint32_t sign_bit = nan ? p->nan_sign : code == 0 ? p->zero_sign : p->sign_bit;
+    return (uint32_t)code | (sign ? sign_bit : 0);
+}
+
+#define LOCAL_ADDENDS                                                                              \
+    const fmt_spec local = *spec;                                                                  \
+    const U add[2] = {(U)(local.add[0] >> (64 - W)), (U)(local.add[1] >> (64 - W))};               \
+    const U parity = (U)local.parity
+
+static int NAME(encode_float)(const U *restrict bits, const uint32_t *restrict words,
+                              uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
+{
+    LOCAL_ADDENDS;
+    uint32_t invalid = 0;
+    if (words)
+        for (ptrdiff_t i = 0; i < n; i++)
+            codes[i] = NAME(encode_float_one)(bits[i], words[i], 1, &local, add, parity, &invalid);
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            codes[i] = NAME(encode_float_one)(bits[i], 0, 0, &local, add, parity, &invalid);
+    return (int)(invalid & local.no_nan);
+}
+
+/* Fixed point: d does not depend on the value's binade but on the quantum 2**-fraction_bits. */
+static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int stochastic,
+                                              const fmt_spec *p, const U add[2], U parity,
+                                              uint32_t *invalid)
+{
+    const U a = bits & (SIGN - 1);
+    const U sign = bits >> (W - 1);
+    const I field = (I)(a >> MANTISSA);
+    const I subnormal = field == 0;
+    const U s = (a & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA);
+    const I distance = BIAS + MANTISSA - p->fraction_bits - field - subnormal;
+    /* d <= 0: |x| is at least 2**MANTISSA quanta, beyond every range that this width serves */
+    const I d = distance > 1 ? distance : 1;
+    I k = (I)(s >> (d < W - 1 ? d : W - 1));
+    k += (I)(stochastic ? NAME(round_up_word)(s, d, word, p->word_mask)
+                        : NAME(round_up)(s, d, (U)k & 1, sign, add, parity));
+    k = distance > 0 ? k : (I)1 << (W - 3);
+    k = (sign ? -k : k) + zero;
+    const I low = (I)p->min_integer, high = (I)p->max_integer;
+    k = k < low ? low : k;
+    k = k > high ? high : k;
+    const int nan = a > INFINITE;
+    *invalid |= (uint32_t)nan;
+    return nan ? 0 : (uint32_t)k;
+}
+
+/* zeros (zero points) is of no meaning to the narrower width: scaled values are float64. */
+static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict zeros,
+                              const uint32_t *restrict words, uint32_t *restrict codes,
+                              ptrdiff_t n, const fmt_spec *spec)
+{
+    LOCAL_ADDENDS;
+    uint32_t invalid = 0;
+    (void)zeros;
+    if (words)
+        for (ptrdiff_t i = 0; i < n; i++)
+            codes[i] = NAME(encode_fixed_one)(bits[i], ZERO_POINT(i), words[i], 1, &local, add,
+                                              parity, &invalid);
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            codes[i] = NAME(encode_fixed_one)(bits[i], ZERO_POINT(i), 0, 0, &local, add, parity,
+                                              &invalid);
+    return (int)invalid;
+}
+
+/* Elements of blocks: the quantum is 2**(E + 1 - m) with the group's exponent E. */
+static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word, int stochastic,
+                                              const fmt_spec *p, const U add[2], U parity)
+{
+    const U a = bits & (SIGN - 1);
+    const U sign = bits >> (W - 1);
+    const I field = (I)(a >> MANTISSA);
+    const I subnormal = field == 0;
+    const U s = (a & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA);
+    const I distance
+        = exponent + 1 - p->block_mantissa + BIAS + MANTISSA - field - subnormal;
+    const I d = distance > 1 ? distance : 1;
+    U k = s >> (d < W - 1 ? d : W - 1);
+    k += stochastic ? NAME(round_up_word)(s, d, word, p->word_mask)
+                    : NAME(round_up)(s, d, k & 1, sign, add, parity);
+    const U greatest = ((U)1 << p->block_mantissa) - 1;
+    k = distance > 0 ? k : greatest + 1;
+    return (uint32_t)k | (uint32_t)sign << 31;
+}
+
+static void NAME(encode_block)(const U *restrict bits, const int32_t *restrict exponents,
+                               const uint32_t *restrict words, uint32_t *restrict codes,
+                               ptrdiff_t n, const fmt_spec *spec)
+{
+    LOCAL_ADDENDS;
+    if (words)
+        for (ptrdiff_t i = 0; i < n; i++)
+            codes[i] = NAME(encode_block_one)(bits[i], exponents[i], words[i], 1, &local, add,
+                                              parity);
+    else
+        for (ptrdiff_t i = 0; i < n; i++)
+            codes[i] = NAME(encode_block_one)(bits[i], exponents[i], 0, 0, &local, add, parity);
+}
+
+/* The bits of k * 2**exponent for an integer k <= 2**(MANTISSA - 1), where that value is exact. */
+static inline U NAME(compose)(U k, I exponent)
+{
+    const U bits = TO_FLOAT_BITS(k);
+    const I lift = exponent + BIAS + MANTISSA - 1; /* above the smallest subnormal */
+    const I field = (I)(bits >> MANTISSA) + exponent;
+    const U normal = bits + ((U)exponent << MANTISSA);
+    const U subnormal = k << (lift & (W - 1));
+    return k == 0 ? 0 : field > 0 ? normal : subnormal;
+}
+
+static inline U NAME(decode_float_one)(uint32_t code, const fmt_spec *p)
+{
+    code &= p->code_mask;
+    const uint32_t magnitude = code & p->magnitude_mask;
+    const U sign = (U)((code & p->sign_bit) != 0) << (W - 1);
+    const uint32_t field = magnitude >> p->mantissa_bits;
+    const uint32_t hidden = (field != 0) | (uint32_t)p->no_zero;
+    const uint32_t fraction = magnitude - (field << p->mantissa_bits);
+    const U k = fraction | (hidden << p->mantissa_bits);
+    const I binade = (I)field - (I)(hidden & (1 - (uint32_t)p->no_zero));
+    const U finite = NAME(compose)(k, binade + p->min_exponent - p->mantissa_bits);
+    const int infinite = (int32_t)magnitude == p->inf_magnitude;
+    const int nan = (((int32_t)magnitude > p->max_code) & !infinite) | (code == p->single_nan);
+    const U special = nan ? INFINITE | (HIDDEN >> 1) : INFINITE;
+    return (nan & (code == p->single_nan) ? 0 : sign) | (nan | infinite ? special : finite);
+}
+
+static void NAME(decode_float)(const uint32_t *restrict codes, U *restrict bits, ptrdiff_t n,
+                               const fmt_spec *spec)
+{
+    const fmt_spec local = *spec;
+    for (ptrdiff_t i = 0; i < n; i++)
+        bits[i] = NAME(decode_float_one)(codes[i], &local);
+}
+
+static void NAME(decode_fixed)(const uint32_t *restrict codes, U *restrict bits, ptrdiff_t n,
+                               const fmt_spec *spec)
+{
+    const fmt_spec local = *spec;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        /* codes of unsigned 32-bit formats need the wider type */
+        const int64_t k = local.is_unsigned ? (int64_t)codes[i] : (int64_t)(int32_t)codes[i];
+        const U sign = (U)(k < 0) << (W - 1);
+        bits[i] = sign | NAME(compose)((U)(k < 0 ? -k : k), -local.fraction_bits);
+    }
+}
+
+static void NAME(decode_block)(const uint32_t *restrict codes, const int32_t *restrict exponents,
+                               U *restrict bits, ptrdiff_t n, const fmt_spec *spec)
+{
+    const int32_t m = spec->block_mantissa;
+    const uint32_t mask = ((uint32_t)1 << m) - 1;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const U sign = (U)((codes[i] >> m) & 1) << (W - 1);
+        const U value = NAME(compose)((U)(codes[i] & mask), (I)exponents[i] + 1 - m);
+        /* a group of NaN has an exponent that no finite group can have */
+        bits[i] = exponents[i] == NAN_EXPONENT ? INFINITE | (HIDDEN >> 1) : sign | value;
+    }
+}
+
+static void NAME(absmax)(const U *restrict bits, U *restrict max, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const U a = bits[i] & (SIGN - 1);
+        max[i] = a > max[i] ? a : max[i];
+    }
+}
+
+static U NAME(absmax_run)(const U *restrict bits, ptrdiff_t n)
+{
+    U max = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const U a = bits[i] & (SIGN - 1);
+        max = a > max ? a : max;
+    }
+    return max;
+}
+
+#undef SIGN
+#undef HIDDEN
+#undef INFINITE
+#undef LOCAL_ADDENDS
+#undef NAME
+#undef W
+#undef U
+#undef I
+#undef TO_FLOAT_BITS
+#undef ZERO_POINT
+#undef MANTISSA
+#undef BIAS

@@ -1,0 +1,41 @@
+/* The cores for both widths: foo32 works on the bits of float32, foo64 on those of float64. */
+
+/* The bits of an integer converted to floating point, exactly.  Few machines convert 64-bit
+ * integers in vectors, so below 2**52 the integer is planted in the significand of 2**52. */
+static inline uint32_t int_to_float32_bits(uint32_t k)
+{
+    const float value = (float)(int32_t)k;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline uint64_t int_to_float64_bits(uint64_t k)
+{
+    uint64_t bits = k | (uint64_t)(1023 + 52) << 52;
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    value -= 0x1p52;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+#define NAME(stem) stem##32
+#define W 32
+#define U uint32_t
+#define I int32_t
+#define TO_FLOAT_BITS int_to_float32_bits
+#define ZERO_POINT(i) 0
+#define MANTISSA 23
+#define BIAS 127
+#include "round.inc.h"
+
+#define NAME(stem) stem##64
+#define W 64
+#define U uint64_t
+#define I int64_t
+#define TO_FLOAT_BITS int_to_float64_bits
+#define ZERO_POINT(i) zeros[i]
+#define MANTISSA 52
+#define BIAS 1023
+#include "round.inc.h"

@@ -1,0 +1,646 @@
+"""The three verbs: encode, decode, quantize, for every format; and the ufuncs behind them.
+
+Arguments are checked here, before any kernel runs; the kernels cannot fail.
+"""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fmtlib import blocks
+from fmtlib._core import kernels
+from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
+from fmtlib.blocks import BlockArray
+from fmtlib.formats import (
+    OVERFLOWS,
+    ROUNDINGS,
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    Format,
+    IntegerFormat,
+    Overflow,
+    Rounding,
+    get_format,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Seed: TypeAlias = int | tuple[int, int] | None
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+# Random words are made for this many elements at a time, so that they stay in the cache.
+_WORDS_AT_A_TIME = 1 << 14
+# Below this many elements per worker a thread costs more than it saves.
+_WORKER_SHARE = 1 << 16
+
+
+def ufunc(
+    verb: Verb,
+    fmt: str | Format,
+    *,
+    rounding: Rounding = "nearest_even",
+    overflow: Overflow = "saturate",
+    random_bits: int | None = None,
+) -> np.ufunc:
+    """Return the NumPy ufunc behind an elementwise format, for hot loops and other libraries.
+
+    Parameters
+    ----------
+    verb : {"encode", "decode", "quantize"}
+    fmt : str or Format
+        An elementwise format: float, fixed or integer.
+    rounding, overflow, random_bits
+        As for `encode`; of no meaning to "decode".  With ``rounding="stochastic"`` the ufunc is
+        binary: its second input is the uint32 word of each element.
+
+    Returns
+    -------
+    numpy.ufunc
+        Always the same object for the same arguments.  It takes float16, bfloat16, float32 and
+        float64; it pickles; it does not check codes (bits beyond the format's are ignored).
+
+    Raises
+    ------
+    TypeError
+        If `fmt` is a block format.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.ufunc("encode", "e4m3")(np.float32([1.0, 500.0]))
+    array([ 56, 126], dtype=uint8)
+    """
+    fmt = get_format(fmt)
+    if verb not in VERBS:
+        raise ValueError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
+    if isinstance(fmt, BlockFormat):
+        raise TypeError(f"block formats are not elementwise and have no ufunc, got {fmt.name}")
+    if verb == "decode":
+        if (rounding, overflow, random_bits) != ("nearest_even", "saturate", None):
+            raise ValueError("decode is exact: it takes no rounding, overflow or random_bits")
+        return get_ufunc(verb, _elementwise(fmt))
+    mode = _Mode(fmt, rounding, overflow, random_bits)
+    if verb == "quantize" and not fmt.fits("float64"):
+        raise TypeError(f"no float type holds every value of {fmt.name}")
+    return get_ufunc(verb, _elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
+
+
+def encode(
+    x: ArrayLike,
+    fmt: str | Format,
+    *,
+    rounding: Rounding = "nearest_even",
+    overflow: Overflow = "saturate",
+    seed: Seed = None,
+    random_bits: int | None = None,
+    axis: int | None = None,
+    scale: ArrayLike | None = None,
+    zero_point: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+    where: ArrayLike = True,
+    workers: int | None = None,
+) -> Any:
+    """Codes of the format's values nearest to x (or as `rounding` says), rounded once.
+
+    Parameters
+    ----------
+    x : array_like of float16, bfloat16, float32 or float64
+        Values, any shape and strides.
+    fmt : str or Format
+        See `get_format`.
+    rounding : str
+        "nearest_even" (ties to the even code), "nearest_away", "toward_zero", "up" (toward
+        +Inf), "down", or "stochastic": a magnitude with discarded fraction ``f`` of a quantum
+        goes up with probability ``floor(f * 2**r) / 2**r``, r = `random_bits`.
+    overflow : {"saturate", "nonsaturating"}
+        What a value becomes that is too great after rounding with unbounded exponent: the greatest
+        finite value (infinities too), or infinity, or NaN where the format has no infinity.
+        Rounding away from the overflow stops at the greatest value.  Formats without either, fixed
+        and integer formats saturate; asking the latter for "nonsaturating" is an error.
+    seed : int or (int, int), optional
+        Seed, or seed and stream, of the random words (Philox4x32-10 counted by the element's index
+        in C order, so that results do not depend on chunks, threads or strides); None takes fresh
+        entropy.  Only for stochastic rounding.
+    random_bits : int, optional
+        Random bits per element, 1 to 32 (the default).  Only for stochastic rounding.
+    axis : int, optional
+        For block formats the axis of the blocks, by default the last; else the axis that a
+        one-dimensional `scale` runs along.
+    scale, zero_point : array_like, optional
+        Encode ``x / scale`` (the exact quotient, rounded once); with an integer format, add the
+        zero point: ``x ≈ scale * (code - zero_point)``.  Scalars, or one per entry of `axis`.
+        Not for block formats.
+    out : ndarray, optional
+        Where to put the codes.  Not for block formats.
+    where : array_like of bool, optional
+        Where to compute, the rest of `out` is left alone; needs `out`.  Not for block formats.
+    workers : int, optional
+        Threads that share large arrays; 1 by default.  Results do not depend on it.
+
+    Returns
+    -------
+    ndarray, scalar or BlockArray
+        Codes in the format's `code_dtype`, x's shape; for block formats a `BlockArray`.
+
+    Raises
+    ------
+    TypeError
+        For arrays of integers, booleans, complex numbers, objects or strings, and masked arrays.
+    ValueError
+        For unknown names and arguments out of range.
+
+    Notes
+    -----
+    NaN into a format without NaN gives code 0 and NumPy's "invalid" floating-point error, which
+    ``np.errstate`` governs.  A NaN or an infinity in a block makes the block NaN, or raises,
+    as the format's `nonfinite` says.
+
+    References
+    ----------
+    OCP 8-bit Floating Point Specification (OFP8) v1.0, conversion modes; J. Salmon et al.,
+    "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.encode([0.3, -1.5, 1e9], "e4m3")
+    array([ 42, 188, 126], dtype=uint8)
+    >>> fl.encode([0.3, -1.5, 1e9], "e4m3", overflow="nonsaturating")
+    array([ 42, 188, 127], dtype=uint8)
+    >>> fl.encode([0.3, -1.5], "int8", scale=0.01)
+    array([  30, -127], dtype=int8)
+    """
+    fmt = get_format(fmt)
+    mode = _Mode(fmt, rounding, overflow, random_bits)
+    key = _key(seed, mode)
+    workers = _workers(workers)
+    if isinstance(fmt, BlockFormat):
+        _refuse_for_blocks(scale, zero_point)
+        if out is not None or where is not True:
+            raise TypeError("encode to a block format takes neither out nor where")
+        array = _float_array(x)
+        return blocks.encode_blocks(
+            array, fmt, axis, mode.rounding, mode.random_bits, key, workers
+        )
+    fmt = _elementwise(fmt)
+    if scale is None:
+        return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
+    array = _float_array(x)
+    _check_where(where, out)
+    scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
+    scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
+    words = () if not mode.stochastic else (_all_words(key, array.shape),)
+    return scaled(array, scales, zeros, *words, out=out, where=where)
+
+
+def quantize(
+    x: ArrayLike,
+    fmt: str | Format,
+    *,
+    rounding: Rounding = "nearest_even",
+    overflow: Overflow = "saturate",
+    seed: Seed = None,
+    random_bits: int | None = None,
+    axis: int | None = None,
+    scale: ArrayLike | None = None,
+    zero_point: ArrayLike | None = None,
+    out: NDArray[Any] | None = None,
+    where: ArrayLike = True,
+    workers: int | None = None,
+) -> Any:
+    """Values of the format nearest to x (or as `rounding` says), in x's own dtype.
+
+    Bit for bit ``decode(encode(x, ...), dtype=x.dtype)``, in one pass.
+
+    Parameters
+    ----------
+    x, fmt, rounding, overflow, seed, random_bits, axis, scale, zero_point, workers
+        As for `encode`.
+    out : ndarray, optional
+        Where to put the values; may be x itself.
+    where : array_like of bool, optional
+        Where to compute; needs `out`.
+
+    Returns
+    -------
+    ndarray or scalar
+        x's shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        Also if x's dtype cannot hold every value of the format; the message names one that can.
+    ValueError
+        As for `encode`.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.quantize(np.float32([0.3, -1.5, 1e9]), "e4m3")
+    array([ 3.125e-01, -1.500e+00,  4.480e+02], dtype=float32)
+    >>> fl.quantize(np.float32([1.0, 0.3, 0.04, -0.01]), fl.bfp(4))
+    array([ 1.  ,  0.25,  0.  , -0.  ], dtype=float32)
+    """
+    fmt = get_format(fmt)
+    mode = _Mode(fmt, rounding, overflow, random_bits)
+    key = _key(seed, mode)
+    workers = _workers(workers)
+    if not isinstance(fmt, BlockFormat) and scale is None and _is_foreign(x):
+        return _apply("quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers)
+    array = _float_array(x)
+    if not fmt.fits(array.dtype.name):
+        raise TypeError(
+            f"{array.dtype.name} cannot hold every value of {fmt.name}; "
+            f"{fmt.smallest_dtype} is the smallest type that can"
+        )
+    if isinstance(fmt, BlockFormat):
+        _refuse_for_blocks(scale, zero_point)
+        _check_where(where, out)
+        values = blocks.quantize_blocks(
+            array, fmt, axis, mode.rounding, mode.random_bits, key, workers
+        )
+        return _put(values, out, where)
+    fmt = _elementwise(fmt)
+    if scale is None:
+        return _apply("quantize", fmt, mode, key, x, zero_point, axis, out, where, workers)
+    _check_where(where, out)
+    codes = encode(
+        array, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
+        seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
+    )  # fmt: skip
+    values = decode(
+        codes, fmt, dtype=array.dtype, scale=scale, zero_point=zero_point, axis=axis
+    )
+    return _put(values, out, where)
+
+
+@overload
+def decode(
+    codes: BlockArray, fmt: None = None, *, dtype: Any = None, out: NDArray[Any] | None = None
+) -> NDArray[Any]: ...
+@overload
+def decode(
+    codes: ArrayLike,
+    fmt: str | Format,
+    *,
+    dtype: Any = None,
+    scale: ArrayLike | None = None,
+    zero_point: ArrayLike | None = None,
+    axis: int | None = None,
+    out: NDArray[Any] | None = None,
+) -> Any: ...
+def decode(
+    codes: Any,
+    fmt: str | Format | None = None,
+    *,
+    dtype: Any = None,
+    scale: ArrayLike | None = None,
+    zero_point: ArrayLike | None = None,
+    axis: int | None = None,
+    out: NDArray[Any] | None = None,
+) -> Any:
+    """Values of codes, exactly.
+
+    Parameters
+    ----------
+    codes : array_like of the format's `code_dtype`, or BlockArray
+    fmt : str or Format
+        Not needed for a BlockArray.
+    dtype : dtype, optional
+        float16, bfloat16, float32 or float64; by default the smaller of float32 and float64 that
+        holds every value of the format.
+    scale, zero_point, axis
+        As for `encode`: the result is ``scale * (value - zero_point)``, rounded once to `dtype`.
+    out : ndarray, optional
+        Where to put the values.
+
+    Returns
+    -------
+    ndarray or scalar
+        The values, in the codes' shape.
+
+    Raises
+    ------
+    TypeError
+        If `codes` has another dtype, or `dtype` cannot hold every value of the format.
+    ValueError
+        If a code is outside the format (``>= 2**bits``).
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.decode(np.uint8([0x38, 0x7e]), "e4m3")
+    array([  1., 448.], dtype=float32)
+    """
+    if isinstance(codes, BlockArray):
+        if fmt is not None and get_format(fmt) != codes.format:
+            raise ValueError(f"the array is in {codes.format.name}, got fmt={fmt!r}")
+        if not (scale is None and zero_point is None and axis is None):
+            raise ValueError("a BlockArray has its own scales and axis")
+        wanted = _decode_dtype(codes.format, dtype, out)
+        wide = "float64" if wanted == np.float64 else "float32"
+        values = blocks.decode_blocks(codes, np.dtype(wide)).astype(wanted, copy=False)
+        return _put(values, out, True)
+    if fmt is None:
+        raise TypeError("decode needs the format of the codes")
+    fmt = get_format(fmt)
+    if isinstance(fmt, BlockFormat):
+        raise TypeError(f"decode of {fmt.name} takes a BlockArray, got {type(codes).__name__}")
+    fmt = _elementwise(fmt)
+    wanted = _decode_dtype(fmt, dtype, out)
+    wide = np.dtype("float64" if wanted == np.float64 else "float32")
+    if _is_foreign(codes) and scale is None:
+        return get_ufunc("decode", fmt)(codes, dtype=wide)
+    array = _code_array(codes, fmt)
+    into: dict[str, Any] = {"out": out} if out is not None and wanted == wide else {"dtype": wide}
+    if scale is None:
+        _refuse_scaling(zero_point, axis)
+        values = get_ufunc("decode", fmt)(array, **into)
+    else:
+        scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
+        if "dtype" in into:  # of the result alone: the inputs have their own types
+            into = {"signature": (array.dtype, np.float64, np.int64, wide)}
+        values = get_ufunc("decode", fmt, scaled=True)(array, scales, zeros, **into)
+    if wanted == wide:
+        return values
+    return _put(values.astype(wanted), out, True)
+
+
+# --- modes and arguments --------------------------------------------------------------------
+
+
+class _Mode:
+    """A validated rounding and overflow."""
+
+    def __init__(
+        self, fmt: Format, rounding: str, overflow: str, random_bits: int | None
+    ) -> None:
+        if rounding not in ROUNDINGS:
+            raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, got {overflow!r}")
+        if overflow == "nonsaturating" and not isinstance(fmt, FloatFormat):
+            raise ValueError(f"overflow='nonsaturating' is for float formats, not {fmt.name}")
+        self.stochastic = rounding == "stochastic"
+        if random_bits is None:
+            random_bits = 32
+        elif not self.stochastic:
+            raise ValueError(f"random_bits needs rounding='stochastic', got {rounding!r}")
+        elif isinstance(random_bits, bool) or not isinstance(random_bits, (int, np.integer)):
+            raise TypeError(f"random_bits must be an integer, got {random_bits!r}")
+        elif not 1 <= random_bits <= 32:
+            raise ValueError(f"random_bits must be from 1 to 32, got {random_bits}")
+        self.rounding, self.overflow, self.random_bits = rounding, overflow, int(random_bits)
+
+
+def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
+    """The (seed, stream) of the random words."""
+    if seed is None:
+        return (secrets.randbits(64), 0) if mode.stochastic else (0, 0)
+    if not mode.stochastic:
+        raise ValueError(f"seed needs rounding='stochastic', got {mode.rounding!r}")
+    pair = seed if isinstance(seed, tuple) else (seed, 0)
+    if len(pair) != 2 or any(
+        isinstance(part, bool) or not isinstance(part, (int, np.integer)) for part in pair
+    ):
+        raise TypeError(f"seed must be an integer or a pair of integers, got {seed!r}")
+    if not all(0 <= part < 2**64 for part in pair):
+        raise ValueError(f"seed and stream must be from 0 to 2**64 - 1, got {seed!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def _workers(workers: int | None) -> int:
+    if workers is None:
+        return 1
+    if isinstance(workers, bool) or not isinstance(workers, (int, np.integer)):
+        raise TypeError(f"workers must be an integer, got {workers!r}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    return int(workers)
+
+
+def _elementwise(fmt: Format) -> Elementwise:
+    if isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude":
+        raise ValueError(f"{fmt.name} is for the elements of blocks only")
+    assert not isinstance(fmt, BlockFormat)
+    return fmt
+
+
+def _is_foreign(x: object) -> bool:
+    """Whether x is another library's array that handles ufuncs itself (dask, pandas, ...)."""
+    return not isinstance(x, (np.ndarray, np.generic)) and hasattr(type(x), "__array_ufunc__")
+
+
+def _array(x: ArrayLike) -> NDArray[Any]:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("masked arrays are not supported; fill them, or use where= with out=")
+    return np.asarray(x)
+
+
+def _float_array(x: ArrayLike) -> NDArray[Any]:
+    array = _array(x)
+    if array.dtype.name not in _FLOATS:
+        raise TypeError(
+            f"x must be an array of {', '.join(_FLOATS)}, got {array.dtype}; "
+            "convert it explicitly"
+        )
+    return array
+
+
+def _code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
+    array = _array(codes)
+    if array.dtype != fmt.code_dtype:
+        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {array.dtype}")
+    if isinstance(fmt, FloatFormat):
+        low, high = 0, 2**fmt.bits - 1
+    else:
+        low, high = fmt.min_integer, fmt.max_integer
+    limits = np.iinfo(array.dtype)
+    if array.size and (low > limits.min or high < limits.max):
+        least, greatest = int(array.min()), int(array.max())
+        if least < low or greatest > high:
+            wrong = least if least < low else greatest
+            raise ValueError(f"codes of {fmt.name} are from {low} to {high}, got {wrong}")
+    return array
+
+
+def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype[Any]:
+    if out is not None:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        if dtype is not None and np.dtype(dtype) != out.dtype:
+            raise TypeError(f"out has dtype {out.dtype}, but dtype={dtype!r} was asked for")
+        dtype = out.dtype
+    if dtype is None:
+        return np.dtype("float32" if fmt.fits("float32") else "float64")
+    wanted = np.dtype(dtype)
+    if wanted.name not in _FLOATS:
+        raise TypeError(f"dtype must be one of {', '.join(_FLOATS)}, got {wanted}")
+    if not fmt.fits(wanted.name):
+        raise TypeError(
+            f"{wanted.name} cannot hold every value of {fmt.name}; "
+            f"{fmt.smallest_dtype} is the smallest type that can"
+        )
+    return wanted
+
+
+def _check_where(where: ArrayLike, out: object) -> None:
+    if where is not True and out is None:
+        raise ValueError("where needs out: elements left out would be undefined")
+
+
+def _refuse_for_blocks(scale: object, zero_point: object) -> None:
+    if scale is not None or zero_point is not None:
+        raise ValueError("block formats find their own scales: scale and zero_point must be None")
+
+
+def _refuse_scaling(zero_point: object, axis: object) -> None:
+    if zero_point is not None:
+        raise ValueError("zero_point needs scale")
+    if axis is not None:
+        raise ValueError("axis is for block formats and for one-dimensional scales")
+
+
+def _scaling(
+    fmt: Elementwise,
+    shape: tuple[int, ...],
+    axis: int | None,
+    scale: ArrayLike,
+    zero_point: ArrayLike | None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The scale and zero point as arrays that broadcast against `shape`."""
+    given = _array(scale)
+    if given.dtype.kind not in "fiu" and given.dtype.name != "bfloat16":
+        raise TypeError(f"scale must be real numbers, got {given.dtype}")
+    scales = given.astype(np.float64)
+    if not (np.isfinite(scales) & (scales > 0)).all():
+        wrong = scales[~(np.isfinite(scales) & (scales > 0))].flat[0]
+        raise ValueError(f"scale must be positive and finite, got {wrong}")
+    zeros = np.zeros((), np.int64)
+    if zero_point is not None:
+        if not isinstance(fmt, IntegerFormat):
+            raise ValueError(f"zero_point is for integer formats, not {fmt.name}")
+        zeros = _array(zero_point)
+        if zeros.dtype.kind not in "iu":
+            raise TypeError(f"zero_point must be integers, got {zeros.dtype}")
+        if zeros.size and not fmt.min_integer <= int(zeros.min()) <= int(zeros.max()) <= fmt.max_integer:
+            raise ValueError(
+                f"zero_point must be from {fmt.min_integer} to {fmt.max_integer}, got "
+                f"{zeros.min()} to {zeros.max()}"
+            )
+        zeros = zeros.astype(np.int64)
+    if scales.ndim == 0 and zeros.ndim == 0:
+        if axis is not None:
+            raise ValueError("axis needs a one-dimensional scale or zero point")
+        return scales, zeros
+    if axis is None:
+        raise ValueError("a scale or zero point that is an array needs axis")
+    axis = blocks.normalize_axis(axis, len(shape))
+    along = [1] * len(shape)
+    along[axis] = shape[axis]
+    for name, values in (("scale", scales), ("zero_point", zeros)):
+        if values.ndim > 1 or (values.ndim == 1 and values.shape[0] != shape[axis]):
+            raise ValueError(
+                f"{name} must be a scalar or have shape ({shape[axis]},) for axis {axis} of "
+                f"{shape}, got {values.shape}"
+            )
+    return (
+        scales.reshape(along) if scales.ndim else scales,
+        zeros.reshape(along) if zeros.ndim else zeros,
+    )
+
+
+def _put(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> NDArray[Any]:
+    """The values, or `out` with them in it; nothing is written if they do not fit."""
+    if out is None:
+        return values
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+    if out.shape != values.shape or out.dtype != values.dtype:
+        raise ValueError(
+            f"out must have shape {values.shape} and dtype {values.dtype}, got {out.shape} and "
+            f"{out.dtype}"
+        )
+    np.copyto(out, values, where=where)  # type: ignore[arg-type]
+    return out
+
+
+# --- applying ufuncs ------------------------------------------------------------------------
+
+
+def _apply(
+    verb: Verb,
+    fmt: Elementwise,
+    mode: _Mode,
+    key: tuple[int, int],
+    x: ArrayLike,
+    zero_point: object,
+    axis: object,
+    out: NDArray[Any] | None,
+    where: ArrayLike,
+    workers: int,
+) -> Any:
+    """Run an unscaled ufunc over x."""
+    _refuse_scaling(zero_point, axis)
+    _check_where(where, out)
+    function = get_ufunc(verb, fmt, mode.rounding, mode.overflow, mode.random_bits)
+    if _is_foreign(x) and not mode.stochastic:
+        return function(x, out=out, where=where) if out is not None else function(x)
+    array = _float_array(x)
+    plain = where is True and array.flags.c_contiguous and array.dtype.isnative
+    if not plain or (workers == 1 and not mode.stochastic):
+        words = (_all_words(key, array.shape),) if mode.stochastic else ()
+        return function(array, *words, out=out, where=where)
+    result = out
+    if result is None:
+        result = np.empty(array.shape, fmt.code_dtype if verb == "encode" else array.dtype)
+    if not (
+        isinstance(result, np.ndarray)
+        and result.shape == array.shape
+        and result.flags.c_contiguous
+        and (result is x or not np.may_share_memory(result, array))
+    ):
+        words = (_all_words(key, array.shape),) if mode.stochastic else ()
+        return function(array, *words, out=out)
+    flat, to = array.reshape(-1), result.reshape(-1)
+
+    def run(start: int, stop: int) -> None:
+        if not mode.stochastic:
+            function(flat[start:stop], out=to[start:stop])
+            return
+        for first in range(start, stop, _WORDS_AT_A_TIME):
+            last = min(first + _WORDS_AT_A_TIME, stop)
+            words = kernels.philox_words(*key, first, last - first)
+            function(flat[first:last], words, out=to[first:last])
+
+    _share(run, array.size, workers)
+    return result if out is not None or result.ndim else result[()]
+
+
+def _share(run: Callable[[int, int], None], size: int, workers: int) -> None:
+    """Call `run` on the parts of range(size) that the workers take."""
+    parts = max(1, min(workers, size // _WORKER_SHARE))
+    bounds = [size * i // parts for i in range(parts + 1)]
+    if parts == 1:
+        run(0, size)
+        return
+    errors = np.geterr()
+
+    def with_errors(start: int, stop: int) -> None:
+        with np.errstate(**errors):  # threads do not inherit it
+            run(start, stop)
+
+    with ThreadPoolExecutor(parts) as pool:
+        list(pool.map(with_errors, bounds[:-1], bounds[1:]))
+
+
+def _all_words(key: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.uint32]:
+    size = int(np.prod(shape, dtype=np.int64))
+    return kernels.philox_words(*key, 0, size).reshape(shape)

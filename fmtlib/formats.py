@@ -1,0 +1,753 @@
+"""The table of formats: every number format as a frozen record of independent facts.
+
+A format says what its codes mean and nothing else; rounding, overflow and seeds are arguments
+of the operations.  ``FORMATS`` is the only list of named formats in the package: tests,
+benchmarks and documentation are generated from it.
+
+Adding a format is one row in ``_named_formats``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+Rounding: TypeAlias = Literal[
+    "nearest_even", "nearest_away", "toward_zero", "up", "down", "stochastic"
+]
+Overflow: TypeAlias = Literal["saturate", "nonsaturating"]
+NanEncoding: TypeAlias = Literal["ieee", "all_ones", "negative_zero", "none"]
+
+ROUNDINGS: tuple[str, ...] = get_args(Rounding)
+OVERFLOWS: tuple[str, ...] = get_args(Overflow)
+
+# What the codes of each NumPy (or ml_dtypes) type can hold: significand bits, exponent of the
+# least subnormal, exponent of the greatest finite value.
+_CARRIERS: dict[str, tuple[int, int, int]] = {
+    "float16": (11, -24, 15),
+    "bfloat16": (8, -133, 127),
+    "float32": (24, -149, 127),
+    "float64": (53, -1074, 1023),
+}
+
+
+class _ValueSet:
+    """What any format can say of the set of its finite values.
+
+    Every finite value is ``k * 2**quantum_exponent`` for an integer ``k``; its significand has
+    at most ``precision`` bits and its magnitude is below ``2**(max_exponent + 1)``.
+    """
+
+    __slots__ = ()
+
+    precision: int
+    quantum_exponent: int
+    max_exponent: int
+
+    def fits(self, dtype: str) -> bool:
+        """Tell whether every value of the format is a value of the named float type."""
+        precision, quantum_exponent, max_exponent = _CARRIERS[dtype]
+        return (
+            self.precision <= precision
+            and self.quantum_exponent >= quantum_exponent
+            and self.max_exponent <= max_exponent
+        )
+
+    @property
+    def smallest_dtype(self) -> str:
+        """Name of the first of float16, bfloat16, float32, float64 that holds every value."""
+        return next(dtype for dtype in _CARRIERS if self.fits(dtype))
+
+    @property
+    def name(self) -> str:
+        """The name in the table, or for other records one that `get_format` rebuilds."""
+        return _NAMES.get(self, None) or self._derived_name()  # type: ignore[call-overload]
+
+    def _derived_name(self) -> str:
+        raise AssertionError("every record derives its name")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _check_int(record: object, field: str, low: int, high: int) -> None:
+    value = getattr(record, field)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{type(record).__name__}.{field} must be an integer, got {value!r}")
+    if not low <= value <= high:
+        raise ValueError(
+            f"{type(record).__name__}.{field} must be from {low} to {high}, got {value}"
+        )
+    object.__setattr__(record, field, int(value))
+
+
+def _check_choice(record: object, field: str, allowed: tuple[object, ...]) -> None:
+    value = getattr(record, field)
+    if not any(value is choice or value == choice for choice in allowed):
+        raise ValueError(
+            f"{type(record).__name__}.{field} must be one of {', '.join(map(repr, allowed))}, "
+            f"got {value!r}"
+        )
+
+
+@dataclass(frozen=True)
+class FloatFormat(_ValueSet):
+    """A binary floating-point format of at most 16 bits.
+
+    Parameters
+    ----------
+    exponent_bits, mantissa_bits : int
+        Width of the exponent field and of the trailing significand field.
+    bias : int, optional
+        A biased exponent ``E`` means ``2**(E - bias)``; ``2**(exponent_bits - 1) - 1`` if left out.
+    infinities : bool
+        Whether there are codes for infinities.
+    nan : {"ieee", "all_ones", "negative_zero", "none"}
+        Which codes are NaN: every non-zero mantissa under an all-ones exponent; only the code
+        whose magnitude bits are all ones; only the code that would be -0 (which there is not,
+        then); or none.
+    signed : bool
+        Whether the top bit is a sign.  Unsigned formats have no negative values.
+    subnormals : bool
+        False: an exponent field of zero is one more binade of normal values, so that the
+        format has no zero (float8_e8m0fnu).
+
+    Examples
+    --------
+    >>> from fmtlib import FloatFormat
+    >>> FloatFormat(4, 3, nan="all_ones", infinities=False).name
+    'float8_e4m3fn'
+    >>> FloatFormat(5, 2).max
+    57344.0
+    """
+
+    exponent_bits: int
+    mantissa_bits: int
+    bias: int | None = None
+    infinities: bool = True
+    nan: NanEncoding = "ieee"
+    signed: bool = True
+    subnormals: bool = True
+
+    def __post_init__(self) -> None:
+        _check_int(self, "exponent_bits", 1, 15)
+        _check_int(self, "mantissa_bits", 0, 14)
+        if self.bias is None:
+            object.__setattr__(self, "bias", 2 ** (self.exponent_bits - 1) - 1)
+        _check_int(self, "bias", -1022, 1022)
+        _check_choice(self, "nan", get_args(NanEncoding))
+        for field in ("infinities", "signed", "subnormals"):
+            _check_choice(self, field, (True, False))
+        if self.bits > 16:
+            raise ValueError(f"a FloatFormat has at most 16 bits, got {self.bits}")
+        if self.nan == "ieee" and not (self.infinities and self.mantissa_bits):
+            raise ValueError('nan="ieee" needs infinities=True and mantissa_bits >= 1')
+        if self.nan in ("all_ones", "none") and self.infinities:
+            raise ValueError(f"nan={self.nan!r} needs infinities=False")
+        if self.nan == "negative_zero" and not (self.signed and self.subnormals):
+            raise ValueError('nan="negative_zero" needs a signed format with a zero')
+        if self.signed and not self.subnormals:
+            raise ValueError("subnormals=False (no zero) is for unsigned formats")
+        if self.max_code < 1:
+            raise ValueError(f"{self!r} has no finite value above its smallest")
+        if self.quantum_exponent < -1022 or self.max_exponent > 1023:
+            raise ValueError(
+                f"every value must be a normal float64 number (2**-1022 to 2**1023), got "
+                f"2**{self.quantum_exponent} to 2**{self.max_exponent}"
+            )
+
+    @property
+    def bits(self) -> int:
+        """Width of a code in bits."""
+        return int(self.signed) + self.exponent_bits + self.mantissa_bits
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """NumPy type of the codes: the smallest unsigned integer that holds them."""
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+
+    @property
+    def magnitude_mask(self) -> int:
+        """The bits of a code below its sign."""
+        return (1 << (self.exponent_bits + self.mantissa_bits)) - 1
+
+    @property
+    def sign_bit(self) -> int:
+        """The sign bit of a code; 0 if the format is unsigned."""
+        return 1 << (self.bits - 1) if self.signed else 0
+
+    @property
+    def inf_code(self) -> int | None:
+        """The code of +Inf, or None."""
+        if not self.infinities:
+            return None
+        if self.nan == "ieee":
+            return self.magnitude_mask & ~((1 << self.mantissa_bits) - 1)
+        return self.magnitude_mask
+
+    @property
+    def nan_code(self) -> int | None:
+        """The (positive) code emitted for NaN, or None."""
+        if self.nan == "ieee":
+            return (self.inf_code or 0) | 1 << (self.mantissa_bits - 1)
+        return {"all_ones": self.magnitude_mask, "negative_zero": self.sign_bit}.get(self.nan)
+
+    @property
+    def max_code(self) -> int:
+        """The code of the greatest finite value."""
+        specials = self.inf_code if self.inf_code is not None else self.magnitude_mask + 1
+        return specials - 1 - (self.nan == "all_ones")
+
+    @property
+    def has_negative_zero(self) -> bool:
+        """Whether -0 has a code of its own."""
+        return self.signed and self.nan != "negative_zero"
+
+    @property
+    def min_exponent(self) -> int:
+        """Exponent of the smallest normal value."""
+        assert self.bias is not None
+        return int(self.subnormals) - self.bias
+
+    @property
+    def precision(self) -> int:
+        """Bits of the significand, the leading one included."""
+        return self.mantissa_bits + 1
+
+    @property
+    def quantum_exponent(self) -> int:
+        """Exponent of the smallest distance between two values."""
+        return self.min_exponent - self.mantissa_bits
+
+    @property
+    def max_exponent(self) -> int:
+        """Exponent of the greatest finite value."""
+        field = self.max_code >> self.mantissa_bits
+        return self.min_exponent + (max(field - 1, 0) if self.subnormals else field)
+
+    @property
+    def max(self) -> float:
+        """The greatest finite value."""
+        field, fraction = divmod(self.max_code, 1 << self.mantissa_bits)
+        significand = fraction + ((field > 0 or not self.subnormals) << self.mantissa_bits)
+        return float(significand) * 2.0 ** (self.max_exponent - self.mantissa_bits)
+
+    def _derived_name(self) -> str:
+        kind = {
+            "ieee": "ieee",
+            "all_ones": "fn",
+            "negative_zero": "uz" if self.infinities else "fnuz",
+            "none": "finite",
+        }[self.nan]
+        sign = "" if self.signed else "_unsigned"
+        zero = "" if self.subnormals else "_nozero"
+        return f"float_e{self.exponent_bits}m{self.mantissa_bits}b{self.bias}_{kind}{sign}{zero}"
+
+
+@dataclass(frozen=True)
+class FixedFormat(_ValueSet):
+    """A fixed-point format: an integer times ``2**-fraction_bits``.
+
+    Parameters
+    ----------
+    integer_bits, fraction_bits : int
+        Bits before and after the binary point; the sign is not counted, so
+        ``FixedFormat(7, 8)`` is 16 bits wide (Q8.8 where the sign is counted).
+    signed : bool
+        Whether there are negative values.
+    encoding : {"twos_complement", "sign_magnitude"}
+        How a signed code holds its sign.  Sign-magnitude is for the elements of blocks.
+
+    Examples
+    --------
+    >>> from fmtlib import FixedFormat
+    >>> FixedFormat(7, 8).max
+    127.99609375
+    """
+
+    integer_bits: int
+    fraction_bits: int
+    signed: bool = True
+    encoding: Literal["twos_complement", "sign_magnitude"] = "twos_complement"
+
+    def __post_init__(self) -> None:
+        _check_int(self, "integer_bits", 0, 32)
+        _check_int(self, "fraction_bits", 0, 32)
+        _check_choice(self, "signed", (True, False))
+        _check_choice(self, "encoding", ("twos_complement", "sign_magnitude"))
+        if not 1 <= self.bits <= 32 or self.magnitude_bits == 0:
+            raise ValueError(
+                f"a FixedFormat has 1 to 32 bits, at least one besides the sign; got {self.bits}"
+            )
+        if self.encoding == "sign_magnitude" and not self.signed:
+            raise ValueError('encoding="sign_magnitude" needs signed=True')
+
+    @property
+    def magnitude_bits(self) -> int:
+        """Bits of a code besides its sign."""
+        return self.integer_bits + self.fraction_bits
+
+    @property
+    def bits(self) -> int:
+        """Width of a code in bits."""
+        return int(self.signed) + self.magnitude_bits
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """NumPy type of the codes: the smallest integer of the same signedness."""
+        kind = "i" if self.signed and self.encoding == "twos_complement" else "u"
+        return np.dtype(f"{kind}{_bytes_for(self.bits)}")
+
+    @property
+    def max_integer(self) -> int:
+        """The greatest integer multiple of the quantum."""
+        return (1 << self.magnitude_bits) - 1
+
+    @property
+    def min_integer(self) -> int:
+        """The least integer multiple of the quantum."""
+        if not self.signed:
+            return 0
+        return -self.max_integer - (self.encoding == "twos_complement")
+
+    @property
+    def precision(self) -> int:
+        """Bits of the greatest magnitude."""
+        return self.magnitude_bits
+
+    @property
+    def quantum_exponent(self) -> int:
+        """Exponent of the distance between two values."""
+        return -self.fraction_bits
+
+    @property
+    def max_exponent(self) -> int:
+        """Exponent of the greatest magnitude."""
+        return (max(self.max_integer, -self.min_integer)).bit_length() - 1 - self.fraction_bits
+
+    @property
+    def max(self) -> float:
+        """The greatest value."""
+        return float(self.max_integer) * 2.0**-self.fraction_bits
+
+    def _derived_name(self) -> str:
+        sign = "sm" if self.encoding == "sign_magnitude" else "s" if self.signed else "u"
+        return f"fixed_{sign}{self.integer_bits}_{self.fraction_bits}"
+
+
+@dataclass(frozen=True)
+class IntegerFormat(_ValueSet):
+    """An integer format, for quantisation with a scale and a zero point.
+
+    Parameters
+    ----------
+    bits : int
+        Width of a code, 1 to 16.
+    signed : bool
+        Whether there are negative codes.
+    symmetric : bool
+        Leave out the most negative code of a signed format, so that the range is the same on
+        both sides ([-127, 127] for 8 bits).  Always False for unsigned formats.
+
+    Examples
+    --------
+    >>> from fmtlib import IntegerFormat
+    >>> f = IntegerFormat(8)
+    >>> f.min_integer, f.max_integer
+    (-127, 127)
+    """
+
+    bits: int
+    signed: bool = True
+    symmetric: bool = True
+
+    def __post_init__(self) -> None:
+        _check_choice(self, "signed", (True, False))
+        _check_choice(self, "symmetric", (True, False))
+        _check_int(self, "bits", 2 if self.signed else 1, 16)
+        if not self.signed:
+            object.__setattr__(self, "symmetric", False)
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """NumPy type of the codes: the smallest integer of the same signedness."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{_bytes_for(self.bits)}")
+
+    @property
+    def max_integer(self) -> int:
+        """The greatest code."""
+        return (1 << (self.bits - int(self.signed))) - 1
+
+    @property
+    def min_integer(self) -> int:
+        """The least code."""
+        return -self.max_integer - (not self.symmetric) if self.signed else 0
+
+    @property
+    def precision(self) -> int:
+        """Bits of the greatest magnitude."""
+        return self.max_integer.bit_length()
+
+    @property
+    def quantum_exponent(self) -> int:
+        """Exponent of the distance between two values (without a scale)."""
+        return 0
+
+    @property
+    def max_exponent(self) -> int:
+        """Exponent of the greatest magnitude (without a scale)."""
+        return max(self.max_integer, -self.min_integer).bit_length() - 1
+
+    @property
+    def max(self) -> float:
+        """The greatest value (without a scale)."""
+        return float(self.max_integer)
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits after the binary point: none."""
+        return 0
+
+    def _derived_name(self) -> str:
+        full = "_full" if self.signed and not self.symmetric else ""
+        return f"{'' if self.signed else 'u'}int{self.bits}{full}"
+
+
+@dataclass(frozen=True)
+class BlockFormat(_ValueSet):
+    """A block format: elements that share a scale along one axis.
+
+    Parameters
+    ----------
+    element : FixedFormat
+        What one code means before the scale.  Sign-magnitude with one integer bit, that is
+        block floating point; see `bfp`.
+    scale : FloatFormat
+        Format of the shared scale, a power of two: an unsigned format without mantissa bits
+        and without a zero, whose all-ones code is NaN.
+    block_size : int
+        Number of elements that share a scale.  The last block of an axis may be shorter.
+    scale_rule : {"floor"}
+        The scale is ``2**floor(log2(max |x|))``, brought into the scale format's range.
+    carry : {"saturate", "bump"}
+        What happens when a magnitude rounds up past the greatest code: it keeps that code, or
+        the whole block is redone with the next greater scale.
+    nonfinite : {"nan", "raise"}
+        What a NaN or an infinity does to its block: every value becomes NaN, or ValueError.
+    """
+
+    element: FixedFormat
+    scale: FloatFormat
+    block_size: int = 16
+    scale_rule: Literal["floor"] = "floor"
+    carry: Literal["saturate", "bump"] = "saturate"
+    nonfinite: Literal["nan", "raise"] = "nan"
+
+    def __post_init__(self) -> None:
+        _check_int(self, "block_size", 1, 2**31 - 1)
+        _check_choice(self, "scale_rule", ("floor",))
+        _check_choice(self, "carry", ("saturate", "bump"))
+        _check_choice(self, "nonfinite", ("nan", "raise"))
+        element, scale = self.element, self.scale
+        if not isinstance(element, FixedFormat) or (
+            (element.encoding, element.integer_bits) != ("sign_magnitude", 1)
+            or element.magnitude_bits > 23
+        ):
+            raise ValueError(
+                "BlockFormat.element must be FixedFormat(1, m - 1, encoding='sign_magnitude') "
+                f"with m from 1 to 23, got {element!r}"
+            )
+        if not isinstance(scale, FloatFormat) or (
+            (scale.mantissa_bits, scale.signed, scale.subnormals, scale.nan)
+            != (0, False, False, "all_ones")
+            or scale.exponent_bits > 8
+            or scale.bias != 2 ** (scale.exponent_bits - 1) - 1
+        ):
+            raise ValueError(
+                "BlockFormat.scale must be an unsigned power-of-two FloatFormat of 2 to 8 bits "
+                f"with the usual bias and an all-ones NaN, got {scale!r}"
+            )
+
+    @property
+    def mantissa_bits(self) -> int:
+        """Magnitude bits of an element, the leading one explicit."""
+        return self.element.magnitude_bits
+
+    @property
+    def exponent_bits(self) -> int:
+        """Bits of the shared exponent."""
+        return self.scale.exponent_bits
+
+    @property
+    def bits(self) -> int:
+        """Width of an element's code in bits; the shared exponent is not counted."""
+        return self.element.bits
+
+    @property
+    def code_dtype(self) -> np.dtype[Any]:
+        """NumPy type of the element codes."""
+        return self.element.code_dtype
+
+    @property
+    def precision(self) -> int:
+        """Bits of the greatest magnitude."""
+        return self.mantissa_bits
+
+    @property
+    def quantum_exponent(self) -> int:
+        """Exponent of the smallest distance between two values in any block."""
+        return self.scale.min_exponent - self.element.fraction_bits
+
+    @property
+    def max_exponent(self) -> int:
+        """Exponent of the greatest value in any block."""
+        return self.scale.max_exponent
+
+    @property
+    def max(self) -> float:
+        """The greatest value in any block."""
+        return self.element.max * self.scale.max
+
+    def _derived_name(self) -> str:
+        carry = "" if self.carry == "saturate" else "_bump"
+        nonfinite = "" if self.nonfinite == "nan" else "_raise"
+        return f"bfp_m{self.mantissa_bits}_e{self.exponent_bits}_g{self.block_size}{carry}{nonfinite}"
+
+
+Format: TypeAlias = FloatFormat | FixedFormat | IntegerFormat | BlockFormat
+
+
+def _bytes_for(bits: int) -> int:
+    return 1 if bits <= 8 else 2 if bits <= 16 else 4
+
+
+def bfp(
+    mantissa_bits: int = 4,
+    exponent_bits: int = 8,
+    block_size: int = 16,
+    *,
+    carry: Literal["saturate", "bump"] = "saturate",
+    nonfinite: Literal["nan", "raise"] = "nan",
+) -> BlockFormat:
+    """Sign-magnitude block floating point: one shared exponent per block, no hidden bit.
+
+    The values of a block with shared exponent ``E`` are ``±k * 2**(E + 1 - mantissa_bits)`` for
+    ``k`` from 0 to ``2**mantissa_bits - 1``.
+
+    Parameters
+    ----------
+    mantissa_bits : int
+        Magnitude bits of an element, 1 to 23.
+    exponent_bits : int
+        Bits of the shared exponent, 2 to 8.  Its code has bias ``2**(exponent_bits - 1) - 1`` and
+        all ones means NaN; above the window values saturate, below it the quantum stays.
+    block_size : int
+        Elements per block.
+    carry, nonfinite
+        See `BlockFormat`.
+
+    Returns
+    -------
+    BlockFormat
+
+    References
+    ----------
+    S. Q. Zhang, B. McDanel, H. T. Kung, "FAST: DNN Training Under Variable Precision Block
+    Floating Point with Stochastic Rounding", HPCA 2022, arXiv 2110.15456.
+
+    Examples
+    --------
+    >>> from fmtlib import bfp
+    >>> bfp(4).name
+    'bfp_m4_e8_g16'
+    """
+    for name, value, low, high in (
+        ("mantissa_bits", mantissa_bits, 1, 23),
+        ("exponent_bits", exponent_bits, 2, 8),
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if not low <= value <= high:
+            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+    return BlockFormat(
+        element=FixedFormat(1, int(mantissa_bits) - 1, encoding="sign_magnitude"),
+        scale=FloatFormat(
+            int(exponent_bits), 0, infinities=False, nan="all_ones", signed=False, subnormals=False
+        ),
+        block_size=block_size,
+        carry=carry,
+        nonfinite=nonfinite,
+    )
+
+
+def _named_formats() -> dict[str, Format]:
+    """Build the table: one row per named format, in the order `formats` shows."""
+    fn: dict[str, Any] = {"infinities": False, "nan": "all_ones"}
+    fnuz: dict[str, Any] = {"infinities": False, "nan": "negative_zero"}
+    finite: dict[str, Any] = {"infinities": False, "nan": "none"}
+    rows: list[tuple[str, Format]] = [
+        # OCP 8-bit Floating Point (OFP8) v1.0.
+        ("float8_e4m3fn", FloatFormat(4, 3, **fn)),
+        ("float8_e5m2", FloatFormat(5, 2)),
+        # The other 8-bit formats of ml_dtypes.
+        ("float8_e4m3", FloatFormat(4, 3)),
+        ("float8_e3m4", FloatFormat(3, 4)),
+        ("float8_e4m3fnuz", FloatFormat(4, 3, bias=8, **fnuz)),
+        ("float8_e5m2fnuz", FloatFormat(5, 2, bias=16, **fnuz)),
+        ("float8_e4m3b11fnuz", FloatFormat(4, 3, bias=11, **fnuz)),
+        # OCP Microscaling (MX) v1.0: the scale, and the elements below 8 bits.
+        ("float8_e8m0fnu", FloatFormat(8, 0, signed=False, subnormals=False, **fn)),
+        ("float6_e2m3fn", FloatFormat(2, 3, **finite)),
+        ("float6_e3m2fn", FloatFormat(3, 2, **finite)),
+        ("float4_e2m1fn", FloatFormat(2, 1, **finite)),
+        ("bfloat16", FloatFormat(8, 7)),
+        ("float16", FloatFormat(5, 10)),  # IEEE 754 binary16
+    ]
+    unnamed: list[Format] = [
+        FixedFormat(7, 8),
+        FixedFormat(3, 4),
+        FixedFormat(8, 8, signed=False),
+        FixedFormat(15, 16),
+        IntegerFormat(8),
+        IntegerFormat(8, signed=False),
+        IntegerFormat(8, symmetric=False),
+        IntegerFormat(4),
+        IntegerFormat(4, signed=False),
+        IntegerFormat(16),
+        bfp(2),
+        bfp(4),
+        bfp(8),
+        bfp(4, carry="bump"),
+        bfp(3, 4, 8),
+        bfp(10, 5, 32),
+    ]
+    rows += [(fmt._derived_name(), fmt) for fmt in unnamed]
+    table = dict(rows)
+    if len(table) != len(rows) or len(set(table.values())) != len(rows):
+        raise AssertionError("the table names a format twice")
+    return table
+
+
+_NAMES: dict[Format, str] = {}
+FORMATS: Mapping[str, Format] = MappingProxyType(_named_formats())
+_NAMES.update({fmt: name for name, fmt in FORMATS.items()})
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "e4m3": "float8_e4m3fn",
+        "e4m3fn": "float8_e4m3fn",
+        "e5m2": "float8_e5m2",
+        "e3m4": "float8_e3m4",
+        "e4m3fnuz": "float8_e4m3fnuz",
+        "e5m2fnuz": "float8_e5m2fnuz",
+        "e8m0": "float8_e8m0fnu",
+        "e2m3": "float6_e2m3fn",
+        "e3m2": "float6_e3m2fn",
+        "e2m1": "float4_e2m1fn",
+        "bf16": "bfloat16",
+        "fp16": "float16",
+    }
+)
+
+_FLOAT_NAME = re.compile(
+    r"float_e(\d+)m(\d+)b(-?\d+)_(ieee|fn|uz|fnuz|finite)(_unsigned)?(_nozero)?"
+)
+_FIXED_NAME = re.compile(r"fixed_(s|u|sm)(\d+)_(\d+)")
+_INTEGER_NAME = re.compile(r"(u?)int(\d+)(_full)?")
+_BFP_NAME = re.compile(r"bfp_m(\d+)_e(\d+)_g(\d+)(_bump)?(_raise)?")
+
+
+def _from_derived_name(name: str) -> Format | None:
+    if match := _FLOAT_NAME.fullmatch(name):
+        kind = match[4]
+        nans: dict[str, NanEncoding] = {"ieee": "ieee", "fn": "all_ones", "finite": "none"}
+        return FloatFormat(
+            int(match[1]),
+            int(match[2]),
+            int(match[3]),
+            infinities=kind in ("ieee", "uz"),
+            nan=nans.get(kind, "negative_zero"),
+            signed=not match[5],
+            subnormals=not match[6],
+        )
+    if match := _FIXED_NAME.fullmatch(name):
+        return FixedFormat(
+            int(match[2]),
+            int(match[3]),
+            signed=match[1] != "u",
+            encoding="sign_magnitude" if match[1] == "sm" else "twos_complement",
+        )
+    if match := _INTEGER_NAME.fullmatch(name):
+        return IntegerFormat(int(match[2]), signed=not match[1], symmetric=not match[3])
+    if match := _BFP_NAME.fullmatch(name):
+        return bfp(
+            int(match[1]),
+            int(match[2]),
+            int(match[3]),
+            carry="bump" if match[4] else "saturate",
+            nonfinite="raise" if match[5] else "nan",
+        )
+    return None
+
+
+def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
+    """Look a format up by name, alias, dtype or record.
+
+    Parameters
+    ----------
+    fmt : str, Format, dtype or scalar type
+        A name of the table or an alias ("e4m3"); the derived name of any record
+        ("bfp_m4_e8_g16", "fixed_s7_8"); an ml_dtypes dtype, or NumPy's float16; or a record,
+        which is returned as it is.
+
+    Returns
+    -------
+    FloatFormat, FixedFormat, IntegerFormat or BlockFormat
+
+    Raises
+    ------
+    ValueError
+        If no format has that name; the message lists near matches.
+    TypeError
+        If `fmt` is none of these things.
+
+    Examples
+    --------
+    >>> import fmtlib as fl
+    >>> fl.get_format("e4m3").name
+    'float8_e4m3fn'
+    """
+    if isinstance(fmt, (FloatFormat, FixedFormat, IntegerFormat, BlockFormat)):
+        return fmt
+    if isinstance(fmt, (np.dtype, type)):
+        name = np.dtype(fmt).name
+        if not isinstance(FORMATS.get(name), FloatFormat):
+            raise ValueError(f"no format of the table is the dtype {name!r}")
+        return FORMATS[name]
+    if not isinstance(fmt, str):
+        raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")
+    name = ALIASES.get(fmt, fmt)
+    found = FORMATS.get(name) or _from_derived_name(name)
+    if found is None:
+        near = difflib.get_close_matches(fmt, [*FORMATS, *ALIASES], n=4, cutoff=0.5)
+        hint = f"; near matches: {', '.join(near)}" if near else ""
+        raise ValueError(f"unknown format {fmt!r}{hint}; fmtlib.formats() lists all")
+    return found
+
+
+def formats() -> Mapping[str, Format]:
+    """All named formats, in table order: a read-only mapping from name to record.
+
+    Examples
+    --------
+    >>> import fmtlib as fl
+    >>> list(fl.formats())[:2]
+    ['float8_e4m3fn', 'float8_e5m2']
+    """
+    return FORMATS

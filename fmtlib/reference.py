@@ -1,0 +1,405 @@
+"""The formats in exact rational arithmetic: slow, public, and what the kernels are tested against.
+
+Values are `fractions.Fraction`, or floats where a fraction cannot say it: NaN, the infinities and
+-0.0.  Nothing here knows of NumPy's types or of the kernels; the text follows the definitions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import TypeAlias
+
+from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, Format, IntegerFormat
+
+Value: TypeAlias = Fraction | float
+
+
+def as_value(x: float | Fraction) -> Value:
+    """A Python or NumPy number, exactly."""
+    if isinstance(x, Fraction):
+        return x
+    x = float(x)
+    special = not math.isfinite(x) or (x == 0 and math.copysign(1, x) < 0)
+    return x if special else Fraction(x)
+
+
+def _magnitude(value: Value) -> Fraction:
+    """The magnitude of a finite value; the only finite float is -0.0."""
+    return abs(value) if isinstance(value, Fraction) else Fraction(0)
+
+
+def is_negative(value: Value) -> bool:
+    """Whether the sign is minus, that of -0.0 and NaN included."""
+    return value < 0 if isinstance(value, Fraction) else math.copysign(1, value) < 0
+
+
+def floor_log2(value: Fraction) -> int:
+    """The exponent E with ``2**E <= value < 2**(E + 1)``, for a positive value."""
+    exponent = value.numerator.bit_length() - value.denominator.bit_length()
+    return exponent if value >= power_of_two(exponent) else exponent - 1
+
+
+@cache
+def power_of_two(exponent: int) -> Fraction:
+    """``2**exponent``, exactly."""
+    return Fraction(2**exponent) if exponent >= 0 else Fraction(1, 2**-exponent)
+
+
+def round_magnitude(
+    magnitude: Fraction,
+    rounding: str,
+    *,
+    negative: bool = False,
+    parity: int = 0,
+    word: int = 0,
+    random_bits: int = 32,
+) -> int:
+    """Round a non-negative rational to an integer.
+
+    Parameters
+    ----------
+    magnitude : Fraction
+        In quanta of the target.
+    rounding : str
+        See `fmtlib.encode`.
+    negative : bool
+        Whether it is the magnitude of a negative number (for "up" and "down").
+    parity : int
+        Ties to even look at the last bit of the floor plus this.
+    word : int
+        The 32-bit random word, of which the top `random_bits` count.
+    """
+    down, rest = divmod(magnitude.numerator, magnitude.denominator)
+    twice, whole = 2 * rest, magnitude.denominator  # the discarded fraction is rest / whole
+    match rounding:
+        case "toward_zero":
+            up = False
+        case "up":
+            up = rest > 0 and not negative
+        case "down":
+            up = rest > 0 and negative
+        case "nearest_away":
+            up = twice >= whole
+        case "nearest_even":
+            up = twice > whole or (twice == whole and (down + parity) % 2 == 1)
+        case "stochastic":
+            steps = 2**random_bits
+            up = rest * steps // whole + (word >> (32 - random_bits)) >= steps
+        case _:
+            raise ValueError(f"unknown rounding {rounding!r}")
+    return down + up
+
+
+# --- elementwise formats --------------------------------------------------------------------
+
+
+def decode(code: int, fmt: Format) -> Value:
+    """The value of one code.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> reference.decode(0x7E, get_format("e4m3"))
+    Fraction(448, 1)
+    """
+    if isinstance(fmt, FloatFormat):
+        return _decode_float(code, fmt)
+    if isinstance(fmt, (FixedFormat, IntegerFormat)):
+        return code * power_of_two(fmt.quantum_exponent)
+    raise TypeError(f"the codes of {fmt.name} have no value without their block; see decode_block")
+
+
+def _decode_float(code: int, fmt: FloatFormat) -> Value:
+    negative = bool(code & fmt.sign_bit)
+    magnitude = code & ~fmt.sign_bit
+    if fmt.nan == "negative_zero" and code == fmt.sign_bit:
+        return math.nan
+    if fmt.inf_code is not None and magnitude == fmt.inf_code:
+        return -math.inf if negative else math.inf
+    if magnitude > fmt.max_code:
+        return math.nan
+    assert fmt.bias is not None
+    field, trailing = divmod(magnitude, 2**fmt.mantissa_bits)
+    fraction = Fraction(trailing, 2**fmt.mantissa_bits)
+    if field == 0 and fmt.subnormals:
+        value = fraction * power_of_two(1 - fmt.bias)
+    else:
+        value = (1 + fraction) * power_of_two(field - fmt.bias)
+    if negative:
+        return -value if value else -0.0
+    return value
+
+
+def encode(
+    x: float | Fraction,
+    fmt: Format,
+    rounding: str = "nearest_even",
+    overflow: str = "saturate",
+    *,
+    word: int = 0,
+    random_bits: int = 32,
+    scale: float | Fraction = 1,
+    zero_point: int = 0,
+) -> int:
+    """The code of one value: one rounding to unbounded range, then overflow.
+
+    Parameters are those of `fmtlib.encode`; `word` is the element's 32-bit random word.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> e4m3 = get_format("e4m3")
+    >>> [hex(reference.encode(x, e4m3, overflow="nonsaturating")) for x in (464, 465)]
+    ['0x7e', '0x7f']
+    """
+    value = as_value(x)
+    if isinstance(value, Fraction) and scale != 1:
+        value /= Fraction(scale)
+    if isinstance(fmt, FloatFormat):
+        return _encode_float(value, fmt, rounding, overflow, word, random_bits)
+    if isinstance(fmt, (FixedFormat, IntegerFormat)):
+        return _encode_integer(value, fmt, rounding, word, random_bits, zero_point)
+    raise TypeError(f"{fmt.name} encodes blocks, not single values; see encode_block")
+
+
+def _encode_integer(
+    value: Value,
+    fmt: FixedFormat | IntegerFormat,
+    rounding: str,
+    word: int,
+    random_bits: int,
+    zero_point: int,
+) -> int:
+    if isinstance(value, float) and math.isnan(value):
+        return 0
+    if isinstance(value, float) and math.isinf(value):
+        return fmt.max_integer if value > 0 else fmt.min_integer
+    negative = is_negative(value)
+    magnitude = _magnitude(value) / power_of_two(fmt.quantum_exponent)
+    k = round_magnitude(
+        magnitude, rounding, negative=negative, word=word, random_bits=random_bits
+    )
+    return min(max((-k if negative else k) + zero_point, fmt.min_integer), fmt.max_integer)
+
+
+def _encode_float(
+    value: Value, fmt: FloatFormat, rounding: str, overflow: str, word: int, random_bits: int
+) -> int:
+    negative = is_negative(value)
+    is_nan = isinstance(value, float) and math.isnan(value)
+    if is_nan or (negative and not fmt.signed and value != 0):
+        if fmt.nan_code is None:
+            return 0
+        return fmt.nan_code | (fmt.sign_bit if negative else 0)
+    sign = fmt.sign_bit if negative else 0
+    overflowed = fmt.inf_code if fmt.inf_code is not None else fmt.nan_code
+    if overflow == "saturate" or overflowed is None:
+        overflowed = fmt.max_code
+    if isinstance(value, float) and math.isinf(value):
+        return overflowed | sign
+    magnitude = _magnitude(value)
+    if magnitude == 0 or (not fmt.subnormals and magnitude < power_of_two(fmt.min_exponent)):
+        if magnitude == 0 or fmt.subnormals:
+            return sign if fmt.has_negative_zero else 0
+        return 0  # a format without a zero: its least value stands for all that is below
+    # One rounding, to the target's precision at x's binade (the lowest one for subnormals).
+    binade = max(floor_log2(magnitude), fmt.min_exponent)
+    # Codes of neighbouring values are neighbours: k counts them from the foot of the binade.
+    foot = (binade - fmt.min_exponent) << fmt.mantissa_bits
+    if not fmt.subnormals:
+        foot -= 1 << fmt.mantissa_bits
+    k = round_magnitude(
+        magnitude / power_of_two(binade - fmt.mantissa_bits),
+        rounding,
+        negative=negative,
+        parity=foot,  # the even one of two neighbours is the one with the even code
+        word=word,
+        random_bits=random_bits,
+    )
+    code = foot + k
+    if code > fmt.max_code:
+        stops = {"toward_zero": True, "up": negative, "down": not negative}
+        code = fmt.max_code if stops.get(rounding, False) else overflowed
+    if code == 0 and not fmt.has_negative_zero:
+        return 0
+    return code | sign
+
+
+def quantize(
+    x: float | Fraction,
+    fmt: Format,
+    rounding: str = "nearest_even",
+    overflow: str = "saturate",
+    *,
+    word: int = 0,
+    random_bits: int = 32,
+) -> Value:
+    """The value of the format that stands for x: ``decode(encode(x))``."""
+    code = encode(x, fmt, rounding, overflow, word=word, random_bits=random_bits)
+    return decode(code, fmt)
+
+
+# --- blocks ---------------------------------------------------------------------------------
+
+
+def encode_block(
+    values: Sequence[float | Fraction],
+    fmt: BlockFormat,
+    rounding: str = "nearest_even",
+    *,
+    words: Sequence[int] | None = None,
+    random_bits: int = 32,
+) -> tuple[list[int], int]:
+    """Codes of one block, and the code of its scale.
+
+    Parameters
+    ----------
+    values : sequence of numbers
+        At most ``fmt.block_size`` of them.
+    words : sequence of int, optional
+        The random word of each element.
+
+    References
+    ----------
+    Block floating point as in arXiv 2110.15456: the greatest exponent is shared, magnitudes are
+    shifted right to it and rounded; the sign is apart.
+    """
+    exact = [as_value(value) for value in values]
+    bias, m = fmt.scale.bias, fmt.mantissa_bits
+    assert bias is not None
+    if any(isinstance(value, float) and not math.isfinite(value) for value in exact):
+        if fmt.nonfinite == "raise":
+            raise ValueError("NaN or infinity in a block")
+        return [0] * len(exact), fmt.scale.magnitude_mask
+    magnitudes = [_magnitude(value) for value in exact]
+    greatest = max(magnitudes, default=Fraction(0))
+    least_exponent, greatest_exponent = -bias, fmt.scale.max_code - bias
+    exponent = least_exponent
+    if greatest > 0:
+        exponent = min(max(floor_log2(greatest), least_exponent), greatest_exponent)
+
+    def rounded(exponent: int) -> list[int]:
+        quantum = power_of_two(exponent + 1 - m)
+        return [
+            round_magnitude(
+                magnitude / quantum,
+                rounding,
+                negative=is_negative(value),
+                word=words[i] if words is not None else 0,
+                random_bits=random_bits,
+            )
+            for i, (value, magnitude) in enumerate(zip(exact, magnitudes, strict=True))
+        ]
+
+    ks = rounded(exponent)
+    if fmt.carry == "bump" and max(ks, default=0) >= 2**m and exponent < greatest_exponent:
+        exponent += 1
+        ks = rounded(exponent)
+    codes = [
+        min(k, 2**m - 1) | (is_negative(value) << m) for k, value in zip(ks, exact, strict=True)
+    ]
+    return codes, exponent + bias
+
+
+def decode_block(codes: Iterable[int], scale_code: int, fmt: BlockFormat) -> list[Value]:
+    """The values of one block."""
+    scale = decode(scale_code, fmt.scale)
+    m = fmt.mantissa_bits
+    values: list[Value] = []
+    for code in codes:
+        magnitude = (code & (2**m - 1)) * power_of_two(1 - m) * scale
+        value: Value = -magnitude if code >> m else magnitude
+        values.append(-0.0 if code >> m and value == 0 else value)
+    return values
+
+
+# --- products -------------------------------------------------------------------------------
+
+
+def round_to_float32(value: Fraction) -> Value:
+    """Round to nearest, ties to even, to IEEE binary32."""
+    if value == 0:
+        return value
+    quantum = max(floor_log2(abs(value)), -126) - 23
+    k = round_magnitude(abs(value) / power_of_two(quantum), "nearest_even")
+    rounded = k * power_of_two(quantum)
+    if rounded >= power_of_two(128):
+        return -math.inf if value < 0 else math.inf
+    return -rounded if value < 0 else rounded
+
+
+def dot_blocks(
+    a: Sequence[tuple[Sequence[int], int]],
+    a_format: BlockFormat,
+    b: Sequence[tuple[Sequence[int], int]],
+    b_format: BlockFormat,
+    c: float = 0.0,
+) -> float:
+    """Dot product of two rows of blocks, each ``(codes, scale code)``, as FAST's fMAC adds it.
+
+    The products of a pair of blocks are summed exactly; that sum is rounded to float32 and added
+    to the float32 total, block after block.
+
+    References
+    ----------
+    arXiv 2110.15456: one exponent addition per pair of groups, no alignment inside a group,
+    conversion to float32 after the integer sum.
+    """
+    total: Value = as_value(c)
+    for (a_codes, a_scale), (b_codes, b_scale) in zip(a, b, strict=True):
+        a_values = decode_block(a_codes, a_scale, a_format)
+        b_values = decode_block(b_codes, b_scale, b_format)
+        if any(isinstance(v, float) and math.isnan(v) for v in (*a_values, *b_values)):
+            return math.nan
+        exact = sum(
+            (Fraction(x) * Fraction(y) for x, y in zip(a_values, b_values, strict=True)),
+            Fraction(0),
+        )
+        term = round_to_float32(exact)
+        if isinstance(term, float) or isinstance(total, float):
+            total = float(total) + float(term)  # infinities and NaN
+            continue
+        total = round_to_float32(total + term)
+    return float(total)
+
+
+# --- widths and random words ----------------------------------------------------------------
+
+
+def group_bits(values: Sequence[int], signed: bool) -> tuple[int, int]:
+    """Bits that a group of integers needs, and the position of its lowest set bit."""
+    magnitudes = [x if x >= 0 else ~x for x in values] if signed else list(values)
+    high = max(max(x, 1).bit_length() for x in magnitudes) + signed
+    low = min(((x & -x).bit_length() - 1 for x in values if x), default=0)
+    return high, low
+
+
+def philox_word(seed: int, stream: int, index: int) -> int:
+    """Word `index` of Philox4x32-10 keyed by the seed.
+
+    The counter is (index >> 2, stream), 64 bits each, low half first; the word is number
+    ``index & 3`` of the four.
+
+    References
+    ----------
+    J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> [hex(reference.philox_word(0, 0, i)) for i in range(4)]
+    ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
+    mask = 2**32 - 1
+    block = index >> 2
+    counter = [block & mask, block >> 32, stream & mask, stream >> 32]
+    key = [seed & mask, seed >> 32]
+    for _ in range(10):
+        high0, low0 = divmod(0xD2511F53 * counter[0], 2**32)
+        high1, low1 = divmod(0xCD9E8D57 * counter[2], 2**32)
+        counter = [high1 ^ counter[1] ^ key[0], low1, high0 ^ counter[3] ^ key[1], low0]
+        key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
+    return counter[index & 3]

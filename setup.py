@@ -1,0 +1,34 @@
+"""Build of the one extension module; everything else about the package is in pyproject.toml."""
+
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+SOURCES = Path("fmtlib/_core/src")
+
+kernels = Extension(
+    "fmtlib._core.kernels",
+    sources=["fmtlib/_core/kernels.pyx", *sorted(map(str, SOURCES.glob("*.c")))],
+    depends=sorted(map(str, SOURCES.glob("*.h"))),
+    include_dirs=[str(SOURCES), np.get_include()],
+    libraries=["m"],
+    define_macros=[
+        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+        ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+    ],
+    # No contraction: a*b+c must mean the same on every instruction set.  No trapping math: lets
+    # compilers turn choices into masks; values are not affected.  Never -ffast-math.
+    extra_compile_args=[
+        "-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fvisibility=hidden",
+    ],
+)
+
+setup(
+    ext_modules=cythonize(
+        [kernels],
+        language_level=3,
+        compiler_directives={"boundscheck": False, "freethreading_compatible": True},
+    )
+)

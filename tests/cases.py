@@ -1,0 +1,78 @@
+"""What the generated tests run over: the table by kind, and inputs that matter to a format."""
+
+from functools import cache
+
+import ml_dtypes
+import numpy as np
+from fmtlib import reference
+from fmtlib.formats import (
+    FORMATS,
+    ROUNDINGS,
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    IntegerFormat,
+)
+
+FLOAT_NAMES = [name for name, fmt in FORMATS.items() if isinstance(fmt, FloatFormat)]
+INTEGER_NAMES = [
+    name for name, fmt in FORMATS.items() if isinstance(fmt, (FixedFormat, IntegerFormat))
+]
+BLOCK_NAMES = [name for name, fmt in FORMATS.items() if isinstance(fmt, BlockFormat)]
+ELEMENTWISE_NAMES = FLOAT_NAMES + INTEGER_NAMES
+
+DETERMINISTIC = [rounding for rounding in ROUNDINGS if rounding != "stochastic"]
+DTYPES = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+
+
+def overflows(name):
+    return ["saturate", "nonsaturating"] if name in FLOAT_NAMES else ["saturate"]
+
+
+def all_16_bit(dtype):
+    """Every value of float16 or bfloat16."""
+    return np.arange(1 << 16, dtype=np.uint16).view(DTYPES[dtype])
+
+
+@cache
+def edges(name, dtype):
+    """Inputs around every decision of a format, in float32 or float64, both signs.
+
+    Every value and every midpoint of neighbours, also beyond the greatest value, each with its two
+    neighbours in `dtype`; zero, infinity, NaN, the least and greatest numbers of `dtype`.  Formats
+    of more than 16 bits are sampled.
+    """
+    fmt = FORMATS[name]
+    if isinstance(fmt, FloatFormat):
+        codes = [*range(fmt.max_code + 1)]
+        values = [reference.decode(code, fmt) for code in codes]
+        gap = values[-1] - values[-2]
+        values += [values[-1] + gap, values[-1] + 2 * gap]
+    else:
+        count = fmt.max_integer + 3
+        steps = range(count) if count <= 1 << 16 else [*range(64), *range(64, count, 70_001)]
+        steps = sorted({*steps, count - 3, count - 2, count - 1})
+        values = [k * reference.power_of_two(fmt.quantum_exponent) for k in steps]
+    middles = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    info = np.finfo(DTYPES[dtype])
+    with np.errstate(over="ignore"):
+        points = np.array([float(v) for v in values + middles]).astype(dtype)
+    tiny, huge = info.smallest_subnormal, info.max
+    extra = np.array([0, tiny, 3 * tiny, info.tiny, huge, np.inf, np.nan], dtype)
+    zero, top = np.zeros((), dtype), np.array(np.inf, dtype)
+    points = np.concatenate([points, np.nextafter(points, zero), np.nextafter(points, top), extra])
+    both = np.unique(np.concatenate([points, -points]).view(f"u{info.bits // 8}"))
+    both = both.view(dtype)
+    both.flags.writeable = False
+    return both
+
+
+def reference_codes(x, name, rounding="nearest_even", overflow="saturate", **keywords):
+    fmt = FORMATS[name]
+    codes = [reference.encode(v, fmt, rounding, overflow, **keywords) for v in x.tolist()]
+    return np.array(codes, np.int64).astype(fmt.code_dtype)

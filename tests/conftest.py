@@ -1,0 +1,20 @@
+"""Fixtures and settings that every test module shares."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from fmtlib._core import kernels
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(params=kernels.available_targets())
+def target(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test once with the kernels of each instruction set that the machine has."""
+    kernels.force_target(request.param)
+    yield request.param
+    kernels.force_target(None)

@@ -1,0 +1,176 @@
+"""Elementwise formats, generated from the table: kernels against exact arithmetic."""
+
+from functools import cache
+
+import fmtlib as fl
+import numpy as np
+import pytest
+from cases import (
+    DETERMINISTIC,
+    DTYPES,
+    ELEMENTWISE_NAMES,
+    FLOAT_NAMES,
+    all_16_bit,
+    edges,
+    overflows,
+    reference_codes,
+)
+from fmtlib import reference
+from fmtlib.formats import FORMATS, FloatFormat
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+MODES = [
+    (name, rounding, overflow)
+    for name in ELEMENTWISE_NAMES
+    for rounding in DETERMINISTIC
+    for overflow in overflows(name)
+]
+# Every 16-bit input under these modes is fast enough for every run; the others are exhaustive.
+QUICK_MODES = [mode for mode in MODES if mode[1] in ("nearest_even", "toward_zero")]
+SLOW_MODES = [mode for mode in MODES if mode not in QUICK_MODES]
+
+
+@cache
+def expected_16_bit(dtype, name, rounding, overflow):
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        x = all_16_bit(dtype).astype(np.float64)
+    return reference_codes(x, name, rounding, overflow)
+
+
+@cache
+def expected_edges(dtype, name, rounding, overflow):
+    return reference_codes(edges(name, dtype), name, rounding, overflow)
+
+
+def check_all_16_bit(dtype, name, rounding, overflow):
+    x = all_16_bit(dtype)
+    with np.errstate(invalid="ignore"):  # NaN into formats without NaN
+        codes = fl.encode(x, name, rounding=rounding, overflow=overflow)
+    assert_array_equal(codes, expected_16_bit(dtype, name, rounding, overflow))
+    assert codes.dtype == FORMATS[name].code_dtype
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("name", "rounding", "overflow"), QUICK_MODES)
+def test_every_16_bit_input(target, dtype, name, rounding, overflow):
+    check_all_16_bit(dtype, name, rounding, overflow)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("name", "rounding", "overflow"), SLOW_MODES)
+def test_every_16_bit_input_every_mode(target, dtype, name, rounding, overflow):
+    check_all_16_bit(dtype, name, rounding, overflow)
+
+
+def check_edges(dtype, name, rounding, overflow):
+    with np.errstate(invalid="ignore"):
+        codes = fl.encode(edges(name, dtype), name, rounding=rounding, overflow=overflow)
+    assert_array_equal(codes, expected_edges(dtype, name, rounding, overflow))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "rounding", "overflow"), QUICK_MODES)
+def test_every_midpoint(target, dtype, name, rounding, overflow):
+    check_edges(dtype, name, rounding, overflow)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "rounding", "overflow"), SLOW_MODES)
+def test_every_midpoint_every_mode(target, dtype, name, rounding, overflow):
+    check_edges(dtype, name, rounding, overflow)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
+def test_decode_is_exact_for_every_code(target, name):
+    fmt = FORMATS[name]
+    if isinstance(fmt, FloatFormat):
+        codes = np.arange(2**fmt.bits, dtype=fmt.code_dtype)
+    else:
+        span = range(fmt.min_integer, fmt.max_integer + 1, max(1, 2 ** (fmt.bits - 16)))
+        codes = np.array([*span, fmt.max_integer], fmt.code_dtype)
+    expected = np.array([float(reference.decode(code, fmt)) for code in codes.tolist()])
+    for dtype in DTYPES:
+        if not fmt.fits(dtype):
+            with pytest.raises(TypeError, match=fmt.smallest_dtype):
+                fl.decode(codes, name, dtype=DTYPES[dtype])
+            continue
+        values = fl.decode(codes, name, dtype=DTYPES[dtype])
+        assert values.dtype == DTYPES[dtype]
+        assert_array_equal(values.astype(np.float64), expected)
+        finite = ~np.isnan(expected)
+        assert_array_equal(np.signbit(values)[finite], np.signbit(expected)[finite])
+
+
+@pytest.mark.parametrize("name", FLOAT_NAMES)
+def test_encode_gives_a_decoded_code_back(target, name):
+    fmt = FORMATS[name]
+    codes = np.arange(2**fmt.bits, dtype=fmt.code_dtype)
+    values = fl.decode(codes, name)
+    same = ~np.isnan(values)
+    assert_array_equal(fl.encode(values, name, overflow="nonsaturating")[same], codes[same])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
+def test_quantize_is_decode_of_encode(target, name, dtype):
+    fmt = FORMATS[name]
+    x = all_16_bit(dtype) if dtype in ("float16", "bfloat16") else edges(name, dtype)
+    if not fmt.fits(dtype):
+        with pytest.raises(TypeError, match=f"{dtype} cannot hold.*{fmt.smallest_dtype}"):
+            fl.quantize(x, name)
+        return
+    for overflow in overflows(name):
+        for rounding in DETERMINISTIC:
+            mode = {"rounding": rounding, "overflow": overflow}
+            with np.errstate(invalid="ignore"):
+                expected = fl.decode(fl.encode(x, name, **mode), name, dtype=DTYPES[dtype])
+                values = fl.quantize(x, name, **mode)
+                again = fl.quantize(values, name, **mode)
+            assert values.dtype == DTYPES[dtype]
+            unsigned = f"u{values.itemsize}"
+            assert_array_equal(values.view(unsigned), expected.view(unsigned))
+            assert_array_equal(again.view(unsigned), expected.view(unsigned))
+
+
+formats = st.builds(
+    lambda e, m, bias, nan: FloatFormat(e, m, bias, infinities=nan == "ieee", nan=nan),
+    st.integers(2, 8),
+    st.integers(1, 7),
+    st.integers(-40, 160),
+    st.sampled_from(["ieee", "all_ones", "negative_zero", "none"]),
+)
+
+
+@given(formats, st.floats(), st.sampled_from(DETERMINISTIC), st.booleans())
+def test_run_time_formats(fmt, x, rounding, saturate):
+    overflow = "saturate" if saturate else "nonsaturating"
+    with np.errstate(invalid="ignore"):
+        code = int(fl.encode(x, fmt, rounding=rounding, overflow=overflow))
+    assert code == reference.encode(x, fmt, rounding, overflow)
+    value = reference.decode(code, fmt)
+    assert_array_equal(fl.decode(np.array(code, fmt.code_dtype), fmt, dtype=float), float(value))
+
+
+@given(formats, st.floats(width=32), st.sampled_from(DETERMINISTIC))
+def test_run_time_formats_from_float32(fmt, x, rounding):
+    with np.errstate(invalid="ignore"):
+        code = int(fl.encode(np.float32(x), fmt, rounding=rounding))
+    assert code == reference.encode(x, fmt, rounding)
+
+
+def test_flags():
+    x = np.array([1e300, 1e-300, np.nan, -np.inf, np.inf, 1e-45])
+    with np.errstate(all="raise"):
+        fl.encode(x, "e4m3")
+        fl.encode(x, "e5m2", overflow="nonsaturating")
+        fl.encode(x[:2], "float4_e2m1fn")
+        fl.encode(x[:2], "int8", scale=1e-300)
+    for name in ("float6_e2m3fn", "float4_e2m1fn", "fixed_s7_8", "int8"):
+        with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
+            fl.encode(x, name)
+        with np.errstate(invalid="ignore"):
+            assert fl.encode(np.nan, name) == 0

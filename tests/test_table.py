@@ -1,0 +1,143 @@
+"""The table itself: names, facts, and that every row is tested."""
+
+import fmtlib as fl
+import ml_dtypes
+import numpy as np
+import pytest
+from cases import BLOCK_NAMES, ELEMENTWISE_NAMES
+from fmtlib import formats, reference
+from fmtlib.formats import FORMATS, BlockFormat, FixedFormat, FloatFormat, IntegerFormat
+
+# Greatest value, its code, least normal and subnormal values: OFP8 v1.0 and MX v1.0 where they
+# define the format, else ml_dtypes' definitions.
+FACTS = {
+    "float8_e4m3fn": (448, 0x7E, 2**-6, 2**-9),
+    "float8_e5m2": (57344, 0x7B, 2**-14, 2**-16),
+    "float8_e4m3fnuz": (240, 0x7F, 2**-7, 2**-10),
+    "float8_e5m2fnuz": (57344, 0x7F, 2**-15, 2**-17),
+    "float8_e4m3b11fnuz": (30, 0x7F, 2**-10, 2**-13),
+    "float8_e4m3": (240, 0x77, 2**-6, 2**-9),
+    "float8_e3m4": (15.5, 0x6F, 2**-2, 2**-6),
+    "float8_e8m0fnu": (2.0**127, 0xFE, 2**-127, 2**-127),
+    "float6_e2m3fn": (7.5, 0x1F, 1, 2**-3),
+    "float6_e3m2fn": (28, 0x1F, 2**-2, 2**-4),
+    "float4_e2m1fn": (6, 0x7, 1, 2**-1),
+    "bfloat16": ((2 - 2**-7) * 2.0**127, 0x7F7F, 2**-126, 2**-133),
+    "float16": (65504, 0x7BFF, 2**-14, 2**-24),
+}
+
+
+def test_every_row_has_generated_tests():
+    assert sorted(ELEMENTWISE_NAMES + BLOCK_NAMES) == sorted(FORMATS)
+
+
+def test_every_float_row_has_its_facts():
+    floats = [name for name, fmt in FORMATS.items() if isinstance(fmt, FloatFormat)]
+    assert sorted(FACTS) == sorted(floats)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_facts(name):
+    fmt = FORMATS[name]
+    greatest, code, normal, least = FACTS[name]
+    assert (fmt.max, fmt.max_code) == (greatest, code)
+    assert 2.0**fmt.min_exponent == normal
+    assert 2.0**fmt.quantum_exponent == least
+    assert reference.decode(code, fmt) == greatest
+    assert reference.decode(0 if not fmt.subnormals else 1, fmt) == least
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_names_lead_back(name):
+    fmt = FORMATS[name]
+    assert fl.get_format(name) is fmt
+    assert fl.get_format(fmt) is fmt
+    assert fmt.name == str(fmt) == name
+    assert fl.get_format(fmt._derived_name()) == fmt
+    assert 2 ** (8 * fmt.code_dtype.itemsize) >= 2**fmt.bits
+
+
+def test_aliases_and_dtypes():
+    for alias, name in formats.ALIASES.items():
+        assert fl.get_format(alias).name == name
+    assert fl.get_format("e4m3") == FloatFormat(4, 3, infinities=False, nan="all_ones")
+    assert fl.get_format(ml_dtypes.float8_e5m2).name == "float8_e5m2"
+    assert fl.get_format(np.dtype(ml_dtypes.bfloat16)).name == "bfloat16"
+    assert fl.get_format(np.float16).name == "float16"
+
+
+def test_bfp_is_a_block_format():
+    fmt = fl.bfp(mantissa_bits=4, exponent_bits=5, block_size=32)
+    assert isinstance(fmt, BlockFormat)
+    assert fmt.name == "bfp_m4_e5_g32"
+    assert fmt.scale.name == "float_e5m0b15_fn_unsigned_nozero"
+    assert fl.bfp(4).scale == fl.get_format("float8_e8m0fnu")
+
+
+@pytest.mark.parametrize("name", ["e4m33", "float8", "int99", "fixed_s40_2", "bfp_m40_e8_g16", ""])
+def test_unknown_names(name):
+    with pytest.raises(ValueError, match=r"near|unknown|must|has 1 to"):
+        fl.get_format(name)
+
+
+def test_near_matches_are_named():
+    with pytest.raises(ValueError, match="float8_e4m3fn"):
+        fl.get_format("float8_e4m3fm")
+
+
+@pytest.mark.parametrize("fmt", [None, 3, 2.5, ["e4m3"]])
+def test_formats_of_a_wrong_type(fmt):
+    with pytest.raises(TypeError, match="a format is"):
+        fl.get_format(fmt)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.dtype("O")])
+def test_dtypes_that_are_no_format(dtype):
+    with pytest.raises(ValueError, match="no format of the table"):
+        fl.get_format(dtype)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: FloatFormat(0, 3), ValueError),
+        (lambda: FloatFormat(8, 8), ValueError),
+        (lambda: FloatFormat(4.0, 3), TypeError),
+        (lambda: FloatFormat(True, 3), TypeError),
+        (lambda: FloatFormat(4, 3, nan="some"), ValueError),
+        (lambda: FloatFormat(4, 0), ValueError),
+        (lambda: FloatFormat(4, 3, nan="none"), ValueError),
+        (lambda: FloatFormat(12, 3), ValueError),
+        (lambda: FloatFormat(4, 3, subnormals=False), ValueError),
+        (lambda: FixedFormat(30, 8), ValueError),
+        (lambda: FixedFormat(0, 0), ValueError),
+        (lambda: FixedFormat(-1, 8), ValueError),
+        (lambda: FixedFormat(7, 8, signed=False, encoding="sign_magnitude"), ValueError),
+        (lambda: IntegerFormat(17), ValueError),
+        (lambda: IntegerFormat(1), ValueError),
+        (lambda: IntegerFormat("8"), TypeError),
+        (lambda: fl.bfp(0), ValueError),
+        (lambda: fl.bfp(24), ValueError),
+        (lambda: fl.bfp(4.0), TypeError),
+        (lambda: fl.bfp(4, 1), ValueError),
+        (lambda: fl.bfp(4, 9), ValueError),
+        (lambda: fl.bfp(4, block_size=0), ValueError),
+        (lambda: fl.bfp(4, block_size=-16), ValueError),
+        (lambda: fl.bfp(4, block_size=2.0), TypeError),
+        (lambda: fl.bfp(4, carry="wrap"), ValueError),
+        (lambda: fl.bfp(4, nonfinite="ignore"), ValueError),
+        (lambda: BlockFormat(FixedFormat(7, 8), fl.get_format("e8m0")), ValueError),
+        (lambda: BlockFormat(fl.bfp(4).element, fl.get_format("e4m3")), ValueError),
+    ],
+)
+def test_impossible_records(make, error):
+    with pytest.raises(error, match=r"must|needs|at most|finite|has 1 to|is for"):
+        make()
+
+
+def test_fits():
+    assert fl.get_format("bfloat16").smallest_dtype == "bfloat16"
+    assert fl.get_format("fixed_s15_16").smallest_dtype == "float64"
+    assert not fl.get_format("bfloat16").fits("float16")
+    assert fl.bfp(4).fits("float32")
+    assert not fl.bfp(8).fits("bfloat16")  # 8 bits, but down to 2**-134
