@@ -12,6 +12,8 @@ from fmtlib.formats import (
     formats,
     get_format,
 )
+from fmtlib.precision import group_bits
+from fmtlib.products import dot, dot_passes, matmul
 
 __version__ = "0.1.0"
 
@@ -24,9 +26,13 @@ __all__ = [
     "bfp",
     "cpu_target",
     "decode",
+    "dot",
+    "dot_passes",
     "encode",
     "formats",
     "get_format",
+    "group_bits",
+    "matmul",
     "quantize",
     "ufunc",
 ]

@@ -5,8 +5,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 from cases import BLOCK_NAMES, ELEMENTWISE_NAMES
-from fmtlib import formats, reference
-from fmtlib.formats import FORMATS, BlockFormat, FixedFormat, FloatFormat, IntegerFormat
+from fmtlib import reference
+from fmtlib.formats import ALIASES, FORMATS, BlockFormat, FixedFormat, FloatFormat, IntegerFormat
 
 # Greatest value, its code, least normal and subnormal values: OFP8 v1.0 and MX v1.0 where they
 # define the format, else ml_dtypes' definitions.
@@ -58,7 +58,7 @@ def test_names_lead_back(name):
 
 
 def test_aliases_and_dtypes():
-    for alias, name in formats.ALIASES.items():
+    for alias, name in ALIASES.items():
         assert fl.get_format(alias).name == name
     assert fl.get_format("e4m3") == FloatFormat(4, 3, infinities=False, nan="all_ones")
     assert fl.get_format(ml_dtypes.float8_e5m2).name == "float8_e5m2"

@@ -133,7 +133,7 @@ cdef dict TYPES = {
 
 cdef void _fill_rounding(fmt_spec *spec, str rounding, int random_bits) except *:
     spec.add[0], spec.add[1], spec.parity = ADDENDS[rounding]
-    spec.word_mask = <uint32_t>(0xFFFFFFFF << (32 - random_bits))
+    spec.word_mask = (0xFFFFFFFF << (32 - random_bits)) & 0xFFFFFFFF
 
 
 cdef void _fill_float(fmt_spec *spec, fmt, str rounding, str overflow) except *:

@@ -1,0 +1,72 @@
+"""The accelerators, one file each, and the one registry of their names."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from fmtlib.hardware.designs.base import Design
+from fmtlib.hardware.designs.dadiannao import DaDianNao
+from fmtlib.hardware.designs.dynamic_stripes import DynamicStripes
+from fmtlib.hardware.designs.fast import Fast
+from fmtlib.hardware.designs.stripes import Stripes
+
+__all__ = ["DESIGNS", "Design", "design", "design_names"]
+
+#: Name → class, in the order in which they are listed.
+DESIGNS: dict[str, type[Design]] = {
+    cls.name: cls for cls in (DaDianNao, Stripes, DynamicStripes, Fast)
+}
+
+
+def design_names() -> list[str]:
+    """The names of all designs.
+
+    Examples
+    --------
+    >>> design_names()
+    ['dadiannao', 'stripes', 'dynamic_stripes', 'fast']
+    """
+    return list(DESIGNS)
+
+
+def design(name: str, **parameters: Any) -> Design:
+    """A design by its name, with its defaults changed by `parameters`.
+
+    Parameters
+    ----------
+    name : str
+        One of `design_names()`.
+    **parameters
+        `tiles`, `lanes`, `columns`, `rows` for every design, and its own (see its class).
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or a parameter out of range.
+    TypeError
+        Unknown parameter, or one of the wrong type.
+
+    Examples
+    --------
+    >>> design("stripes", tiles=4).array
+    '4 tiles × 16 lanes × 16 columns × 16 rows'
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"a design's name must be a str, not {name!r}")
+    if name not in DESIGNS:
+        raise ValueError(f"unknown design {name!r}{_choices(name, DESIGNS)}")
+    cls = DESIGNS[name]
+    known = [field.name for field in fields(cls)]
+    for parameter in parameters:
+        if parameter not in known:
+            raise TypeError(f"{name} has no parameter {parameter!r}{_choices(parameter, known)}")
+    return cls(**parameters)
+
+
+def _choices(given: str, allowed: Iterable[str]) -> str:
+    """The near matches of a wrong name and the names allowed, to end an error message."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(given, allowed)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
+    return f"{hint} allowed: {', '.join(allowed)}"

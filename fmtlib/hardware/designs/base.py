@@ -1,0 +1,91 @@
+"""What every design has: the size of its array, and the three counts it must give."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from fmtlib.hardware.layers import Layer, whole_number
+
+# A bit-parallel multiplier of 16 × 16 bits does this many bit products for one MAC.
+BIT_PARALLEL_PRODUCTS = 16 * 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design(ABC):
+    """An accelerator: its array and its own parameters; a subclass adds the rules.
+
+    Parameters
+    ----------
+    tiles : int
+        Tiles; they share the windows and take different filter sets.
+    lanes : int
+        Products a processing element sums in one step.
+    columns : int
+        Windows in flight.
+    rows : int
+        Filters in flight in one tile.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A parameter that is not an integer, or below 1.
+    """
+
+    name: ClassVar[str]
+
+    tiles: int = 1
+    lanes: int = 16
+    columns: int = 16
+    rows: int = 16
+
+    def __post_init__(self) -> None:
+        for field in ("tiles", "lanes", "columns", "rows"):
+            self._check(field, 1)
+
+    def _check(self, field: str, minimum: int, maximum: int | None = None) -> None:
+        """Check an integer parameter and keep it as a Python int."""
+        object.__setattr__(self, field, whole_number(getattr(self, field), field, minimum, maximum))
+
+    @property
+    def multipliers(self) -> int:
+        """Products summed at once: tiles·lanes·columns·rows."""
+        return self.tiles * self.lanes * self.columns * self.rows
+
+    @property
+    def array(self) -> str:
+        """The array in words, to stand beside every figure."""
+        size = ((getattr(self, f), f) for f in ("tiles", "lanes", "columns", "rows"))
+        return " × ".join(f"{n} {what if n != 1 else what[:-1]}" for n, what in size)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters, the array's first."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def label(self) -> str:
+        """The name, with its own parameters that differ from their defaults."""
+        size = ("tiles", "lanes", "columns", "rows")
+        own = [
+            f"{field.name}={getattr(self, field.name)}"
+            for field in fields(self)
+            if field.name not in size and getattr(self, field.name) != field.default
+        ]
+        return f"{self.name} ({', '.join(own)})" if own else self.name
+
+    @property
+    @abstractmethod
+    def peak_bit_products_per_cycle(self) -> int:
+        """Single-bit products the whole array can do in a cycle."""
+
+    @abstractmethod
+    def compute_cycles(self, layer: Layer) -> int:
+        """Cycles of the whole batch, memory aside."""
+
+    @abstractmethod
+    def effectual_bit_products(self, layer: Layer) -> int:
+        """Bit products the design cannot avoid, summed over the MACs of the unfolded layer."""
+
+    def own_counts(self, layer: Layer) -> dict[str, int]:
+        """Further counts only this design has; they add up over layers."""
+        return {}
