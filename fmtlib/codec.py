@@ -193,7 +193,7 @@ def encode(
     if scale is None:
         return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
     array = _float_array(x)
-    _check_where(where, out)
+    _check_out(where, out, fmt.code_dtype)
     scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
     scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
     words = () if not mode.stochastic else (_all_words(key, array.shape),)
@@ -262,7 +262,7 @@ def quantize(
         )
     if isinstance(fmt, BlockFormat):
         _refuse_for_blocks(scale, zero_point)
-        _check_where(where, out)
+        _check_out(where, out, array.dtype)
         values = blocks.quantize_blocks(
             array, fmt, axis, mode.rounding, mode.random_bits, key, workers
         )
@@ -270,7 +270,7 @@ def quantize(
     fmt = _elementwise(fmt)
     if scale is None:
         return _apply("quantize", fmt, mode, key, x, zero_point, axis, out, where, workers)
-    _check_where(where, out)
+    _check_out(where, out, array.dtype)
     codes = encode(
         array, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
         seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
@@ -491,9 +491,16 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
     return wanted
 
 
-def _check_where(where: ArrayLike, out: object) -> None:
-    if where is not True and out is None:
-        raise ValueError("where needs out: elements left out would be undefined")
+def _check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
+    """Check `out` and `where` before anything is computed; ufuncs check the shape."""
+    if out is None:
+        if where is not True:
+            raise ValueError("where needs out: elements left out would be undefined")
+        return
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
 
 
 def _refuse_for_blocks(scale: object, zero_point: object) -> None:
@@ -561,13 +568,8 @@ def _put(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> ND
     """The values, or `out` with them in it; nothing is written if they do not fit."""
     if out is None:
         return values
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
-    if out.shape != values.shape or out.dtype != values.dtype:
-        raise ValueError(
-            f"out must have shape {values.shape} and dtype {values.dtype}, got {out.shape} and "
-            f"{out.dtype}"
-        )
+    if out.shape != values.shape:
+        raise ValueError(f"out must have shape {values.shape}, got {out.shape}")
     np.copyto(out, values, where=where)  # type: ignore[arg-type]
     return out
 
@@ -589,11 +591,11 @@ def _apply(
 ) -> Any:
     """Run an unscaled ufunc over x."""
     _refuse_scaling(zero_point, axis)
-    _check_where(where, out)
     function = get_ufunc(verb, fmt, mode.rounding, mode.overflow, mode.random_bits)
     if _is_foreign(x) and not mode.stochastic:
         return function(x, out=out, where=where) if out is not None else function(x)
     array = _float_array(x)
+    _check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
     plain = where is True and array.flags.c_contiguous and array.dtype.isnative
     if not plain or (workers == 1 and not mode.stochastic):
         words = (_all_words(key, array.shape),) if mode.stochastic else ()
@@ -602,8 +604,7 @@ def _apply(
     if result is None:
         result = np.empty(array.shape, fmt.code_dtype if verb == "encode" else array.dtype)
     if not (
-        isinstance(result, np.ndarray)
-        and result.shape == array.shape
+        result.shape == array.shape
         and result.flags.c_contiguous
         and (result is x or not np.may_share_memory(result, array))
     ):

@@ -70,7 +70,9 @@ cdef extern from "kernels.h" nogil:
                     const uint8_t *, float *, void *)
 
 cdef extern from "numpy/dtype_api.h":
-    ctypedef struct PyArray_DTypeMeta
+    ctypedef struct PyArray_DTypeMeta:
+        pass
+    PyArray_DTypeMeta PyArray_PyLongDType
 
 cdef extern from "numpy/ufuncobject.h":
     int PyUFunc_AddPromoter(object ufunc, object dtypes, object promoter) except -1
@@ -188,8 +190,10 @@ cdef int _refuse(object ufunc, PyArray_DTypeMeta **given, PyArray_DTypeMeta **si
 
 cdef _refuse_integers(ufunc, int nargs):
     promoter = PyCapsule_New(<void *>_refuse, "numpy._ufunc_promoter", NULL)
-    for char in "?bBhHiIlLqQ":
-        PyUFunc_AddPromoter(ufunc, (type(np.dtype(char)), *[None] * (nargs - 1)), promoter)
+    refused = [type(np.dtype(char)) for char in "?bBhHiIlLqQ"]
+    refused.append(<object>&PyArray_PyLongDType)  # of Python's int
+    for dtype in refused:
+        PyUFunc_AddPromoter(ufunc, (dtype, *[None] * (nargs - 1)), promoter)
 
 
 def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",

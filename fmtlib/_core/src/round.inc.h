@@ -205,8 +205,8 @@ static void NAME(decode_fixed)(const uint32_t *restrict codes, U *restrict bits,
 {
     const fmt_spec local = *spec;
     for (ptrdiff_t i = 0; i < n; i++) {
-        /* codes of unsigned 32-bit formats need the wider type */
-        const int64_t k = local.is_unsigned ? (int64_t)codes[i] : (int64_t)(int32_t)codes[i];
+        /* less a zero point, codes of unsigned formats may be negative; those of 32 bits have none */
+        const int64_t k = local.max_integer > INT32_MAX ? (int64_t)codes[i] : (int64_t)(int32_t)codes[i];
         const U sign = (U)(k < 0) << (W - 1);
         bits[i] = sign | NAME(compose)((U)(k < 0 ? -k : k), -local.fraction_bits);
     }

@@ -1,0 +1,143 @@
+"""Scales and zero points: the exact quotient rounded once, and back."""
+
+from fractions import Fraction
+
+import fmtlib as fl
+import numpy as np
+import pytest
+from cases import DETERMINISTIC, ELEMENTWISE_NAMES, INTEGER_NAMES
+from fmtlib import IntegerFormat, reference
+from fmtlib.formats import FORMATS, FloatFormat
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+scales = st.floats(2**-40, 2**40, allow_nan=False)
+integers = [n for n in INTEGER_NAMES if isinstance(FORMATS[n], IntegerFormat)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
+def test_quotients_round_once(target, name, dtype):
+    """Ties of the quotient, hit and missed by one unit in the last place."""
+    fmt = FORMATS[name]
+    rng = np.random.default_rng(0)
+    top = min(fmt.max, 300.0)
+    halves = np.arange(0, 2 * top) / 2 if not isinstance(fmt, FloatFormat) else None
+    grid = fl.decode(np.arange(min(2**fmt.bits, 300)).astype(fmt.code_dtype), name) if (
+        halves is None) else halves
+    grid = grid[np.isfinite(grid)].astype(np.float64)
+    middles = np.concatenate([grid, (grid[1:] + grid[:-1]) / 2])
+    for scale in (0.1, 1 / 3, 2.0**-7, 1e-30, *rng.random(4)):
+        x = (middles * scale).astype(dtype)
+        x = np.concatenate([x, np.nextafter(x, np.array(0, dtype)), -x])
+        for rounding in DETERMINISTIC:
+            codes = fl.encode(x, name, rounding=rounding, scale=scale)
+            expected = [
+                reference.encode(v, fmt, rounding, scale=Fraction(scale)) for v in x.tolist()
+            ]
+            assert_array_equal(codes, np.array(expected, np.int64).astype(fmt.code_dtype))
+
+
+@given(
+    st.floats(allow_nan=False),
+    scales,
+    st.sampled_from(integers),
+    st.sampled_from(DETERMINISTIC),
+    st.data(),
+)
+def test_zero_points(x, scale, name, rounding, data):
+    fmt = FORMATS[name]
+    zero = data.draw(st.integers(fmt.min_integer, fmt.max_integer))
+    code = int(fl.encode(x, name, rounding=rounding, scale=scale, zero_point=zero))
+    assert code == reference.encode(x, fmt, rounding, scale=Fraction(scale), zero_point=zero)
+    exact = Fraction(scale) * (code - zero)
+    got = fl.decode(np.array(code, fmt.code_dtype), name, scale=scale, zero_point=zero)
+    assert float(got) == float(reference.round_to_float32(exact))
+    wide = fl.decode(
+        np.array(code, fmt.code_dtype), name, scale=scale, zero_point=zero, dtype=float
+    )
+    assert float(wide) == exact.numerator / exact.denominator
+
+
+@pytest.mark.parametrize("name", ["e4m3", "int8", "fixed_s7_8"])
+def test_per_channel(name):
+    x = np.random.default_rng(1).standard_normal((3, 4, 5)).astype(np.float32)
+    for axis in (0, 1, 2, -1):
+        scale = np.arange(1, x.shape[axis] + 1) / 7
+        codes = fl.encode(x, name, scale=scale, axis=axis)
+        for i, s in enumerate(scale):
+            assert_array_equal(
+                codes.take(i, axis), fl.encode(x.take(i, axis), name, scale=float(s))
+            )
+        values = fl.decode(codes, name, scale=scale, axis=axis)
+        assert_array_equal(fl.quantize(x, name, scale=scale, axis=axis), values)
+        out = np.empty_like(x)
+        assert fl.quantize(x, name, scale=scale, axis=axis, out=out) is out
+        assert_array_equal(out, values)
+
+
+def test_stochastic_scaled_quotients():
+    x = np.random.default_rng(2).standard_normal(200).astype(np.float32)
+    for name in ("e4m3", "int8"):
+        codes = fl.encode(x, name, scale=0.01, rounding="stochastic", seed=3)
+        expected = [
+            reference.encode(
+                v, fl.get_format(name), "stochastic", scale=Fraction(0.01),
+                word=reference.philox_word(3, 0, i),
+            )
+            for i, v in enumerate(x.tolist())
+        ]  # fmt: skip
+        assert_array_equal(codes, expected)
+        values = fl.quantize(x, name, scale=0.01, rounding="stochastic", seed=3)
+        assert_array_equal(values, fl.decode(codes, name, scale=0.01))
+
+
+def test_special_values():
+    x = np.array([np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0], np.float32)
+    assert_array_equal(fl.encode(x, "int8", scale=1e-30), [127, -127, 127, -127, 0, 0])
+    assert_array_equal(fl.encode(x, "e4m3", scale=1e-300), [0x7E, 0xFE, 0x7E, 0xFE, 0, 0x80])
+    assert_array_equal(
+        fl.encode(x, "e5m2", scale=1e-300, overflow="nonsaturating", rounding="toward_zero"),
+        [0x7C, 0xFC, 0x7B, 0xFB, 0, 0x80],
+    )
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"scale": 0.0}, ValueError, "positive"),
+        ({"scale": -1.0}, ValueError, "positive"),
+        ({"scale": np.nan}, ValueError, "positive"),
+        ({"scale": np.inf}, ValueError, "positive"),
+        ({"scale": [1.0, 0.0, 1.0], "axis": 0}, ValueError, "positive"),
+        ({"scale": "1"}, TypeError, "real numbers"),
+        ({"scale": True}, TypeError, "real numbers"),
+        ({"scale": 1j}, TypeError, "real numbers"),
+        ({"scale": [1.0, 2.0]}, ValueError, "needs axis"),
+        ({"scale": [1.0, 2.0], "axis": 0}, ValueError, r"shape \(3,\)"),
+        ({"scale": [[1.0, 2.0, 3.0]], "axis": 0}, ValueError, r"shape \(3,\)"),
+        ({"scale": 1.0, "axis": 0}, ValueError, "one-dimensional"),
+        ({"scale": [1.0] * 3, "axis": 1}, IndexError, "axis 1"),
+        ({"scale": 1.0, "zero_point": 1.5}, TypeError, "integers"),
+        ({"scale": 1.0, "zero_point": 128}, ValueError, "zero_point must be from -127"),
+        ({"zero_point": 1}, ValueError, "needs scale"),
+        ({"axis": 0}, ValueError, "axis is for"),
+    ],
+)
+def test_bad_scales(keywords, error, message):
+    x = np.ones(3, np.float32)
+    with pytest.raises(error, match=message):
+        fl.encode(x, "int8", **keywords)
+    with pytest.raises(error, match=message):
+        fl.quantize(x, "int8", **keywords)
+    with pytest.raises(error, match=message):
+        fl.decode(x.astype(np.int8), "int8", **keywords)
+
+
+def test_zero_points_are_for_integers():
+    for name in ("e4m3", "fixed_s7_8"):
+        with pytest.raises(ValueError, match="integer formats"):
+            fl.encode(1.0, name, scale=1.0, zero_point=0)
+    with pytest.raises(ValueError, match="find their own"):
+        fl.encode(np.ones(4), fl.bfp(4), scale=1.0)
