@@ -1,5 +1,6 @@
 """Build of the one extension module; everything else about the package is in pyproject.toml."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,13 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 SOURCES = Path("fmtlib/_core/src")
+
+# Set by tests/sanitize.sh.
+SANITIZE = (
+    ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g"]
+    if os.environ.get("FMTLIB_SANITIZE")
+    else []
+)
 
 kernels = Extension(
     "fmtlib._core.kernels",
@@ -21,8 +29,14 @@ kernels = Extension(
     # No contraction: a*b+c must mean the same on every instruction set.  No trapping math: lets
     # compilers turn choices into masks; values are not affected.  Never -ffast-math.
     extra_compile_args=[
-        "-std=c11", "-O3", "-ffp-contract=off", "-fno-trapping-math", "-fvisibility=hidden",
+        "-std=c11",
+        "-O3",
+        "-ffp-contract=off",
+        "-fno-trapping-math",
+        "-fvisibility=hidden",
+        *SANITIZE,
     ],
+    extra_link_args=SANITIZE,
 )
 
 setup(

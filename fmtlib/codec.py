@@ -186,9 +186,7 @@ def encode(
         if out is not None or where is not True:
             raise TypeError("encode to a block format takes neither out nor where")
         array = _float_array(x)
-        return blocks.encode_blocks(
-            array, fmt, axis, mode.rounding, mode.random_bits, key, workers
-        )
+        return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
     fmt = _elementwise(fmt)
     if scale is None:
         return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
@@ -253,7 +251,9 @@ def quantize(
     key = _key(seed, mode)
     workers = _workers(workers)
     if not isinstance(fmt, BlockFormat) and scale is None and _is_foreign(x):
-        return _apply("quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers)
+        return _apply(
+            "quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
+        )
     array = _float_array(x)
     if not fmt.fits(array.dtype.name):
         raise TypeError(
@@ -275,9 +275,7 @@ def quantize(
         array, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
         seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
     )  # fmt: skip
-    values = decode(
-        codes, fmt, dtype=array.dtype, scale=scale, zero_point=zero_point, axis=axis
-    )
+    values = decode(codes, fmt, dtype=array.dtype, scale=scale, zero_point=zero_point, axis=axis)
     return _put(values, out, where)
 
 
@@ -345,8 +343,7 @@ def decode(
         if not (scale is None and zero_point is None and axis is None):
             raise ValueError("a BlockArray has its own scales and axis")
         wanted = _decode_dtype(codes.format, dtype, out)
-        wide = "float64" if wanted == np.float64 else "float32"
-        values = blocks.decode_blocks(codes, np.dtype(wide)).astype(wanted, copy=False)
+        values = blocks.decode_blocks(codes, _working_dtype(wanted)).astype(wanted, copy=False)
         return _put(values, out, True)
     if fmt is None:
         raise TypeError("decode needs the format of the codes")
@@ -355,7 +352,7 @@ def decode(
         raise TypeError(f"decode of {fmt.name} takes a BlockArray, got {type(codes).__name__}")
     fmt = _elementwise(fmt)
     wanted = _decode_dtype(fmt, dtype, out)
-    wide = np.dtype("float64" if wanted == np.float64 else "float32")
+    wide = _working_dtype(wanted)
     if _is_foreign(codes) and scale is None:
         return get_ufunc("decode", fmt)(codes, dtype=wide)
     array = _code_array(codes, fmt)
@@ -379,9 +376,7 @@ def decode(
 class _Mode:
     """A validated rounding and overflow."""
 
-    def __init__(
-        self, fmt: Format, rounding: str, overflow: str, random_bits: int | None
-    ) -> None:
+    def __init__(self, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> None:
         if rounding not in ROUNDINGS:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
         if overflow not in OVERFLOWS:
@@ -448,8 +443,7 @@ def _float_array(x: ArrayLike) -> NDArray[Any]:
     array = _array(x)
     if array.dtype.name not in _FLOATS:
         raise TypeError(
-            f"x must be an array of {', '.join(_FLOATS)}, got {array.dtype}; "
-            "convert it explicitly"
+            f"x must be an array of {', '.join(_FLOATS)}, got {array.dtype}; convert it explicitly"
         )
     return array
 
@@ -480,7 +474,7 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
         dtype = out.dtype
     if dtype is None:
         return np.dtype("float32" if fmt.fits("float32") else "float64")
-    wanted = np.dtype(dtype)
+    wanted: np.dtype[Any] = np.dtype(dtype)
     if wanted.name not in _FLOATS:
         raise TypeError(f"dtype must be one of {', '.join(_FLOATS)}, got {wanted}")
     if not fmt.fits(wanted.name):
@@ -489,6 +483,11 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
             f"{fmt.smallest_dtype} is the smallest type that can"
         )
     return wanted
+
+
+def _working_dtype(wanted: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that kernels decode to on the way to `wanted`."""
+    return np.dtype("float64" if wanted == np.float64 else "float32")
 
 
 def _check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
@@ -537,7 +536,10 @@ def _scaling(
         zeros = _array(zero_point)
         if zeros.dtype.kind not in "iu":
             raise TypeError(f"zero_point must be integers, got {zeros.dtype}")
-        if zeros.size and not fmt.min_integer <= int(zeros.min()) <= int(zeros.max()) <= fmt.max_integer:
+        if (
+            zeros.size
+            and not fmt.min_integer <= int(zeros.min()) <= int(zeros.max()) <= fmt.max_integer
+        ):
             raise ValueError(
                 f"zero_point must be from {fmt.min_integer} to {fmt.max_integer}, got "
                 f"{zeros.min()} to {zeros.max()}"
@@ -570,7 +572,7 @@ def _put(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> ND
         return values
     if out.shape != values.shape:
         raise ValueError(f"out must have shape {values.shape}, got {out.shape}")
-    np.copyto(out, values, where=where)  # type: ignore[arg-type]
+    np.copyto(out, values, where=where)
     return out
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,7 +38,7 @@ _CARRIERS: dict[str, tuple[int, int, int]] = {
 }
 
 
-class _ValueSet:
+class _ValueSet(ABC):
     """What any format can say of the set of its finite values.
 
     Every finite value is ``k * 2**quantum_exponent`` for an integer ``k``; its significand has
@@ -46,9 +47,20 @@ class _ValueSet:
 
     __slots__ = ()
 
-    precision: int
-    quantum_exponent: int
-    max_exponent: int
+    @property
+    @abstractmethod
+    def precision(self) -> int:
+        """Bits of the longest significand."""
+
+    @property
+    @abstractmethod
+    def quantum_exponent(self) -> int:
+        """Exponent of the smallest distance between two values."""
+
+    @property
+    @abstractmethod
+    def max_exponent(self) -> int:
+        """Exponent of the greatest magnitude."""
 
     def fits(self, dtype: str) -> bool:
         """Tell whether every value of the format is a value of the named float type."""
@@ -67,10 +79,11 @@ class _ValueSet:
     @property
     def name(self) -> str:
         """The name in the table, or for other records one that `get_format` rebuilds."""
-        return _NAMES.get(self, None) or self._derived_name()  # type: ignore[call-overload]
+        return _NAMES.get(self) or self._derived_name()  # type: ignore[call-overload]
 
+    @abstractmethod
     def _derived_name(self) -> str:
-        raise AssertionError("every record derives its name")
+        """The name that the record's facts spell."""
 
     def __str__(self) -> str:
         return self.name
@@ -517,7 +530,9 @@ class BlockFormat(_ValueSet):
     def _derived_name(self) -> str:
         carry = "" if self.carry == "saturate" else "_bump"
         nonfinite = "" if self.nonfinite == "nan" else "_raise"
-        return f"bfp_m{self.mantissa_bits}_e{self.exponent_bits}_g{self.block_size}{carry}{nonfinite}"
+        return (
+            f"bfp_m{self.mantissa_bits}_e{self.exponent_bits}_g{self.block_size}{carry}{nonfinite}"
+        )
 
 
 Format: TypeAlias = FloatFormat | FixedFormat | IntegerFormat | BlockFormat

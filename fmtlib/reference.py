@@ -179,9 +179,7 @@ def _encode_integer(
         return fmt.max_integer if value > 0 else fmt.min_integer
     negative = is_negative(value)
     magnitude = _magnitude(value) / power_of_two(fmt.quantum_exponent)
-    k = round_magnitude(
-        magnitude, rounding, negative=negative, word=word, random_bits=random_bits
-    )
+    k = round_magnitude(magnitude, rounding, negative=negative, word=word, random_bits=random_bits)
     return min(max((-k if negative else k) + zero_point, fmt.min_integer), fmt.max_integer)
 
 

@@ -1,9 +1,11 @@
 """What the generated tests run over: the table by kind, and inputs that matter to a format."""
 
 from functools import cache
+from itertools import pairwise
 
 import ml_dtypes
 import numpy as np
+
 from fmtlib import reference
 from fmtlib.formats import (
     FORMATS,
@@ -58,7 +60,7 @@ def edges(name, dtype):
         steps = range(count) if count <= 1 << 16 else [*range(64), *range(64, count, 70_001)]
         steps = sorted({*steps, count - 3, count - 2, count - 1})
         values = [k * reference.power_of_two(fmt.quantum_exponent) for k in steps]
-    middles = [(a + b) / 2 for a, b in zip(values, values[1:], strict=False)]
+    middles = [(a + b) / 2 for a, b in pairwise(values)]
     info = np.finfo(DTYPES[dtype])
     with np.errstate(over="ignore"):
         points = np.array([float(v) for v in values + middles]).astype(dtype)

@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from fmtlib._core import kernels
 from hypothesis import settings
+
+from fmtlib._core import kernels
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)

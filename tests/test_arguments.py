@@ -1,8 +1,9 @@
 """What bad arguments get: the standard exception, saying what was given and what is allowed."""
 
-import fmtlib as fl
 import numpy as np
 import pytest
+
+import fmtlib as fl
 
 X = np.ones((4, 20), np.float32)
 FORMATS = ["e4m3", "fixed_s7_8", "int8", fl.bfp(4)]

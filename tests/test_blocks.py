@@ -1,15 +1,16 @@
 """Block formats, generated from the table: kernels against exact arithmetic."""
 
-import fmtlib as fl
 import numpy as np
 import pytest
 from cases import BLOCK_NAMES, DETERMINISTIC, DTYPES
-from fmtlib import reference
-from fmtlib.formats import FORMATS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib import reference
+from fmtlib.formats import FORMATS
 
 
 def reference_blocks(x, fmt, axis, rounding="nearest_even", seed=None, random_bits=32):
@@ -85,7 +86,16 @@ def test_extremes(target, name, dtype):
     rows = []
     for exponent in (*range(-152, -124), *range(-12, 12), *range(120, 128)):
         lead = 2.0**exponent
-        row = [lead, lead * (2 - 2.0**-23), lead / 3, -lead / 7, lead * 2.0**-9, -0.0, 0.0, lead / 2]
+        row = [
+            lead,
+            lead * (2 - 2.0**-23),
+            lead / 3,
+            -lead / 7,
+            lead * 2.0**-9,
+            -0.0,
+            0.0,
+            lead / 2,
+        ]
         rows.append(np.array(row).astype(dtype))
     rows.append(np.array([info.max, -info.max, info.tiny, info.smallest_subnormal] * 2, dtype))
     x = np.concatenate(rows).reshape(-1, 8)

@@ -2,7 +2,6 @@
 
 from functools import cache
 
-import fmtlib as fl
 import numpy as np
 import pytest
 from cases import (
@@ -15,11 +14,13 @@ from cases import (
     overflows,
     reference_codes,
 )
-from fmtlib import reference
-from fmtlib.formats import FORMATS, FloatFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib import reference
+from fmtlib.formats import FORMATS, FloatFormat
 
 MODES = [
     (name, rounding, overflow)

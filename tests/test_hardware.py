@@ -571,7 +571,7 @@ def test_files(result, tmp_path):
     result.to_json(tmp_path / "counts.json")
     assert json.loads((tmp_path / "counts.json").read_text(encoding="utf-8")) == result.to_records()
     result.to_csv(str(tmp_path / "counts.csv"))
-    with open(tmp_path / "counts.csv", newline="", encoding="utf-8") as file:
+    with (tmp_path / "counts.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     expected = [
         {key: "" if value is None else str(value) for key, value in record.items()}

@@ -1,12 +1,13 @@
 """ml_dtypes defines the same formats: its non-saturating, nearest-even casts are ours."""
 
-import fmtlib as fl
 import ml_dtypes
 import numpy as np
 import pytest
 from cases import FLOAT_NAMES, all_16_bit
-from fmtlib.formats import FORMATS
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib.formats import FORMATS
 
 # Where ml_dtypes differs: E8M0 ties go up and 0 has no code; float64 is rounded twice; NaN into
 # formats without NaN.  See the docstrings of `fmtlib.encode` and the reference for ours.

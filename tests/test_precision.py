@@ -1,13 +1,14 @@
 """Widths of groups against plain Python."""
 
-import fmtlib as fl
 import numpy as np
 import pytest
-from fmtlib import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib import reference
 
 
 def reference_widths(x, group_size, axis, signed):
@@ -69,7 +70,9 @@ def test_any_array(x, group_size, data):
 def test_known_widths():
     assert_array_equal(fl.group_bits(np.array([[0], [1], [-1], [-2], [32767], [-32768]], "i2")),
                        [[2], [2], [2], [2], [16], [16]])  # fmt: skip
-    assert_array_equal(fl.group_bits(np.array([[0], [1], [2], [65535]], "u2")), [[1], [1], [2], [16]])
+    assert_array_equal(
+        fl.group_bits(np.array([[0], [1], [2], [65535]], "u2")), [[1], [1], [2], [16]]
+    )
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0)])

@@ -1,12 +1,13 @@
 """Block dot products and matmul against exact arithmetic."""
 
-import fmtlib as fl
 import numpy as np
 import pytest
-from fmtlib import reference
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib import reference
 
 
 def blocks_of(b, row):

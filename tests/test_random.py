@@ -2,16 +2,17 @@
 
 from fractions import Fraction
 
-import fmtlib as fl
 import numpy as np
 import pytest
 from cases import ELEMENTWISE_NAMES, FLOAT_NAMES, edges, overflows
-from fmtlib import reference
-from fmtlib._core import kernels
-from fmtlib.formats import FORMATS
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib import reference
+from fmtlib._core import kernels
+from fmtlib.formats import FORMATS
 
 # Known answers of Philox4x32-10 (Random123's kat_vectors): counter and key all zeros, all ones.
 ZEROS = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]

@@ -2,15 +2,16 @@
 
 from fractions import Fraction
 
-import fmtlib as fl
 import numpy as np
 import pytest
 from cases import DETERMINISTIC, ELEMENTWISE_NAMES, INTEGER_NAMES
-from fmtlib import IntegerFormat, reference
-from fmtlib.formats import FORMATS, FloatFormat
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+
+import fmtlib as fl
+from fmtlib import IntegerFormat, reference
+from fmtlib.formats import FORMATS, FloatFormat
 
 scales = st.floats(2**-40, 2**40, allow_nan=False)
 integers = [n for n in INTEGER_NAMES if isinstance(FORMATS[n], IntegerFormat)]
@@ -24,8 +25,11 @@ def test_quotients_round_once(target, name, dtype):
     rng = np.random.default_rng(0)
     top = min(fmt.max, 300.0)
     halves = np.arange(0, 2 * top) / 2 if not isinstance(fmt, FloatFormat) else None
-    grid = fl.decode(np.arange(min(2**fmt.bits, 300)).astype(fmt.code_dtype), name) if (
-        halves is None) else halves
+    grid = (
+        fl.decode(np.arange(min(2**fmt.bits, 300)).astype(fmt.code_dtype), name)
+        if (halves is None)
+        else halves
+    )
     grid = grid[np.isfinite(grid)].astype(np.float64)
     middles = np.concatenate([grid, (grid[1:] + grid[:-1]) / 2])
     for scale in (0.1, 1 / 3, 2.0**-7, 1e-30, *rng.random(4)):

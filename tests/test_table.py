@@ -1,10 +1,11 @@
 """The table itself: names, facts, and that every row is tested."""
 
-import fmtlib as fl
 import ml_dtypes
 import numpy as np
 import pytest
 from cases import BLOCK_NAMES, ELEMENTWISE_NAMES
+
+import fmtlib as fl
 from fmtlib import reference
 from fmtlib.formats import ALIASES, FORMATS, BlockFormat, FixedFormat, FloatFormat, IntegerFormat
 

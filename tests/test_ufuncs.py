@@ -6,13 +6,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import dask.array as da
-import fmtlib as fl
 import numpy as np
 import pytest
 from cases import ELEMENTWISE_NAMES
+from numpy.testing import assert_array_equal
+
+import fmtlib as fl
 from fmtlib import FloatFormat
 from fmtlib._core import kernels, ufuncs
-from numpy.testing import assert_array_equal
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
@@ -126,11 +127,12 @@ RUN_TIME = FloatFormat(4, 2, bias=3, infinities=False, nan="none")
 )
 def test_pickling(function):
     assert pickle.loads(pickle.dumps(function)) is function
-    program = (
-        "import sys, pickle; f = pickle.load(sys.stdin.buffer); sys.stdout.write(f.__name__)"
-    )
+    program = "import sys, pickle; f = pickle.load(sys.stdin.buffer); sys.stdout.write(f.__name__)"
     run = subprocess.run(
-        [sys.executable, "-c", program], input=pickle.dumps(function), capture_output=True, check=True
+        [sys.executable, "-c", program],
+        input=pickle.dumps(function),
+        capture_output=True,
+        check=True,
     )
     assert run.stdout.decode() == function.__name__
 

@@ -84,10 +84,24 @@ TARGETS = ("baseline", "x86-64-v3", "x86-64-v4")
 
 
 def cpu_target():
+    """Name of the instruction set whose kernels run: chosen at import, the best there is.
+
+    Returns
+    -------
+    str
+        "baseline" (SSE2 on x86-64, NEON on arm64), "x86-64-v3" or "x86-64-v4".
+
+    Examples
+    --------
+    >>> import fmtlib as fl
+    >>> fl.cpu_target() in ("baseline", "x86-64-v3", "x86-64-v4")
+    True
+    """
     return fmt_active.name.decode()
 
 
 def available_targets():
+    """Names of the instruction sets that this machine has kernels for and can run."""
     return tuple(name for name in TARGETS if fmt_find(name.encode()) != NULL)
 
 

@@ -87,7 +87,9 @@ def _doc(verb: Verb, fmt: Elementwise, rounding: str, overflow: str, scaled: boo
         "decode": f"Values of {fmt.name} codes; bits beyond the format's are ignored",
     }[verb]
     how = "" if verb == "decode" else f", {rounding}, {overflow}"
-    scale = "\n\nThe second input is a float64 scale, the third an int64 zero point." if scaled else ""
+    scale = (
+        "\n\nThe second input is a float64 scale, the third an int64 zero point." if scaled else ""
+    )
     words = (
         "\n\nThe last input is the uint32 random word of each element, of which the top bits count."
         if rounding == "stochastic" and verb != "decode"
@@ -114,7 +116,7 @@ def __getattr__(name: str) -> np.ufunc:
                 raise ValueError(name)
             if rounding == "stochastic":
                 random_bits = int(parts[3].removeprefix("r"))
-        found = get_ufunc(verb, fmt, rounding, overflow, random_bits, stem != verb)  # type: ignore[arg-type]
+        found = get_ufunc(verb, fmt, rounding, overflow, random_bits, stem != verb)
         if found.__name__ != name:
             raise ValueError(name)
     except (ValueError, IndexError):

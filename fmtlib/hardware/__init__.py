@@ -1,7 +1,7 @@
 """Counters for accelerators that exploit low precision: exact cycles and work, layer by layer."""
 
 from fmtlib.hardware.counters import CountResult, count
-from fmtlib.hardware.designs import design, design_names
+from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.layers import Layer
 
-__all__ = ["CountResult", "Layer", "count", "design", "design_names"]
+__all__ = ["CountResult", "Design", "Layer", "count", "design", "design_names"]

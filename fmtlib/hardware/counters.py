@@ -4,13 +4,12 @@ import csv
 import io
 import json
 import os
-import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fmtlib.files import replaced
 from fmtlib.hardware.designs import Design, design
 from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS
 from fmtlib.hardware.designs.dadiannao import DaDianNao
@@ -222,13 +221,13 @@ class CountResult:
         writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(records)
-        with _replaced(path) as temporary:
+        with replaced(path) as temporary:
             temporary.write_bytes(text.getvalue().encode())
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the records as a JSON list, UTF-8; whole or not at all, as `to_csv`."""
         text = json.dumps(self.to_records(), indent=1, ensure_ascii=False) + "\n"
-        with _replaced(path) as temporary:
+        with replaced(path) as temporary:
             temporary.write_bytes(text.encode())
 
     def to_markdown(self) -> str:
@@ -309,29 +308,20 @@ class CountResult:
             positions = [p + offset for p in range(len(names))]
             ratio = _peak_ratio(item)
             unequal = "" if ratio == 1 else f" ({ratio:g} × the baseline's peak)"
-            axes.bar(positions, bars, width, label=f"{item.label}: {item.array}{unequal}")
+            drawn = axes.bar(positions, bars, width, label=f"{item.label}: {item.array}{unequal}")
+            axes.bar_label(drawn, fmt="%.1f", fontsize="xx-small")
         axes.axhline(1, color="black", linewidth=0.8)
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axes.set_xlabel("Layer")
         axes.set_ylabel("Speed-up over DaDianNao (×, in cycles)")
         axes.set_title(_BASELINE, fontsize="small")
         figure.legend(loc="outside lower center", fontsize="small")
-        with _replaced(path) as temporary:
+        with replaced(path) as temporary:
             figure.savefig(temporary, format=file_format)
 
 
 def _merged(dicts: Iterable[dict[str, Any]]) -> dict[str, None]:
     """The keys of all dicts, in order, each with None."""
     return {key: None for d in dicts for key in d}
-
-
-@contextmanager
-def _replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block ends well."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)

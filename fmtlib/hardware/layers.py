@@ -164,9 +164,9 @@ class Layer:
             stride=stride,
             padding=padding,
             groups=groups,
-            activation_bits=cast(int, activation_bits),
-            weight_bits=cast(int, weight_bits),
-            space_to_depth=cast(bool, space_to_depth),
+            activation_bits=cast("int", activation_bits),
+            weight_bits=cast("int", weight_bits),
+            space_to_depth=cast("bool", space_to_depth),
             name=name,
         )
 
@@ -203,8 +203,8 @@ class Layer:
             kind="linear",
             activations=activations,
             weights=weights,
-            activation_bits=cast(int, activation_bits),
-            weight_bits=cast(int, weight_bits),
+            activation_bits=cast("int", activation_bits),
+            weight_bits=cast("int", weight_bits),
             name=name,
         )
 

@@ -1,0 +1,79 @@
+"""Conversions, as multiples of copying the float32 array; matmul, of NumPy's float32 matmul."""
+
+import numpy as np
+import pytest
+
+import fmtlib as fl
+
+SIZE = 1 << 24
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).standard_normal(SIZE, dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def y(x):
+    return np.empty_like(x)
+
+
+@pytest.mark.parametrize("overflow", ["saturate", "nonsaturating"])
+@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "float8_e5m2", "bfloat16"])
+def bench_encode(compare, x, y, fmt, overflow):
+    out = np.empty(SIZE, fl.get_format(fmt).code_dtype)
+    compare(
+        "copyto",
+        lambda: fl.encode(x, fmt, overflow=overflow, out=out),
+        lambda: np.copyto(y, x),
+    )
+
+
+@pytest.mark.parametrize("fmt", ["fixed_s7_8", "int8"])
+def bench_encode_integer(compare, x, y, fmt):
+    out = np.empty(SIZE, fl.get_format(fmt).code_dtype)
+    compare("copyto", lambda: fl.encode(x, fmt, out=out), lambda: np.copyto(y, x))
+
+
+@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "float8_e5m2", "bfloat16"])
+def bench_decode(compare, x, y, fmt):
+    codes, out = fl.encode(x, fmt), np.empty_like(x)
+    compare("copyto", lambda: fl.decode(codes, fmt, out=out), lambda: np.copyto(y, x))
+
+
+@pytest.mark.parametrize("rounding", ["nearest_even", "stochastic"])
+@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "bfloat16"])
+def bench_quantize(compare, x, y, fmt, rounding):
+    out = np.empty_like(x)
+    seed = 0 if rounding == "stochastic" else None
+    compare(
+        "copyto",
+        lambda: fl.quantize(x, fmt, rounding=rounding, seed=seed, out=out),
+        lambda: np.copyto(y, x),
+    )
+
+
+@pytest.mark.parametrize("axis", [1, 0])
+@pytest.mark.parametrize("rounding", ["nearest_even", "stochastic"])
+def bench_quantize_bfp(compare, x, y, rounding, axis):
+    square = x.reshape(4096, 4096)
+    seed = 0 if rounding == "stochastic" else None
+    compare(
+        "copyto",
+        lambda: fl.quantize(square, fl.bfp(4), axis=axis, rounding=rounding, seed=seed),
+        lambda: np.copyto(y, x),
+    )
+
+
+def bench_group_bits(compare, x):
+    data = (x * 1000).astype(np.int16)
+    copy = np.empty_like(data)
+    compare("copyto of int16", lambda: fl.group_bits(data), lambda: np.copyto(copy, data))
+
+
+@pytest.mark.parametrize("m", [2, 4, 8])
+def bench_matmul(compare, m):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 1024, 1024), dtype=np.float32)
+    a_blocks, b_blocks = fl.encode(a, fl.bfp(m), axis=1), fl.encode(b, fl.bfp(m), axis=0)
+    compare("float32 matmul", lambda: fl.matmul(a_blocks, b_blocks), lambda: a @ b)

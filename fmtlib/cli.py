@@ -1,0 +1,71 @@
+"""The console script ``fmtlib``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import fmtlib as fl
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="fmtlib", description="Bit-exact low-precision number formats, and what they buy."
+    )
+    parser.add_argument("--version", action="version", version=f"fmtlib {fl.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    demo = commands.add_parser(
+        "demo",
+        help="train on real data in several formats, and count accelerator cycles",
+        description="Train an MLP and a CNN on scikit-learn's digits in FP32, FP8, block floating "
+        "point and FAST; take the CNN's tensors through the hardware counters; print two tables, "
+        'and write plots and results.json. Needs the extra: pip install "fmtlib[demo]".',
+    )
+    demo.add_argument("--quick", action="store_true", help="a look in under 30 seconds")
+    demo.add_argument("--output", default="demo-results", metavar="DIR",
+                      help="folder for the results (default: %(default)s)")  # fmt: skip
+    demo.add_argument("--workers", type=_positive, metavar="N",
+                      help="processes (default: one per core)")  # fmt: skip
+    demo.set_defaults(run=_demo)
+
+    formats = commands.add_parser("formats", help="list the named formats")
+    formats.set_defaults(run=_formats)
+
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        print(f"fmtlib: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fmtlib: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
+
+
+def _demo(chosen: argparse.Namespace) -> None:
+    from fmtlib import demo
+
+    demo.run(chosen.output, quick=chosen.quick, workers=chosen.workers)
+
+
+def _formats(chosen: argparse.Namespace) -> None:
+    rows = [("name", "bits", "greatest value", "smallest step", "codes")]
+    for name, fmt in fl.formats().items():
+        step = f"2^{fmt.quantum_exponent}"
+        rows.append((name, str(fmt.bits), f"{fmt.max:.8g}", step, str(fmt.code_dtype)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
