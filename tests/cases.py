@@ -7,6 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from fmtlib import reference
+from fmtlib._core import kernels
 from fmtlib.formats import (
     FORMATS,
     ROUNDINGS,
@@ -30,6 +31,16 @@ DTYPES = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
 }
+
+
+def each_target():
+    """Run the body once with the kernels of each instruction set that the machine has."""
+    try:
+        for name in kernels.available_targets():
+            kernels.force_target(name)
+            yield name
+    finally:
+        kernels.force_target(None)
 
 
 def overflows(name):

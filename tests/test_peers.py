@@ -2,8 +2,8 @@
 
     pytest -m peers
 
-gfloat rounds from float64 in every deterministic mode.  torch's casts to E4M3 saturate from 2.12 on,
-those to E5M2 do not.
+gfloat rounds from float64 in every deterministic mode.  torch's casts to E4M3 saturate
+from 2.12 on, those to E5M2 do not.
 """
 
 import numpy as np

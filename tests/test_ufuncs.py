@@ -129,7 +129,7 @@ def test_pickling(function):
     assert pickle.loads(pickle.dumps(function)) is function
     program = "import sys, pickle; f = pickle.load(sys.stdin.buffer); sys.stdout.write(f.__name__)"
     run = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-P", "-c", program],
         input=pickle.dumps(function),
         capture_output=True,
         check=True,
@@ -162,7 +162,7 @@ def test_import_does_not_need_ml_dtypes():
         "import numpy as np, fmtlib as fl\n"
         "assert fl.encode(np.float32(1), 'e4m3') == 0x38\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
 
 
 def test_threads_share_ufuncs():
