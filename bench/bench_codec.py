@@ -53,7 +53,7 @@ def bench_quantize(compare, x, y, fmt, rounding):
     )
 
 
-@pytest.mark.parametrize("axis", [1, 0])
+@pytest.mark.parametrize("axis", [1, 0], ids=["last axis", "first axis"])
 @pytest.mark.parametrize("rounding", ["nearest_even", "stochastic"])
 def bench_quantize_bfp(compare, x, y, rounding, axis):
     square = x.reshape(4096, 4096)
@@ -71,7 +71,7 @@ def bench_group_bits(compare, x):
     compare("copyto of int16", lambda: fl.group_bits(data), lambda: np.copyto(copy, data))
 
 
-@pytest.mark.parametrize("m", [2, 4, 8])
+@pytest.mark.parametrize("m", [2, 4, 8], ids="m={}".format)
 def bench_matmul(compare, m):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 1024, 1024), dtype=np.float32)
