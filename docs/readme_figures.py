@@ -26,17 +26,16 @@ def processor() -> str:
 def demo_text(results: dict[str, Any]) -> str:
     """The accuracy and counter tables as Markdown."""
     lines = [
-        f"`fmtlib demo` took {results['seconds']:.0f} s on {results['cores']} cores ({processor()}, "
-        f"{results['cpu_target']} kernels, NumPy {results['numpy']}):",
+        f"`fmtlib demo` took {results['seconds']:.0f} s on {results['cores']} cores "
+        f"({processor()}, {results['cpu_target']} kernels, NumPy {results['numpy']}):",
         "",
-        "| network | recipe | test accuracy (%) | points against FP32 (95 %) | fMAC passes per MAC |",
+        "| network | recipe | test accuracy (%) | points against FP32 (95 %) | passes per MAC |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     for r in results["accuracy"]:
         low, high = r["points_interval_95"]
-        points = "" if r["recipe"] == "FP32" else (
-            f"{r['points_against_fp32']:+.2f} ± {(high - low) / 2:.2f}"
-        )  # fmt: skip
+        points = f"{r['points_against_fp32']:+.2f} ± {(high - low) / 2:.2f}"
+        points = "" if r["recipe"] == "FP32" else points
         passes = "" if r["passes_per_mac"] is None else f"{r['passes_per_mac']:.2f}"
         lines.append(
             f"| {r['network']} | {r['recipe']} | {r['test_accuracy_percent']:.2f} ± "
@@ -55,8 +54,9 @@ def demo_text(results: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "The splits overlap, so the intervals are approximate. With everything truncated at m=2, some "
-        "runs learn little or nothing; a fixed switch (`m=2, then 4`) does as well here as FAST. The first layer has one channel, which fills one lane of 16 in every "
+        "The splits overlap, so the intervals are approximate. With everything truncated at m=2, "
+        "some runs learn little or nothing; a fixed switch (`m=2, then 4`) does as well here as "
+        "FAST. The first layer has one channel, which fills one lane of 16 in every "
         "design but FAST, whose groups run along the whole reduction.",
     ]
     return "\n".join(lines)
@@ -66,9 +66,9 @@ def bench_text(results: dict[str, Any], target: str) -> str:
     """The benchmark's ratios as Markdown."""
     rounds = results["benchmarks"][0]["stats"]["rounds"]
     lines = [
-        f"{processor()}, {target} kernels, one thread, medians of {rounds} rounds. The yardstick is "
-        "timed right before each task: `np.copyto` of the same 64 MiB float32 array (of the int16 array "
-        "for widths), or NumPy's float32 matmul of 1024 × 1024 matrices.",
+        f"{processor()}, {target} kernels, one thread, medians of {rounds} rounds. The yardstick "
+        "is timed right before each task: `np.copyto` of the same 64 MiB float32 array (of the "
+        "int16 array for widths), or NumPy's float32 matmul of 1024 × 1024 matrices.",
         "",
         "| task | time ÷ yardstick | yardstick |",
         "| --- | ---: | --- |",

@@ -16,6 +16,27 @@
 #define HIDDEN ((U)1 << MANTISSA)
 #define INFINITE ((U)(2 * BIAS + 1) << MANTISSA)
 
+/* |x| = significand * 2**(binade - MANTISSA); only subnormals have a significand below HIDDEN. */
+typedef struct {
+    U magnitude; /* the bits without the sign */
+    U sign;      /* 0 or 1 */
+    U significand;
+    I binade;
+} NAME(parts);
+
+static inline NAME(parts) NAME(take_apart)(U bits)
+{
+    const U magnitude = bits & (SIGN - 1);
+    const I field = (I)(magnitude >> MANTISSA);
+    const I subnormal = field == 0;
+    return (NAME(parts)){
+        .magnitude = magnitude,
+        .sign = bits >> (W - 1),
+        .significand = (magnitude & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA),
+        .binade = field + subnormal - BIAS,
+    };
+}
+
 /* 1 if the magnitude rounds up, the deterministic modes: 1 <= d; the fraction is W-1 bits. */
 static inline U NAME(round_up)(U s, I d, U odd, U sign, const U add[2], U parity)
 {
@@ -41,29 +62,26 @@ static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int stochas
                                               const fmt_spec *p, const U add[2], U parity,
                                               uint32_t *invalid)
 {
-    const U a = bits & (SIGN - 1);
-    const U sign = bits >> (W - 1);
-    const I field = (I)(a >> MANTISSA);
-    const I subnormal = field == 0;
-    const U s = (a & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA);
+    const NAME(parts) x = NAME(take_apart)(bits);
     /* the target's binade: that of x, or the lowest one */
-    const I above = field + subnormal - BIAS - p->min_exponent;
+    const I above = x.binade - p->min_exponent;
     const I binade = above > 0 ? above : 0;
     const I d = MANTISSA - p->mantissa_bits + (binade - above);
-    const U kept = s >> (d < W - 1 ? d : W - 1);
+    const U kept = x.significand >> (d < W - 1 ? d : W - 1);
     /* Consecutive codes are consecutive values, so a carry runs into the exponent by itself. */
     I code = (I)((U)binade << p->mantissa_bits) + (I)kept
              - (I)((U)p->no_zero << p->mantissa_bits);
-    code += (I)(stochastic ? NAME(round_up_word)(s, d, word, p->word_mask)
-                           : NAME(round_up)(s, d, (U)code & 1, sign, add, parity));
+    code += (I)(stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
+                           : NAME(round_up)(x.significand, d, (U)code & 1, x.sign, add, parity));
     code = code > 0 ? code : 0;
-    code = code > p->max_code ? (I)(sign ? p->over_code[1] : p->over_code[0]) : code;
-    code = a == INFINITE ? (I)p->inf_code : code;
-    const int nan = (a > INFINITE) | (int)(p->is_unsigned & (uint32_t)sign & (a != 0));
+    code = code > p->max_code ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
+    code = x.magnitude == INFINITE ? (I)p->inf_code : code;
+    const int nan = (x.magnitude > INFINITE)
+                    | (int)(p->is_unsigned & (uint32_t)x.sign & (x.magnitude != 0));
     code = nan ? (I)p->nan_code : code;
     *invalid |= (uint32_t)nan;
     const uint32_t sign_bit = nan ? p->nan_sign : code == 0 ? p->zero_sign : p->sign_bit;
-    return (uint32_t)code | (sign ? sign_bit : 0);
+    return (uint32_t)code | (x.sign ? sign_bit : 0);
 }
 
 #define LOCAL_ADDENDS                                                                              \
@@ -90,23 +108,19 @@ static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int
                                               const fmt_spec *p, const U add[2], U parity,
                                               uint32_t *invalid)
 {
-    const U a = bits & (SIGN - 1);
-    const U sign = bits >> (W - 1);
-    const I field = (I)(a >> MANTISSA);
-    const I subnormal = field == 0;
-    const U s = (a & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA);
-    const I distance = BIAS + MANTISSA - p->fraction_bits - field - subnormal;
+    const NAME(parts) x = NAME(take_apart)(bits);
+    const I distance = MANTISSA - p->fraction_bits - x.binade;
     /* d <= 0: |x| is at least 2**MANTISSA quanta, beyond every range that this width serves */
     const I d = distance > 1 ? distance : 1;
-    I k = (I)(s >> (d < W - 1 ? d : W - 1));
-    k += (I)(stochastic ? NAME(round_up_word)(s, d, word, p->word_mask)
-                        : NAME(round_up)(s, d, (U)k & 1, sign, add, parity));
+    I k = (I)(x.significand >> (d < W - 1 ? d : W - 1));
+    k += (I)(stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
+                        : NAME(round_up)(x.significand, d, (U)k & 1, x.sign, add, parity));
     k = distance > 0 ? k : (I)1 << (W - 3);
-    k = (sign ? -k : k) + zero;
+    k = (x.sign ? -k : k) + zero;
     const I low = (I)p->min_integer, high = (I)p->max_integer;
     k = k < low ? low : k;
     k = k > high ? high : k;
-    const int nan = a > INFINITE;
+    const int nan = x.magnitude > INFINITE;
     *invalid |= (uint32_t)nan;
     return nan ? 0 : (uint32_t)k;
 }
@@ -134,20 +148,15 @@ static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict ze
 static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word, int stochastic,
                                               const fmt_spec *p, const U add[2], U parity)
 {
-    const U a = bits & (SIGN - 1);
-    const U sign = bits >> (W - 1);
-    const I field = (I)(a >> MANTISSA);
-    const I subnormal = field == 0;
-    const U s = (a & (HIDDEN - 1)) | ((U)(1 - subnormal) << MANTISSA);
-    const I distance
-        = exponent + 1 - p->block_mantissa + BIAS + MANTISSA - field - subnormal;
+    const NAME(parts) x = NAME(take_apart)(bits);
+    const I distance = exponent + 1 - p->block_mantissa + MANTISSA - x.binade;
     const I d = distance > 1 ? distance : 1;
-    U k = s >> (d < W - 1 ? d : W - 1);
-    k += stochastic ? NAME(round_up_word)(s, d, word, p->word_mask)
-                    : NAME(round_up)(s, d, k & 1, sign, add, parity);
+    U k = x.significand >> (d < W - 1 ? d : W - 1);
+    k += stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
+                    : NAME(round_up)(x.significand, d, k & 1, x.sign, add, parity);
     const U greatest = ((U)1 << p->block_mantissa) - 1;
     k = distance > 0 ? k : greatest + 1;
-    return (uint32_t)k | (uint32_t)sign << 31;
+    return (uint32_t)k | (uint32_t)x.sign << 31;
 }
 
 static void NAME(encode_block)(const U *restrict bits, const int32_t *restrict exponents,
