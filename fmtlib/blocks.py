@@ -104,7 +104,7 @@ class BlockArray:
 def normalize_axis(axis: int | None, ndim: int) -> int:
     """The axis counted from the front; None is the last one."""
     if ndim == 0:
-        raise ValueError("a block format needs an array with at least one dimension, got a 0-d one")
+        raise ValueError("an axis needs an array with at least one dimension, got a 0-d one")
     if axis is None:
         return ndim - 1
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
@@ -112,6 +112,11 @@ def normalize_axis(axis: int | None, ndim: int) -> int:
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(int(axis), ndim)
     return int(axis) % ndim
+
+
+def for_kernels(x: NDArray[Any]) -> NDArray[Any]:
+    """The array as kernels read it: C-contiguous, aligned, of native byte order."""
+    return np.require(x, x.dtype.newbyteorder("="), ["C_CONTIGUOUS", "ALIGNED"])
 
 
 def scale_shape(shape: tuple[int, ...], axis: int, block_size: int) -> tuple[int, ...]:
@@ -154,7 +159,7 @@ def _run(
 ) -> None:
     source = x.dtype.name
     shape = split_axis(x.shape, axis)
-    x3 = _bits_view(np.ascontiguousarray(x, x.dtype.newbyteorder("="))).reshape(shape)
+    x3 = _bits_view(for_kernels(x)).reshape(shape)
     out3 = _bits_view(out).reshape(shape)
     scales3 = None if scales is None else scales.reshape(scale_shape(shape, 1, fmt.block_size))
     row = shape[1] * shape[2]
@@ -211,8 +216,8 @@ def decode_blocks(b: BlockArray, dtype: np.dtype[Any]) -> NDArray[Any]:
     shape = split_axis(b.shape, b.axis)
     out = np.empty(b.shape, dtype)
     kernels.decode_blocks(
-        np.ascontiguousarray(b.codes).reshape(shape),
-        np.ascontiguousarray(b.scales).reshape(scale_shape(shape, 1, b.format.block_size)),
+        for_kernels(b.codes).reshape(shape),
+        for_kernels(b.scales).reshape(scale_shape(shape, 1, b.format.block_size)),
         b.format,
         out.reshape(shape),
     )

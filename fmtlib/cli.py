@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import fmtlib as fl
+from fmtlib.arguments import whole_number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
+    try:
+        return whole_number("N", int(text) if text.lstrip("-").isdecimal() else text, 1)
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _demo(chosen: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import blocks
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
+from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
     OVERFLOWS,
@@ -63,8 +66,9 @@ def ufunc(
     Returns
     -------
     numpy.ufunc
-        Always the same object for the same arguments.  It takes float16, bfloat16, float32 and
-        float64; it pickles; it does not check codes (bits beyond the format's are ignored).
+        Always the same object for the same arguments; it pickles.  "encode" and "quantize" take
+        float16, bfloat16, float32 and float64 ("quantize" widens those that cannot hold the
+        format); "decode" takes codes and ignores bits beyond the format's.
 
     Raises
     ------
@@ -87,8 +91,6 @@ def ufunc(
             raise ValueError("decode is exact: it takes no rounding, overflow or random_bits")
         return get_ufunc(verb, _elementwise(fmt))
     mode = _Mode(fmt, rounding, overflow, random_bits)
-    if verb == "quantize" and not fmt.fits("float64"):
-        raise TypeError(f"no float type holds every value of {fmt.name}")
     return get_ufunc(verb, _elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
 
 
@@ -142,7 +144,8 @@ def encode(
     where : array_like of bool, optional
         Where to compute, the rest of `out` is left alone; needs `out`.  Not for block formats.
     workers : int, optional
-        Threads that share large arrays; 1 by default.  Results do not depend on it.
+        Threads that share large contiguous arrays; 1 by default.  Of no effect with `scale` or
+        `where`.  Results do not depend on it.
 
     Returns
     -------
@@ -158,6 +161,9 @@ def encode(
 
     Notes
     -----
+    Arrays of libraries that handle ufuncs themselves (dask, pandas, ...) stay theirs: they are
+    handed to the ufunc, without `out` and `where`.
+
     NaN into a format without NaN gives code 0 and NumPy's "invalid" floating-point error, which
     ``np.errstate`` governs.  A NaN or an infinity in a block makes the block NaN, or raises,
     as the format's `nonfinite` says.
@@ -180,7 +186,7 @@ def encode(
     fmt = get_format(fmt)
     mode = _Mode(fmt, rounding, overflow, random_bits)
     key = _key(seed, mode)
-    workers = _workers(workers)
+    workers = 1 if workers is None else whole_number("workers", workers, 1)
     if isinstance(fmt, BlockFormat):
         _refuse_for_blocks(scale, zero_point)
         if out is not None or where is not True:
@@ -215,7 +221,7 @@ def quantize(
 ) -> Any:
     """Values of the format nearest to x (or as `rounding` says), in x's own dtype.
 
-    Bit for bit ``decode(encode(x, ...), dtype=x.dtype)``, in one pass.
+    Bit for bit ``decode(encode(x, ...), dtype=x.dtype)``, in one pass unless there is a scale.
 
     Parameters
     ----------
@@ -229,7 +235,7 @@ def quantize(
     Returns
     -------
     ndarray or scalar
-        x's shape and dtype.
+        x's shape and dtype, in native byte order.
 
     Raises
     ------
@@ -249,17 +255,14 @@ def quantize(
     fmt = get_format(fmt)
     mode = _Mode(fmt, rounding, overflow, random_bits)
     key = _key(seed, mode)
-    workers = _workers(workers)
+    workers = 1 if workers is None else whole_number("workers", workers, 1)
     if not isinstance(fmt, BlockFormat) and scale is None and _is_foreign(x):
+        _check_fits(fmt, np.dtype(getattr(x, "dtype", object)).name)
         return _apply(
             "quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
         )
     array = _float_array(x)
-    if not fmt.fits(array.dtype.name):
-        raise TypeError(
-            f"{array.dtype.name} cannot hold every value of {fmt.name}; "
-            f"{fmt.smallest_dtype} is the smallest type that can"
-        )
+    _check_fits(fmt, array.dtype.name)
     if isinstance(fmt, BlockFormat):
         _refuse_for_blocks(scale, zero_point)
         _check_out(where, out, array.dtype)
@@ -329,7 +332,8 @@ def decode(
     TypeError
         If `codes` has another dtype, or `dtype` cannot hold every value of the format.
     ValueError
-        If a code is outside the format (``>= 2**bits``).
+        If a code is outside the format (``>= 2**bits``); lazy arrays of other libraries are not
+        checked, bits beyond the format's are ignored there.
 
     Examples
     --------
@@ -353,21 +357,29 @@ def decode(
     fmt = _elementwise(fmt)
     wanted = _decode_dtype(fmt, dtype, out)
     wide = _working_dtype(wanted)
-    if _is_foreign(codes) and scale is None:
-        return get_ufunc("decode", fmt)(codes, dtype=wide)
-    array = _code_array(codes, fmt)
-    into: dict[str, Any] = {"out": out} if out is not None and wanted == wide else {"dtype": wide}
     if scale is None:
         _refuse_scaling(zero_point, axis)
-        values = get_ufunc("decode", fmt)(array, **into)
-    else:
-        scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
-        if "dtype" in into:  # of the result alone: the inputs have their own types
-            into = {"signature": (array.dtype, np.float64, np.int64, wide)}
-        values = get_ufunc("decode", fmt, scaled=True)(array, scales, zeros, **into)
-    if wanted == wide:
-        return values
-    return _put(values.astype(wanted), out, True)
+    if _is_foreign(codes):
+        if scale is not None or out is not None or wanted != wide:
+            raise TypeError(
+                f"{type(codes).__name__} decodes to float32 or float64 only, without scale and out"
+            )
+        _check_code_dtype(np.dtype(getattr(codes, "dtype", object)), fmt)
+        return get_ufunc("decode", fmt)(codes, dtype=wide)
+    array = _code_array(codes, fmt)
+    if scale is None:
+        into = out if wanted == wide else None
+        values = get_ufunc("decode", fmt)(array, dtype=wide, out=into)
+        return values if wanted == wide else _put(values.astype(wanted), out, True)
+    scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
+    # The ufunc gives bfloat16 as its bits.
+    result = np.dtype(np.uint16) if wanted.name == "bfloat16" else wanted
+    signature = (fmt.code_dtype, np.dtype(np.float64), np.dtype(np.int64), result)
+    into = None if wanted.name == "bfloat16" else out
+    values = get_ufunc("decode", fmt, scaled=True)(
+        array, scales, zeros, signature=signature, out=into
+    )
+    return values if wanted == result else _put(np.asarray(values).view(wanted), out, True)
 
 
 # --- modes and arguments --------------------------------------------------------------------
@@ -388,11 +400,8 @@ class _Mode:
             random_bits = 32
         elif not self.stochastic:
             raise ValueError(f"random_bits needs rounding='stochastic', got {rounding!r}")
-        elif isinstance(random_bits, bool) or not isinstance(random_bits, (int, np.integer)):
-            raise TypeError(f"random_bits must be an integer, got {random_bits!r}")
-        elif not 1 <= random_bits <= 32:
-            raise ValueError(f"random_bits must be from 1 to 32, got {random_bits}")
-        self.rounding, self.overflow, self.random_bits = rounding, overflow, int(random_bits)
+        self.rounding, self.overflow = rounding, overflow
+        self.random_bits = whole_number("random_bits", random_bits, 1, 32)
 
 
 def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
@@ -409,16 +418,6 @@ def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
     if not all(0 <= part < 2**64 for part in pair):
         raise ValueError(f"seed and stream must be from 0 to 2**64 - 1, got {seed!r}")
     return int(pair[0]), int(pair[1])
-
-
-def _workers(workers: int | None) -> int:
-    if workers is None:
-        return 1
-    if isinstance(workers, bool) or not isinstance(workers, (int, np.integer)):
-        raise TypeError(f"workers must be an integer, got {workers!r}")
-    if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    return int(workers)
 
 
 def _elementwise(fmt: Format) -> Elementwise:
@@ -441,17 +440,25 @@ def _array(x: ArrayLike) -> NDArray[Any]:
 
 def _float_array(x: ArrayLike) -> NDArray[Any]:
     array = _array(x)
-    if array.dtype.name not in _FLOATS:
-        raise TypeError(
-            f"x must be an array of {', '.join(_FLOATS)}, got {array.dtype}; convert it explicitly"
-        )
+    _check_float_dtype(array.dtype)
     return array
+
+
+def _check_float_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.name not in _FLOATS:
+        raise TypeError(
+            f"x must be an array of {', '.join(_FLOATS)}, got {dtype}; convert it explicitly"
+        )
+
+
+def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
+    if dtype.newbyteorder("=") != fmt.code_dtype:
+        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}")
 
 
 def _code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
     array = _array(codes)
-    if array.dtype != fmt.code_dtype:
-        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {array.dtype}")
+    _check_code_dtype(array.dtype, fmt)
     if isinstance(fmt, FloatFormat):
         low, high = 0, 2**fmt.bits - 1
     else:
@@ -467,22 +474,26 @@ def _code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
 
 def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype[Any]:
     if out is not None:
-        if not isinstance(out, np.ndarray):
+        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
             raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
         if dtype is not None and np.dtype(dtype) != out.dtype:
             raise TypeError(f"out has dtype {out.dtype}, but dtype={dtype!r} was asked for")
         dtype = out.dtype
     if dtype is None:
         return np.dtype("float32" if fmt.fits("float32") else "float64")
-    wanted: np.dtype[Any] = np.dtype(dtype)
+    wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if wanted.name not in _FLOATS:
         raise TypeError(f"dtype must be one of {', '.join(_FLOATS)}, got {wanted}")
-    if not fmt.fits(wanted.name):
+    _check_fits(fmt, wanted.name)
+    return wanted
+
+
+def _check_fits(fmt: Format, dtype: str) -> None:
+    if dtype in _FLOATS and not fmt.fits(dtype):
         raise TypeError(
-            f"{wanted.name} cannot hold every value of {fmt.name}; "
+            f"{dtype} cannot hold every value of {fmt.name}; "
             f"{fmt.smallest_dtype} is the smallest type that can"
         )
-    return wanted
 
 
 def _working_dtype(wanted: np.dtype[Any]) -> np.dtype[Any]:
@@ -498,7 +509,7 @@ def _check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
         return
     if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
         raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
-    if out.dtype != dtype:
+    if out.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
 
 
@@ -595,7 +606,10 @@ def _apply(
     _refuse_scaling(zero_point, axis)
     function = get_ufunc(verb, fmt, mode.rounding, mode.overflow, mode.random_bits)
     if _is_foreign(x) and not mode.stochastic:
-        return function(x, out=out, where=where) if out is not None else function(x)
+        if out is not None or where is not True:
+            raise TypeError(f"{type(x).__name__} takes neither out nor where; see fmtlib.ufunc")
+        _check_float_dtype(np.dtype(getattr(x, "dtype", object)))
+        return function(x)
     array = _float_array(x)
     _check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
     plain = where is True and array.flags.c_contiguous and array.dtype.isnative
@@ -612,7 +626,7 @@ def _apply(
     ):
         words = (_all_words(key, array.shape),) if mode.stochastic else ()
         return function(array, *words, out=out)
-    flat, to = array.reshape(-1), result.reshape(-1)
+    flat, to = array.reshape(-1), np.asarray(result).reshape(-1)
 
     def run(start: int, stop: int) -> None:
         if not mode.stochastic:
@@ -634,14 +648,13 @@ def _share(run: Callable[[int, int], None], size: int, workers: int) -> None:
     if parts == 1:
         run(0, size)
         return
-    errors = np.geterr()
-
-    def with_errors(start: int, stop: int) -> None:
-        with np.errstate(**errors):  # threads do not inherit it
-            run(start, stop)
-
     with ThreadPoolExecutor(parts) as pool:
-        list(pool.map(with_errors, bounds[:-1], bounds[1:]))
+        # np.errstate lives in the context, which threads do not inherit
+        futures = [
+            pool.submit(copy_context().run, run, start, stop) for start, stop in pairwise(bounds)
+        ]
+        for future in futures:
+            future.result()
 
 
 def _all_words(key: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.uint32]:

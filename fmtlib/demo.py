@@ -85,6 +85,13 @@ class Trained:
     model: training.Network | None  # kept only for the CNN that is counted
 
 
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def make_network(network: str, seed: int) -> training.Network:
     """A fresh network of one of the two kinds."""
     if network == "MLP":
@@ -540,7 +547,7 @@ def run(output: str | os.PathLike[str], *, quick: bool = False, workers: int | N
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    runs = train_all(settings, workers or len(os.sched_getaffinity(0)))
+    runs = train_all(settings, workers or cores())
     records = accuracy_records(runs)
     console.print(accuracy_table(records))
 
@@ -575,7 +582,7 @@ def run(output: str | os.PathLike[str], *, quick: bool = False, workers: int | N
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cpu_target": fl.cpu_target(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "quick": quick,
         "seconds": seconds,
         "settings": asdict(settings),

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from fmtlib.arguments import whole_number
+
 Rounding: TypeAlias = Literal[
     "nearest_even", "nearest_away", "toward_zero", "up", "down", "stochastic"
 ]
@@ -90,14 +92,8 @@ class _ValueSet(ABC):
 
 
 def _check_int(record: object, field: str, low: int, high: int) -> None:
-    value = getattr(record, field)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{type(record).__name__}.{field} must be an integer, got {value!r}")
-    if not low <= value <= high:
-        raise ValueError(
-            f"{type(record).__name__}.{field} must be from {low} to {high}, got {value}"
-        )
-    object.__setattr__(record, field, int(value))
+    name = f"{type(record).__name__}.{field}"
+    object.__setattr__(record, field, whole_number(name, getattr(record, field), low, high))
 
 
 def _check_choice(record: object, field: str, allowed: tuple[object, ...]) -> None:
@@ -582,18 +578,12 @@ def bfp(
     >>> bfp(4).name
     'bfp_m4_e8_g16'
     """
-    for name, value, low, high in (
-        ("mantissa_bits", mantissa_bits, 1, 23),
-        ("exponent_bits", exponent_bits, 2, 8),
-    ):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+    mantissa_bits = whole_number("mantissa_bits", mantissa_bits, 1, 23)
+    exponent_bits = whole_number("exponent_bits", exponent_bits, 2, 8)
     return BlockFormat(
-        element=FixedFormat(1, int(mantissa_bits) - 1, encoding="sign_magnitude"),
+        element=FixedFormat(1, mantissa_bits - 1, encoding="sign_magnitude"),
         scale=FloatFormat(
-            int(exponent_bits), 0, infinities=False, nan="all_ones", signed=False, subnormals=False
+            exponent_bits, 0, infinities=False, nan="all_ones", signed=False, subnormals=False
         ),
         block_size=block_size,
         carry=carry,
@@ -743,7 +733,9 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     if isinstance(fmt, (np.dtype, type)):
         name = np.dtype(fmt).name
         if not isinstance(FORMATS.get(name), FloatFormat):
-            raise ValueError(f"no format of the table is the dtype {name!r}")
+            raise ValueError(
+                f"the dtype {name!r} is no float format of the table; give a name or a record"
+            )
         return FORMATS[name]
     if not isinstance(fmt, str):
         raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib._core import kernels
-from fmtlib.blocks import normalize_axis, scale_shape, split_axis
+from fmtlib.arguments import whole_number
+from fmtlib.blocks import for_kernels, normalize_axis, scale_shape, split_axis
 
 
 @overload
@@ -87,10 +88,7 @@ def group_bits(
     array = np.asarray(x)
     if array.dtype.name not in ("int16", "uint16"):
         raise TypeError(f"x must be int16 or uint16, got {array.dtype}")
-    if isinstance(group_size, bool) or not isinstance(group_size, (int, np.integer)):
-        raise TypeError(f"group_size must be an integer, got {group_size!r}")
-    if group_size < 1:
-        raise ValueError(f"group_size must be at least 1, got {group_size}")
+    group_size = whole_number("group_size", group_size, 1)
     if ends not in ("leading", "both"):
         raise ValueError(f"ends must be 'leading' or 'both', got {ends!r}")
     if signed is not None and not isinstance(signed, (bool, np.bool_)):
@@ -103,8 +101,8 @@ def group_bits(
         raise ValueError(f"signed=False, but the array holds {array.min()}")
     elif signed and not is_signed_type and array.size and array.max() > 32767:
         raise ValueError(f"signed=True, but {array.max()} needs a 17th bit")
-    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    group_size = min(int(group_size), max(array.shape[axis], 1))
+    array = for_kernels(array)
+    group_size = min(group_size, max(array.shape[axis], 1))
     found = kernels.group_bits(
         array.reshape(split_axis(array.shape, axis)), group_size, bool(signed), ends == "both"
     )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib._core import kernels
-from fmtlib.blocks import BlockArray
+from fmtlib.arguments import whole_number
+from fmtlib.blocks import BlockArray, for_kernels
 from fmtlib.formats import BlockFormat
 
 # FAST's fMAC multiplies groups of 16 chunks of 2 bits in one pass.
@@ -68,15 +69,15 @@ def dot(
     total = _start(c, shape)
     flat = total.reshape(-1)
     count = -(-depth // a.format.block_size)
-    a_codes, b_codes = a.codes.reshape(-1, depth), b.codes.reshape(-1, depth)
-    a_scales, b_scales = a.scales.reshape(-1, count), b.scales.reshape(-1, count)
+    a_codes, b_codes = (x.codes.reshape(flat.size, depth) for x in (a, b))
+    a_scales, b_scales = (x.scales.reshape(flat.size, count) for x in (a, b))
     for i in range(flat.size):
         kernels.matmul_blocks(
-            np.ascontiguousarray(a_codes[i : i + 1]),
-            np.ascontiguousarray(a_scales[i : i + 1]),
+            for_kernels(a_codes[i : i + 1]),
+            for_kernels(a_scales[i : i + 1]),
             a.format,
-            np.ascontiguousarray(b_codes[i].reshape(depth, 1)),
-            np.ascontiguousarray(b_scales[i].reshape(count, 1)),
+            for_kernels(b_codes[i].reshape(depth, 1)),
+            for_kernels(b_scales[i].reshape(count, 1)),
             b.format,
             flat[i : i + 1].reshape(1, 1),
         )
@@ -140,15 +141,12 @@ def matmul(
     """
     _check(a, b, accumulator)
     _check_matrices(a, b)
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int)):
-        raise TypeError(f"workers must be an integer, got {workers!r}")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+    workers = 1 if workers is None else whole_number("workers", workers, 1)
     rows, depth = a.shape[-2:]
     columns = b.shape[-1]
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     total = _start(c, (*batch, rows, columns))
-    parts = max(1, min(workers or 1, rows, rows * depth * columns // _WORKER_SHARE))
+    parts = max(1, min(workers, rows, rows * depth * columns // _WORKER_SHARE))
     bounds = [rows * i // parts for i in range(parts + 1)]
 
     def broadcast(x: NDArray[Any]) -> NDArray[Any]:
@@ -157,8 +155,8 @@ def matmul(
     a_codes, a_scales = broadcast(a.codes), broadcast(a.scales)
     b_codes, b_scales = broadcast(b.codes), broadcast(b.scales)
     for index in np.ndindex(batch):
-        b_matrix = np.ascontiguousarray(b_codes[index])
-        b_scale = np.ascontiguousarray(b_scales[index])
+        b_matrix = for_kernels(b_codes[index])
+        b_scale = for_kernels(b_scales[index])
 
         def run(
             start: int,
@@ -168,8 +166,8 @@ def matmul(
             b_scale: NDArray[Any] = b_scale,
         ) -> None:
             kernels.matmul_blocks(
-                np.ascontiguousarray(a_codes[index][start:stop]),
-                np.ascontiguousarray(a_scales[index][start:stop]),
+                for_kernels(a_codes[index][start:stop]),
+                for_kernels(a_scales[index][start:stop]),
                 a.format,
                 b_matrix,
                 b_scale,
@@ -275,6 +273,8 @@ def _start(c: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """The totals before the first block."""
     if c is None:
         return np.zeros(shape, np.float32)
+    if isinstance(c, np.ma.MaskedArray):
+        raise TypeError("c must not be a masked array; fill it first")
     given = np.asarray(c)
     if given.dtype != np.float32:
         raise TypeError(f"c must be float32, got {given.dtype}")

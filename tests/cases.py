@@ -22,6 +22,8 @@ INTEGER_NAMES = [
     name for name, fmt in FORMATS.items() if isinstance(fmt, (FixedFormat, IntegerFormat))
 ]
 BLOCK_NAMES = [name for name, fmt in FORMATS.items() if isinstance(fmt, BlockFormat)]
+# The widest elements reach down to the least float32 subnormal.
+WIDEST_BLOCKS = "bfp_m23_e8_g16"
 ELEMENTWISE_NAMES = FLOAT_NAMES + INTEGER_NAMES
 
 DETERMINISTIC = [rounding for rounding in ROUNDINGS if rounding != "stochastic"]

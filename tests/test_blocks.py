@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cases import BLOCK_NAMES, DETERMINISTIC, DTYPES
+from cases import BLOCK_NAMES, DETERMINISTIC, DTYPES, WIDEST_BLOCKS
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -10,7 +10,6 @@ from numpy.testing import assert_array_equal
 
 import fmtlib as fl
 from fmtlib import reference
-from fmtlib.formats import FORMATS
 
 
 def reference_blocks(x, fmt, axis, rounding="nearest_even", seed=None, random_bits=32):
@@ -70,18 +69,18 @@ def mixed(shape, dtype, seed=0):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rounding", DETERMINISTIC)
-@pytest.mark.parametrize("name", BLOCK_NAMES)
+@pytest.mark.parametrize("name", [*BLOCK_NAMES, WIDEST_BLOCKS])
 def test_against_reference(target, name, rounding, dtype):
-    fmt = FORMATS[name]
+    fmt = fl.get_format(name)
     for shape, axis in (((3, 2 * fmt.block_size + 5), 1), ((fmt.block_size + 3, 7), 0)):
         check(mixed(shape, dtype), fmt, axis, rounding)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", BLOCK_NAMES)
+@pytest.mark.parametrize("name", [*BLOCK_NAMES, WIDEST_BLOCKS])
 def test_extremes(target, name, dtype):
     """Blocks at and beyond both ends of the exponent's window, subnormals, near-carries."""
-    fmt = FORMATS[name]
+    fmt = fl.get_format(name)
     info = np.finfo(dtype)
     rows = []
     for exponent in (*range(-152, -124), *range(-12, 12), *range(120, 128)):
@@ -97,6 +96,8 @@ def test_extremes(target, name, dtype):
             lead / 2,
         ]
         rows.append(np.array(row).astype(dtype))
+    tiny = info.smallest_subnormal
+    rows.append(np.array([tiny, 2 * tiny, -3 * tiny, 0, info.tiny, 0, -0.0, tiny], dtype))
     rows.append(np.array([info.max, -info.max, info.tiny, info.smallest_subnormal] * 2, dtype))
     x = np.concatenate(rows).reshape(-1, 8)
     for rounding in DETERMINISTIC:
@@ -104,9 +105,9 @@ def test_extremes(target, name, dtype):
 
 
 @pytest.mark.parametrize("random_bits", [None, 8, 1])
-@pytest.mark.parametrize("name", BLOCK_NAMES)
+@pytest.mark.parametrize("name", [*BLOCK_NAMES, WIDEST_BLOCKS])
 def test_stochastic(target, name, random_bits):
-    fmt = FORMATS[name]
+    fmt = fl.get_format(name)
     for dtype in ("float32", "float64"):
         check(mixed((3, 37), dtype), fmt, 1, "stochastic", 7, random_bits)
         check(mixed((37, 3), dtype), fmt, 0, "stochastic", 7, random_bits)
@@ -236,3 +237,12 @@ def test_a_block_array_checks_itself():
     narrow = fl.encode(np.ones(20, np.float32), fl.bfp(4, 4))
     with pytest.raises(ValueError, match=r"scales must be below 2\*\*4"):
         make(narrow.codes, narrow.scales + np.uint8(16), narrow.format, 0)
+
+
+def test_unaligned_and_swapped_input():
+    x = mixed((3, 40), "float32")
+    unaligned = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    assert not unaligned.flags.aligned
+    for same in (unaligned, x.astype(">f4")):
+        assert_array_equal(fl.encode(same, fl.bfp(4)).codes, fl.encode(x, fl.bfp(4)).codes)
+        assert_array_equal(fl.quantize(same, fl.bfp(4)), fl.quantize(x, fl.bfp(4)))

@@ -419,15 +419,15 @@ X, W = ones(1, 4, 5, 5), ones(6, 4, 3, 3)
         ({"weights": ones(6, 3, 3, 3)}, ValueError, "weights must have C/groups = 4/1 = 4"),
         ({"groups": 3}, ValueError, "groups must divide.*groups=3, C=4, K=6"),
         ({"groups": 4}, ValueError, "groups must divide.*groups=4, C=4, K=6"),
-        ({"groups": 0}, ValueError, "groups must be at least 1, not 0"),
-        ({"stride": 0}, ValueError, "stride must be at least 1, not 0"),
+        ({"groups": 0}, ValueError, "groups must be at least 1, got 0"),
+        ({"stride": 0}, ValueError, "stride must be at least 1, got 0"),
         ({"stride": 1.0}, TypeError, "stride must be an integer"),
         ({"stride": True}, TypeError, "stride must be an integer"),
-        ({"padding": -1}, ValueError, "padding must be at least 0, not -1"),
+        ({"padding": -1}, ValueError, "padding must be at least 0, got -1"),
         ({"padding": (1, 1)}, TypeError, "padding must be an integer"),
         ({"weights": ones(6, 4, 6, 3)}, ValueError, r"\(6, 3\) is larger than \(5, 5\)"),
-        ({"activation_bits": 0}, ValueError, r"activation_bits must be in 1..16, not 0"),
-        ({"weight_bits": 17}, ValueError, r"weight_bits must be in 1..16, not 17"),
+        ({"activation_bits": 0}, ValueError, r"activation_bits must be from 1 to 16, got 0"),
+        ({"weight_bits": 17}, ValueError, r"weight_bits must be from 1 to 16, got 17"),
         ({"weight_bits": 8.0}, TypeError, "weight_bits must be an integer"),
         ({"space_to_depth": True}, ValueError, "needs a convolution with stride > 1"),
         ({"space_to_depth": 1}, TypeError, "space_to_depth must be True, False or None"),
@@ -468,15 +468,15 @@ def test_direct_construction_is_checked_too():
         ("stripes", {"tile": 2}, TypeError, "no parameter 'tile'; did you mean 'tiles'"),
         ("stripes", {"run_ahead": 1}, TypeError, "stripes has no parameter 'run_ahead'"),
         *[
-            ("dadiannao", {size: value}, error, f"{size} must be an integer at|{size} must be at")
+            ("dadiannao", {size: value}, error, f"{size} must be an integer, got|{size} must be at")
             for size in ("tiles", "lanes", "columns", "rows")
             for value, error in ((0, ValueError), (2.0, TypeError), (True, TypeError))
         ],
         ("dynamic_stripes", {"ends": "trailing"}, ValueError, "'leading' or 'both'"),
         ("dynamic_stripes", {"run_ahead": -1}, ValueError, "run_ahead must be at least 0"),
-        ("dynamic_stripes", {"group_size": 17}, ValueError, r"group_size must be in 1..16"),
+        ("dynamic_stripes", {"group_size": 17}, ValueError, r"group_size must be from 1 to 16"),
         ("dynamic_stripes", {"even_widths": 1}, TypeError, "even_widths must be True or False"),
-        ("fast", {"activation_mantissa": 0}, ValueError, r"must be in 1..23, not 0"),
+        ("fast", {"activation_mantissa": 0}, ValueError, r"must be from 1 to 23, got 0"),
         ("fast", {"weight_mantissa": "4"}, TypeError, "weight_mantissa must be an integer"),
     ],
 )

@@ -168,6 +168,7 @@ def test_bad_operands():
         (lambda: fl.matmul(a, b, accumulator="int8"), ValueError, "fmac"),
         (lambda: fl.matmul(a, b, c=np.zeros((4, 5), "f4")), ValueError, "shape"),
         (lambda: fl.matmul(a, b, c=np.zeros((4, 4))), TypeError, "float32"),
+        (lambda: fl.matmul(a, b, c=np.ma.zeros((4, 4), "f4")), TypeError, "masked"),
         (lambda: fl.matmul(a, b, workers=0), ValueError, "at least 1"),
         (lambda: fl.matmul(a, b, workers=True), TypeError, "integer"),
         (lambda: fl.dot(a, b), ValueError, "one shape"),
@@ -183,3 +184,16 @@ def test_empty_products():
     b = fl.encode(np.zeros((0, 3), np.float32), fl.bfp(4), axis=0)
     assert_array_equal(fl.matmul(a, b), np.zeros((2, 3), np.float32))
     assert fl.dot_passes(a, b) == 0
+    assert_array_equal(fl.dot(a, a), np.zeros(2, np.float32))
+    assert fl.dot_passes(a, a) == 0
+
+
+@pytest.mark.parametrize(
+    ("depth", "block_size"), [(1024, 16), (1025, 16), (3000, 16), (2500, 1100)]
+)
+def test_depths_beyond_a_slab(target, depth, block_size):
+    rng = np.random.default_rng(6)
+    fmt = fl.bfp(4, block_size=block_size)
+    a, b, b_rows = operands(rng, 2, depth, 3, fmt, fmt)
+    c = rng.standard_normal((2, 3)).astype("f4")
+    assert_array_equal(fl.matmul(a, b, c=c), reference_matmul(a, b_rows, c))

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import DETERMINISTIC, ELEMENTWISE_NAMES, INTEGER_NAMES
+from cases import DETERMINISTIC, DTYPES, ELEMENTWISE_NAMES, INTEGER_NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -62,6 +62,60 @@ def test_zero_points(x, scale, name, rounding, data):
         np.array(code, fmt.code_dtype), name, scale=scale, zero_point=zero, dtype=float
     )
     assert float(wide) == exact.numerator / exact.denominator
+
+
+@pytest.mark.parametrize("name", ["int8", "e4m3"])
+def test_decoding_rounds_once_to_every_type(target, name):
+    fmt = fl.get_format(name)
+    if name == "int8":
+        codes = np.arange(-127, 128).astype(np.int8)
+    else:
+        codes = np.arange(0x7F, dtype=np.uint8)
+    rng = np.random.default_rng(3)
+    for scale in (
+        0.09908353387762302,
+        1 + 2**-11 + 2**-40,
+        1 + 2**-8 + 2**-40,
+        1e-7,
+        *rng.random(5),
+    ):
+        for dtype in DTYPES.values():
+            values = fl.decode(codes, name, scale=scale, dtype=dtype)
+            assert values.dtype == dtype
+            out = np.empty(codes.shape, dtype)
+            assert fl.decode(codes, name, scale=scale, out=out) is out
+            assert_array_equal(out, values)
+            for code, value in zip(codes.tolist(), values.tolist(), strict=True):
+                exact = reference.decode(code, fmt) * Fraction(scale)
+                if dtype == np.float64:
+                    expected = exact.numerator / exact.denominator
+                elif dtype == np.float32:
+                    expected = float(reference.round_to_float32(exact))
+                else:
+                    expected = float(
+                        reference.quantize(
+                            exact, fl.get_format(dtype.name), overflow="nonsaturating"
+                        )
+                    )
+                assert value == expected
+    x = np.array([1, -3], np.float16)
+    assert fl.quantize(x, name, scale=1 + 2**-11 + 2**-40)[0] == np.float16(1.001)
+
+
+@pytest.mark.parametrize("exponent", [-1070, -1040, -1020, -960, -901, -899, 0, 700, 1000])
+def test_extreme_scales(target, exponent):
+    """Quotients next to ties, at the ends of float64."""
+    rng = np.random.default_rng(4)
+    e4m3 = fl.get_format("e4m3")
+    ties = (fl.decode(np.arange(8, 120, dtype=np.uint8), e4m3, dtype=float) * 2).astype(float)
+    middles = (ties[1:] + ties[:-1]) / 4
+    for significand in 1 + rng.random(8):
+        scale = float(np.ldexp(significand, exponent))
+        x = middles * scale
+        x = np.concatenate([x, np.nextafter(x, 0), np.nextafter(x, np.inf)])
+        x = x[np.isfinite(x)]
+        expected = [reference.encode(v, e4m3, scale=Fraction(scale)) for v in x.tolist()]
+        assert_array_equal(fl.encode(x, e4m3, scale=scale), expected)
 
 
 @pytest.mark.parametrize("name", ["e4m3", "int8", "fixed_s7_8"])

@@ -94,7 +94,7 @@ def test_formats_of_a_wrong_type(fmt):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.dtype("O")])
 def test_dtypes_that_are_no_format(dtype):
-    with pytest.raises(ValueError, match="no format of the table"):
+    with pytest.raises(ValueError, match="no float format of the table"):
         fl.get_format(dtype)
 
 

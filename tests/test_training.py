@@ -621,8 +621,8 @@ def test_split_depends_on_the_seed_alone():
         ({"learning_rate": math.nan}, ValueError, "learning_rate must be positive"),
         ({"momentum": 1.0}, ValueError, "momentum must be"),
         ({"weight_decay": -0.1}, ValueError, "weight_decay must be"),
-        ({"seed": -1}, ValueError, "seed must be at least 0"),
-        ({"seed": 2**64}, ValueError, "seed must be below"),
+        ({"seed": -1}, ValueError, "seed must be from 0"),
+        ({"seed": 2**64}, ValueError, "seed must be from 0"),
         ({"progress": 3}, TypeError, "progress must be"),
     ],
 )

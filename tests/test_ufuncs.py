@@ -200,3 +200,66 @@ def test_workers_change_nothing():
     assert_array_equal(out, fl.quantize(x, "e4m3"))
     with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
         fl.encode(np.full(400_000, np.nan, np.float32), "int8", workers=3)
+
+
+class Foreign:
+    """The least that another library's array has."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+        self.dtype = self.values.dtype
+
+    def __array_ufunc__(self, function, method, *inputs, **keywords):
+        inputs = [x.values if isinstance(x, Foreign) else x for x in inputs]
+        return Foreign(getattr(function, method)(*inputs, **keywords))
+
+
+def test_arguments_are_checked_for_other_libraries_too():
+    x, codes = Foreign(np.float32([1, 2])), Foreign(np.uint8([56, 64]))
+    assert isinstance(fl.encode(x, "e4m3"), Foreign)
+    assert_array_equal(fl.decode(codes, "e4m3").values, [1, 2])
+    for call, message in (
+        (lambda: fl.encode(x, "e4m3", where=[True, False]), "where"),
+        (lambda: fl.encode(x, "e4m3", out=np.empty(2, np.uint8)), "out"),
+        (lambda: fl.encode(Foreign([1, 2]), "e4m3"), "float16, bfloat16"),
+        (lambda: fl.quantize(Foreign(np.float16([1])), "bfloat16"), "cannot hold"),
+        (lambda: fl.decode(codes, "e4m3", out=np.empty(2, np.float32)), "without scale and out"),
+        (lambda: fl.decode(codes, "e4m3", dtype=np.float16), "float32 or float64"),
+        (lambda: fl.decode(codes, "e4m3", scale=2.0), "without scale"),
+        (lambda: fl.decode(Foreign([True]), "e4m3"), "are uint8"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    with pytest.raises(ValueError, match="zero_point needs scale"):
+        fl.decode(codes, "e4m3", zero_point=3)
+
+
+def test_ml_dtypes_integers_and_boolean_codes_are_refused():
+    import ml_dtypes
+
+    for dtype in (ml_dtypes.int4, ml_dtypes.uint4):
+        for rounding in ("nearest_even", "stochastic"):
+            function = fl.ufunc("encode", "e4m3", rounding=rounding)
+            words = [np.uint32(0)] if rounding == "stochastic" else []
+            with pytest.raises(TypeError):
+                function(np.array([1, 3], dtype), *words)
+    with pytest.raises(TypeError, match="takes codes"):
+        fl.ufunc("decode", "e4m3")(np.array([True]))
+
+
+def test_error_callbacks_reach_workers():
+    seen = []
+    with np.errstate(invalid="call", call=lambda kind, flag: seen.append(kind)):
+        fl.encode(np.full(1 << 18, np.nan, np.float32), "e2m1", workers=2)
+    assert seen
+
+
+def test_matrices_and_byte_orders():
+    x = np.random.default_rng(5).standard_normal((200, 200)).astype(np.float32)
+    mode = {"rounding": "stochastic", "seed": 1}
+    out = np.zeros((200, 200), np.uint8).view(np.matrix)
+    assert_array_equal(fl.encode(x, "e4m3", out=out, **mode), fl.encode(x, "e4m3", **mode))
+    swapped = x.astype(">f4")
+    assert_array_equal(fl.quantize(swapped, "e4m3", out=np.empty_like(x)), fl.quantize(x, "e4m3"))
+    codes = fl.encode(x, "float16")
+    assert_array_equal(fl.decode(codes.astype(">u2"), "float16"), fl.decode(codes, "float16"))

@@ -20,6 +20,7 @@ def make_ufunc(
     random_bits: int = 32,
     scaled: bool = False,
 ) -> np.ufunc: ...
+def refuse(ufunc: np.ufunc, dtypes: list[type[np.dtype[Any]]]) -> None: ...
 def register_bfloat16(
     ufunc: np.ufunc,
     verb: str,

@@ -13,7 +13,7 @@ cimport numpy as cnp
 
 import numpy as np
 
-from fmtlib.formats import BlockFormat, FloatFormat
+from fmtlib.formats import FORMATS, FloatFormat
 
 cnp.import_array()
 cnp.import_ufunc()
@@ -39,7 +39,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fmt_plan:
         int verb, family, source, target, stochastic, scaled, wide
-        fmt_spec spec
+        fmt_spec spec, narrow
 
     ctypedef struct fmt_block_plan:
         int source, target
@@ -196,18 +196,25 @@ cdef list _kept = []  # ufuncs point at their names, docs and types: never let g
 
 cdef int _refuse(object ufunc, PyArray_DTypeMeta **given, PyArray_DTypeMeta **signature,
                  PyArray_DTypeMeta **chosen) except -1:
+    takes = "codes" if ufunc.__name__.startswith("decode") else (
+        "float16, bfloat16, float32 or float64 arrays"
+    )
     raise TypeError(
-        f"ufunc {ufunc.__name__!r} takes float16, bfloat16, float32 or float64 arrays, got "
-        "integers or booleans; convert them explicitly"
+        f"ufunc {ufunc.__name__!r} takes {takes}, got other integers or booleans; "
+        "convert them explicitly"
     )
 
 
-cdef _refuse_integers(ufunc, int nargs):
+def refuse(ufunc, dtypes):
+    """Make a ufunc raise TypeError for a first input of these DType classes."""
     promoter = PyCapsule_New(<void *>_refuse, "numpy._ufunc_promoter", NULL)
-    refused = [type(np.dtype(char)) for char in "?bBhHiIlLqQ"]
-    refused.append(<object>&PyArray_PyLongDType)  # of Python's int
-    for dtype in refused:
-        PyUFunc_AddPromoter(ufunc, (dtype, *[None] * (nargs - 1)), promoter)
+    for dtype in dtypes:
+        PyUFunc_AddPromoter(ufunc, (dtype, *[None] * (ufunc.nargs - 1)), promoter)
+
+
+# The DType classes of booleans and integers, and that of Python's int.
+cdef list _INTEGERS = [type(np.dtype(char)) for char in "?bBhHiIlLqQ"]
+_INTEGERS.append(<object>&PyArray_PyLongDType)
 
 
 def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
@@ -230,6 +237,8 @@ def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
         loops = [(dtype, dtype) for dtype in floats if fmt.fits(dtype.name)]
     else:
         loops = [(code_dtype, dtype) for dtype in floats[1:] if scaled or fmt.fits(dtype.name)]
+        if scaled:  # bfloat16 as its bits: NumPy has no such type of its own
+            loops += [(code_dtype, floats[0]), (code_dtype, np.dtype(np.uint16))]
     extra = [np.dtype(np.float64), np.dtype(np.int64)] if scaled else []
     if stochastic:
         extra.append(np.dtype(np.uint32))
@@ -240,7 +249,8 @@ def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
     if functions == NULL or data == NULL or types == NULL:
         raise MemoryError
     for i, (source, target) in enumerate(loops):
-        plan = _make_plan(verb, fmt, rounding, overflow, random_bits, scaled, source, target)
+        plan = _make_plan(verb, fmt, rounding, overflow, random_bits, scaled, source.name,
+                          "bfloat16" if verb == "decode" and target == np.uint16 else target.name)
         functions[i] = <cnp.PyUFuncGenericFunction>fmt_elementwise_loop
         data[i] = plan
         for j, dtype in enumerate([source, *extra, target]):
@@ -250,13 +260,12 @@ def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
     ufunc = cnp.PyUFunc_FromFuncAndData(
         functions, data, types, count, nin, 1, cnp.PyUFunc_None, name_bytes, doc_bytes, 0
     )
-    if verb != "decode":
-        _refuse_integers(ufunc, nargs)
+    refuse(ufunc, _INTEGERS[:1] if verb == "decode" else _INTEGERS)
     return ufunc
 
 
 cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_bits, bint scaled,
-                          source, target) except NULL:
+                          str source, str target) except NULL:
     cdef fmt_plan *plan = <fmt_plan *>malloc(sizeof(fmt_plan))
     if plan == NULL:
         raise MemoryError
@@ -264,8 +273,8 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
     cdef bint is_float = isinstance(fmt, FloatFormat)
     plan.verb = {"encode": ENCODE, "quantize": QUANTIZE, "decode": DECODE}[verb]
     plan.family = FAMILY_FLOAT if is_float else FAMILY_FIXED
-    plan.source = TYPES[source.name]
-    plan.target = TYPES[target.name]
+    plan.source = TYPES[source]
+    plan.target = TYPES[target]
     plan.stochastic = rounding == "stochastic" and verb != "decode"
     plan.scaled = scaled
     _fill_rounding(&plan.spec, rounding, random_bits)
@@ -276,6 +285,9 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
     else:
         _fill_integer(&plan.spec, fmt)
         plan.wide = fmt.bits > 16
+    if scaled and verb == "decode" and target in ("float16", "bfloat16"):
+        _fill_rounding(&plan.narrow, "nearest_even", 32)
+        _fill_float(&plan.narrow, FORMATS[target], "nearest_even", "nonsaturating")
     return plan
 
 
@@ -287,8 +299,8 @@ def register_bfloat16(ufunc, str verb, fmt, str rounding, str overflow, int rand
     types[0] = dtype.num
     types[1] = cnp.NPY_UINT32
     types[1 + stochastic] = target.num
-    cdef fmt_plan *plan = _make_plan(verb, fmt, rounding, overflow, random_bits, False, dtype,
-                                     target)
+    cdef fmt_plan *plan = _make_plan(verb, fmt, rounding, overflow, random_bits, False,
+                                     dtype.name, target.name)
     cnp.PyUFunc_RegisterLoopForType(
         <cnp.ufunc>ufunc, dtype.num, <cnp.PyUFuncGenericFunction>fmt_elementwise_loop, types, plan
     )

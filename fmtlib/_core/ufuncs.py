@@ -30,7 +30,7 @@ Elementwise = FloatFormat | FixedFormat | IntegerFormat
 
 _lock = threading.Lock()
 _made: dict[str, np.ufunc] = {}
-_with_bfloat16: set[str] = set()
+_with_ml_dtypes: set[str] = set()
 
 
 def get_ufunc(
@@ -49,7 +49,7 @@ def get_ufunc(
         if rounding == "stochastic":
             name += f"__r{random_bits}"
     found = _made.get(name)
-    if found is not None and (name in _with_bfloat16 or "ml_dtypes" not in sys.modules):
+    if found is not None and (name in _with_ml_dtypes or "ml_dtypes" not in sys.modules):
         return found
     with _lock:
         if name not in _made:
@@ -57,12 +57,12 @@ def get_ufunc(
             _made[name] = kernels.make_ufunc(
                 name, doc, verb, fmt, rounding, overflow, random_bits, scaled
             )
-        if name not in _with_bfloat16 and "ml_dtypes" in sys.modules:
-            _add_bfloat16(name, verb, fmt, rounding, overflow, random_bits, scaled)
+        if name not in _with_ml_dtypes and "ml_dtypes" in sys.modules:
+            _meet_ml_dtypes(name, verb, fmt, rounding, overflow, random_bits, scaled)
         return _made[name]
 
 
-def _add_bfloat16(
+def _meet_ml_dtypes(
     name: str,
     verb: Verb,
     fmt: Elementwise,
@@ -71,13 +71,17 @@ def _add_bfloat16(
     random_bits: int,
     scaled: bool,
 ) -> None:
-    bfloat16: Any = getattr(sys.modules["ml_dtypes"], "bfloat16", None)
-    if bfloat16 is None:  # still being imported
+    """Give the ufunc a loop for ml_dtypes' bfloat16; make it refuse ml_dtypes' integers."""
+    ml_dtypes = sys.modules["ml_dtypes"]
+    bfloat16: Any = getattr(ml_dtypes, "bfloat16", None)
+    if bfloat16 is None or not hasattr(ml_dtypes, "__version__"):  # still being imported
         return
+    integers = (getattr(ml_dtypes, n, None) for n in ("int2", "int4", "uint2", "uint4"))
+    kernels.refuse(_made[name], [type(np.dtype(t)) for t in integers if t is not None])
     if not scaled and (verb == "encode" or (verb == "quantize" and fmt.fits("bfloat16"))):
         dtype = np.dtype(bfloat16)
         kernels.register_bfloat16(_made[name], verb, fmt, rounding, overflow, random_bits, dtype)
-    _with_bfloat16.add(name)
+    _with_ml_dtypes.add(name)
 
 
 def _doc(verb: Verb, fmt: Elementwise, rounding: str, overflow: str, scaled: bool) -> str:

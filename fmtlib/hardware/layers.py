@@ -1,12 +1,12 @@
 """A layer as the counters see it: its integer tensors, its shape and its profiled widths."""
 
-import operator
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from fmtlib.arguments import whole_number
 from fmtlib.precision import group_bits
 
 # The modelled datapaths are 16 bits wide: magnitudes stay below 2^15.
@@ -15,20 +15,6 @@ MAX_BITS = 16
 
 # Stands in the fields of a Layer for "by the rule" until __post_init__ has applied it.
 _BY_RULE: Any = None
-
-
-def whole_number(value: Any, name: str, minimum: int, maximum: int | None = None) -> int:
-    """Return `value` as an int within the limits; TypeError or ValueError names `name`."""
-    allowed = f"at least {minimum}" if maximum is None else f"in {minimum}..{maximum}"
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer {allowed}, not {value!r}")
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer {allowed}, not {value!r}") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        raise ValueError(f"{name} must be {allowed}, not {number}")
-    return number
 
 
 def _integer_tensor(x: Any, what: str, axes: str) -> npt.NDArray[np.int16]:
@@ -219,14 +205,14 @@ class Layer:
         checked = {
             "activations": activations,
             "weights": weights,
-            "stride": whole_number(self.stride, "stride", 1),
-            "padding": whole_number(self.padding, "padding", 0),
-            "groups": whole_number(self.groups, "groups", 1),
+            "stride": whole_number("stride", self.stride, 1),
+            "padding": whole_number("padding", self.padding, 0),
+            "groups": whole_number("groups", self.groups, 1),
         }
         for field, tensor in (("activation_bits", activations), ("weight_bits", weights)):
             bits = getattr(self, field)
             checked[field] = (
-                _tensor_bits(tensor) if bits is None else whole_number(bits, field, 1, MAX_BITS)
+                _tensor_bits(tensor) if bits is None else whole_number(field, bits, 1, MAX_BITS)
             )
         for field, value in checked.items():
             object.__setattr__(self, field, value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fmtlib.arguments import whole_number
 from fmtlib.training.datasets import Dataset, Part
 from fmtlib.training.layers import softmax_cross_entropy
 from fmtlib.training.network import Network
@@ -221,18 +222,9 @@ def _check(
         if not isinstance(value, kind):
             hint = "; make one by calling it" if isinstance(value, type) else ""
             raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}{hint}")
-    for name, number, least in (
-        ("epochs", epochs, 1),
-        ("batch_size", batch_size, 1),
-        ("seed", seed, 0),
-    ):
-        if isinstance(number, bool) or not isinstance(number, (int, np.integer)):
-            raise TypeError(f"{name} must be an integer, got {number!r}")
-        if number < least:
-            raise ValueError(f"{name} must be at least {least}, got {number}")
-    assert isinstance(seed, (int, np.integer))
-    if seed >= 2**64:
-        raise ValueError(f"seed must be below 2**64, got {seed}")
+    whole_number("epochs", epochs, 1)
+    whole_number("batch_size", batch_size, 1)
+    whole_number("seed", seed, 0, 2**64 - 1)
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
     if not (progress is None or isinstance(progress, bool) or callable(progress)):

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from fmtlib.arguments import whole_number
+
 if TYPE_CHECKING:
     from fmtlib.training.recipes import Run
 
@@ -116,7 +118,9 @@ class Linear(WeightedLayer):
     """
 
     def __init__(self, inputs: int, outputs: int, generator: np.random.Generator) -> None:
-        super().__init__((_count("outputs", outputs), _count("inputs", inputs)), generator)
+        super().__init__(
+            (whole_number("outputs", outputs, 1), whole_number("inputs", inputs, 1)), generator
+        )
 
     def forward(self, x: Floats, run: Run) -> Floats:
         """Output of shape (N, outputs) for an input of shape (N, inputs)."""
@@ -176,12 +180,12 @@ class Conv2d(WeightedLayer):
         stride: int = 1,
         padding: int = 0,
     ) -> None:
-        size = _count("size", size)
-        shape = (_count("outputs", outputs), _count("inputs", inputs), size, size)
+        size = whole_number("size", size, 1)
+        shape = (whole_number("outputs", outputs, 1), whole_number("inputs", inputs, 1), size, size)
         super().__init__(shape, generator)
         self.size = size
-        self.stride = _count("stride", stride)
-        self.padding = _count("padding", padding, least=0)
+        self.stride = whole_number("stride", stride, 1)
+        self.padding = whole_number("padding", padding, 0)
 
     def forward(self, x: Floats, run: Run) -> Floats:
         """Output of shape (N, outputs, height, width) for images (N, inputs, height, width)."""
@@ -242,7 +246,7 @@ class MaxPool2d(Layer):
     """
 
     def __init__(self, size: int = 2) -> None:
-        self.size = _count("size", size)
+        self.size = whole_number("size", size, 1)
 
     def forward(self, x: Floats, run: Run) -> Floats:
         """Output of shape (N, C, height // size, width // size) for images (N, C, height, width).
@@ -319,11 +323,3 @@ def softmax_cross_entropy(logits: Floats, labels: NDArray[np.integer[Any]]) -> t
 def _pixel_rows(gradient: Floats) -> Floats:
     """Images of shape (N, C, height, width) as a matrix with a row per pixel."""
     return gradient.transpose(0, 2, 3, 1).reshape(-1, gradient.shape[1])
-
-
-def _count(name: str, value: int, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fmtlib as fl
+from fmtlib.arguments import whole_number
 from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats
 
@@ -382,10 +383,7 @@ class BlockRecipe(Recipe):
 
     def __post_init__(self) -> None:
         self._format(1)  # checks its arguments
-        if isinstance(self.random_bits, bool) or not isinstance(self.random_bits, int):
-            raise TypeError(f"random_bits must be an integer, got {self.random_bits!r}")
-        if not 1 <= self.random_bits <= 32:
-            raise ValueError(f"random_bits must be from 1 to 32, got {self.random_bits}")
+        whole_number("random_bits", self.random_bits, 1, 32)
         for role in get_args(Role):
             rounding = getattr(self, f"{role}_rounding")
             if rounding not in get_args(Rounding):
@@ -450,7 +448,7 @@ class BFP(BlockRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_bits("mantissa_bits", self.mantissa_bits)
+        whole_number("mantissa_bits", self.mantissa_bits, 1, 8)
 
     def choose_bits(self, x: Floats, operand: Operand) -> int:
         """Always `mantissa_bits`."""
@@ -576,15 +574,8 @@ def _chunks(bits: int) -> int:
     return -(-bits // 2)
 
 
-def _check_bits(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
-    if not 1 <= value <= 8:
-        raise ValueError(f"{name} must be from 1 to 8, got {value}")
-
-
 def _check_widths(low: int, high: int) -> None:
-    _check_bits("low", low)
-    _check_bits("high", high)
+    whole_number("low", low, 1, 8)
+    whole_number("high", high, 1, 8)
     if low >= high:
         raise ValueError(f"low must be less than high, got {low} and {high}")

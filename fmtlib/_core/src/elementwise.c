@@ -117,11 +117,16 @@ static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *sca
         }
         return;
     }
+    /* odd, so that the rounding to the target is the only one */
     k->multiply_to_odd(s->bits64, scales, s->bits64, n);
+    if (plan->target == TYPE_F16 || plan->target == TYPE_BF16) {
+        k->encode_float64(s->bits64, NULL, s->codes, n, &plan->narrow); /* codes are its bits */
+        return;
+    }
     for (ptrdiff_t i = 0; i < n; i++) {
         double value;
         memcpy(&value, &s->bits64[i], sizeof value);
-        const float rounded = (float)value; /* the one rounding */
+        const float rounded = (float)value;
         memcpy(&s->bits32[i], &rounded, sizeof rounded);
     }
 }
@@ -131,12 +136,18 @@ static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *o
 {
     const ptrdiff_t size = SIZE[plan->target];
     void *to = step == size ? (void *)out : (void *)s->store;
+    const int scaled_values = plan->scaled && plan->verb == DECODE;
     switch (plan->target) {
     case TYPE_INT1: k->pack8(s->codes, to, n); break;
     case TYPE_INT2: k->pack16(s->codes, to, n); break;
     case TYPE_INT4: memcpy(to, s->codes, (size_t)n * 4); break;
-    case TYPE_F16: k->narrow16(s->bits32, to, n); break;
-    case TYPE_BF16: k->narrow_bf16(s->bits32, to, n); break;
+    case TYPE_F16:
+    case TYPE_BF16:
+        if (scaled_values)
+            k->pack16(s->codes, to, n);
+        else
+            (plan->target == TYPE_F16 ? k->narrow16 : k->narrow_bf16)(s->bits32, to, n);
+        break;
     case TYPE_F32: memcpy(to, s->bits32, (size_t)n * 4); break;
     default: memcpy(to, s->bits64, (size_t)n * 8); break;
     }

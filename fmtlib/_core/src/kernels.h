@@ -24,10 +24,10 @@ enum { CHUNK = 512 };
 /* Stands for the exponent of a group of NaN between the stages. */
 #define NAN_EXPONENT (1 << 20)
 
-/* Element types of arrays, as Python names them by position. */
+/* Element types of arrays; TYPES in kernels.pyx has them by NumPy's names. */
 enum fmt_type { TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4 };
 
-/* A format and a rounding, as the kernels want them; filled by ufuncs.pyx and blocks.pyx. */
+/* A format and a rounding, as the kernels want them; filled by kernels.pyx. */
 typedef struct {
     /* Rounding: a magnitude rounds up iff (discarded fraction + addend) carries.  The addend of
      * the deterministic modes is add[sign] + parity * (last kept bit); that of the stochastic
@@ -136,6 +136,7 @@ typedef struct {
     int scaled;         /* a scale and a zero point follow the first input */
     int wide;           /* compute in float64 bits although the source is narrower */
     fmt_spec spec;
+    fmt_spec narrow;    /* scaled decoding to float16 or bfloat16: that format, to round to */
 } fmt_plan;
 
 /* A ufunc loop (PyUFuncGenericFunction) whose data is a fmt_plan. */

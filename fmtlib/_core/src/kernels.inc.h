@@ -81,8 +81,12 @@ static void divide_to_odd(const uint64_t *restrict x, const double *restrict sca
     for (ptrdiff_t i = 0; i < n; i++) {
         double value;
         memcpy(&value, &x[i], sizeof value);
-        const double quotient = value / scale[i];
-        const double rest = fma(-quotient, scale[i], value); /* exact; its sign is what counts */
+        /* Tiny operands are lifted together, so that the remainder does not underflow. */
+        const double lift = fabs(value) < 0x1p-900 && scale[i] < 0x1p800 ? 0x1p200 : 1.0;
+        const double divisor = scale[i] * lift;
+        value *= lift;
+        const double quotient = value / divisor;
+        const double rest = fma(-quotient, divisor, value); /* its sign is what counts */
         const uint64_t sign = x[i] & ((uint64_t)1 << 63);
         const uint64_t finite = to_odd(quotient, sign ? -rest : rest);
         uint64_t bits;

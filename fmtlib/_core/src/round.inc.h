@@ -110,7 +110,8 @@ static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     const I distance = MANTISSA - p->fraction_bits - x.binade;
-    /* d <= 0: |x| is at least 2**MANTISSA quanta, beyond every range that this width serves */
+    /* distance <= 0: |x| is at least 2**MANTISSA quanta (subnormals are far below a quantum),
+     * beyond every range that this width serves */
     const I d = distance > 1 ? distance : 1;
     I k = (I)(x.significand >> (d < W - 1 ? d : W - 1));
     k += (I)(stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
@@ -155,7 +156,8 @@ static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word,
     k += stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
                     : NAME(round_up)(x.significand, d, k & 1, x.sign, add, parity);
     const U greatest = ((U)1 << p->block_mantissa) - 1;
-    k = distance > 0 ? k : greatest + 1;
+    /* distance 0 is exact (a subnormal, or too great); below, |x| is beyond the greatest code */
+    k = distance > 0 ? k : distance == 0 ? x.significand : greatest + 1;
     return (uint32_t)k | (uint32_t)x.sign << 31;
 }
 
@@ -173,7 +175,8 @@ static void NAME(encode_block)(const U *restrict bits, const int32_t *restrict e
             codes[i] = NAME(encode_block_one)(bits[i], exponents[i], 0, 0, &local, add, parity);
 }
 
-/* The bits of k * 2**exponent for an integer k <= 2**(MANTISSA - 1), where that value is exact. */
+/* The bits of k * 2**exponent where that value is exact; k converts exactly: it has at most 24
+ * bits for float32, 52 for float64. */
 static inline U NAME(compose)(U k, I exponent)
 {
     const U bits = TO_FLOAT_BITS(k);

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from fmtlib.hardware.layers import Layer, whole_number
+from fmtlib.arguments import whole_number
+from fmtlib.hardware.layers import Layer
 
 # A bit-parallel multiplier of 16 × 16 bits does this many bit products for one MAC.
 BIT_PARALLEL_PRODUCTS = 16 * 16
@@ -44,7 +45,7 @@ class Design(ABC):
 
     def _check(self, field: str, minimum: int, maximum: int | None = None) -> None:
         """Check an integer parameter and keep it as a Python int."""
-        object.__setattr__(self, field, whole_number(getattr(self, field), field, minimum, maximum))
+        object.__setattr__(self, field, whole_number(field, getattr(self, field), minimum, maximum))
 
     @property
     def multipliers(self) -> int:
