@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)
+    except BrokenPipeError:  # the reader of a pipe has had enough
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # so that exiting cannot fail
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"fmtlib: error: {error}", file=sys.stderr)
         return 1
