@@ -201,7 +201,7 @@ static inline U NAME(decode_float_one)(uint32_t code, const fmt_spec *p)
     const int infinite = (int32_t)magnitude == p->inf_magnitude;
     const int nan = (((int32_t)magnitude > p->max_code) & !infinite) | (code == p->single_nan);
     const U special = nan ? INFINITE | (HIDDEN >> 1) : INFINITE;
-    return (nan & (code == p->single_nan) ? 0 : sign) | (nan | infinite ? special : finite);
+    return (code == p->single_nan ? 0 : sign) | ((nan | infinite) ? special : finite);
 }
 
 static void NAME(decode_float)(const uint32_t *restrict codes, U *restrict bits, ptrdiff_t n,
