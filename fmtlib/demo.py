@@ -28,6 +28,9 @@ from numpy.typing import NDArray
 import fmtlib as fl
 from fmtlib import hardware, training
 from fmtlib.files import replaced
+from fmtlib.hardware.designs.dynamic_stripes import DynamicStripes
+from fmtlib.hardware.designs.fast import Fast
+from fmtlib.hardware.designs.stripes import Stripes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +55,7 @@ RECIPES: dict[str, training.Recipe] = {
 LEARNING_RATES = {"MLP": 0.15, "CNN": 0.1}
 BASELINE = "FP32"
 NETWORKS = ("MLP", "CNN")
-# The header of a group of 16 values that says its width (DPRed, 16-bit data).
+# The header of a group of 16 values that says where its width ends (DPRed, 16-bit data).
 HEADER_BITS = 4
 
 
@@ -354,33 +357,33 @@ def group_widths(layer: hardware.Layer) -> NDArray[np.uint8]:
     return fl.group_bits(layer.activations, 16, axis=1, signed=layer.activations_signed)
 
 
-def bits_per_value(layers: list[hardware.Layer], design: hardware.Design) -> float:
-    """Bits that one activation takes in the store of a design, headers included."""
-    total = values = 0
-    for layer in layers:
-        size = layer.activations.size
-        values += size
-        if design.name == "stripes":
-            total += size * layer.activation_bits
-        elif design.name == "dynamic_stripes":
-            widths = group_widths(layer)
-            if getattr(design, "ends", "leading") == "both":
-                high, low = fl.group_bits(
-                    layer.activations, 16, axis=1, ends="both", signed=layer.activations_signed
-                )
-                widths = high - low
+def stored_bits(layer: hardware.Layer, design: hardware.Design) -> int:
+    """Bits that a layer's activations take in the store of a design, headers included."""
+    size = layer.activations.size
+    match design:
+        case Stripes():
+            return size * layer.activation_bits
+        case DynamicStripes():
+            signed = layer.activations_signed
+            both = design.ends == "both"
+            high, low = fl.group_bits(layer.activations, 16, axis=1, ends="both", signed=signed)
+            widths = (high - low if both else high).astype(np.int64)
             channels = layer.activations.shape[1]
-            sizes = np.diff([*range(0, channels, 16), channels])
-            along = (1, -1) + (1,) * (widths.ndim - 2)
-            total += int((widths.astype(np.int64) * sizes.reshape(along)).sum())
-            total += HEADER_BITS * widths.size * (2 if getattr(design, "ends", "") == "both" else 1)
-        elif design.name == "fast":
-            fmt = fl.bfp(getattr(design, "activation_mantissa", 4))
-            blocks = fl.encode(layer.activations.astype(np.float32), fmt, axis=1)
-            total += size * fmt.bits + blocks.scales.size * fmt.exponent_bits
-        else:
-            total += size * 16
-    return total / values
+            sizes = np.diff([*range(0, channels, 16), channels])  # the last group may be short
+            payload = (np.moveaxis(widths, 1, -1) * sizes).sum()
+            return int(payload) + (1 + both) * HEADER_BITS * widths.size
+        case Fast():
+            fmt = fl.bfp(design.activation_mantissa)
+            blocks: fl.BlockArray = fl.encode(layer.activations.astype(np.float32), fmt, axis=1)
+            return size * fmt.bits + blocks.scales.size * fmt.exponent_bits
+        case _:
+            return size * 16
+
+
+def bits_per_value(layers: list[hardware.Layer], design: hardware.Design) -> float:
+    """Mean of `stored_bits` over all activations."""
+    total = sum(stored_bits(layer, design) for layer in layers)
+    return total / sum(layer.activations.size for layer in layers)
 
 
 def designs() -> list[hardware.Design]:

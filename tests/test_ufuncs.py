@@ -67,10 +67,8 @@ def test_overlapping_memory(target):
     y = x.copy()
     function(y[::-1], out=y)
     assert_array_equal(y, expected[::-1])
-    words = x.view(np.uint8)[:5000]
     y = x.copy()
     assert_array_equal(fl.encode(y, "e4m3", out=y.view(np.uint8)[:5000]), fl.encode(x, "e4m3"))
-    assert words.size == 5000
 
 
 @pytest.mark.parametrize(
