@@ -58,8 +58,8 @@ class BlockArray:
         object.__setattr__(self, "axis", normalize_axis(self.axis, self.codes.ndim))
         if self.codes.dtype != self.format.code_dtype:
             raise TypeError(f"codes must be {self.format.code_dtype}, got {self.codes.dtype}")
-        if self.scales.dtype != np.uint8:
-            raise TypeError(f"scales must be uint8, got {self.scales.dtype}")
+        if self.scales.dtype != self.format.scale_dtype:
+            raise TypeError(f"scales must be {self.format.scale_dtype}, got {self.scales.dtype}")
         expected = scale_shape(self.codes.shape, self.axis, self.format.block_size)
         if self.scales.shape != expected:
             raise ValueError(
@@ -69,7 +69,7 @@ class BlockArray:
         bits = self.format.bits
         if self.codes.size and int(self.codes.max()) >> bits:
             raise ValueError(f"codes must be below 2**{bits}, got {int(self.codes.max())}")
-        scale_bits = self.format.exponent_bits
+        scale_bits = self.format.scale_bits
         if self.scales.size and int(self.scales.max()) >> scale_bits:
             raise ValueError(f"scales must be below 2**{scale_bits}, got {int(self.scales.max())}")
 
@@ -90,8 +90,8 @@ class BlockArray:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes when packed: ``bits`` per element and ``exponent_bits`` per block."""
-        bits = self.size * self.format.bits + self.scales.size * self.format.exponent_bits
+        """Size in bytes when packed: ``bits`` per element and ``scale_bits`` per block."""
+        bits = self.size * self.format.bits + self.scales.size * self.format.scale_bits
         return -(-bits // 8)
 
     def __repr__(self) -> str:

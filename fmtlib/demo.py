@@ -375,7 +375,7 @@ def stored_bits(layer: hardware.Layer, design: hardware.Design) -> int:
         case Fast():
             fmt = fl.bfp(design.activation_mantissa)
             blocks: fl.BlockArray = fl.encode(layer.activations.astype(np.float32), fmt, axis=1)
-            return size * fmt.bits + blocks.scales.size * fmt.exponent_bits
+            return size * fmt.bits + blocks.scales.size * fmt.scale_bits
         case _:
             return size * 16
 

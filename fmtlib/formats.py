@@ -499,6 +499,16 @@ class BlockFormat(_ValueSet):
         return self.element.bits
 
     @property
+    def scale_bits(self) -> int:
+        """Width of what is stored for a block besides its elements, in bits."""
+        return self.scale.bits
+
+    @property
+    def scale_dtype(self) -> np.dtype[Any]:
+        """NumPy type of the scale codes."""
+        return np.dtype(f"u{_bytes_for(self.scale_bits)}")
+
+    @property
     def code_dtype(self) -> np.dtype[Any]:
         """NumPy type of the element codes."""
         return self.element.code_dtype
