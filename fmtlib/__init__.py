@@ -11,6 +11,7 @@ from fmtlib.formats import (
     bfp,
     formats,
     get_format,
+    p3109,
 )
 from fmtlib.precision import group_bits
 from fmtlib.products import dot, dot_passes, matmul
@@ -33,6 +34,7 @@ __all__ = [
     "get_format",
     "group_bits",
     "matmul",
+    "p3109",
     "quantize",
     "ufunc",
 ]

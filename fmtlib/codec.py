@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import blocks
 from fmtlib._core import kernels
-from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
+from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc, to_odd
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
     OVERFLOWS,
     ROUNDINGS,
+    STOCHASTIC,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 Seed: TypeAlias = int | tuple[int, int] | None
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_FLOATS = ("float16", "bfloat16", "float32", "float64", np.dtype(np.longdouble).name)
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 # Random words are made for this many elements at a time, so that they stay in the cache.
 _WORDS_AT_A_TIME = 1 << 14
 # Below this many elements per worker a thread costs more than it saves.
@@ -60,20 +62,23 @@ def ufunc(
     fmt : str or Format
         An elementwise format: float, fixed or integer.
     rounding, overflow, random_bits
-        As for `encode`; of no meaning to "decode".  With ``rounding="stochastic"`` the ufunc is
+        As for `encode`; of no meaning to "decode".  With a stochastic rounding the ufunc is
         binary: its second input is the uint32 word of each element.
 
     Returns
     -------
     numpy.ufunc
-        Always the same object for the same arguments; it pickles.  "encode" and "quantize" take
-        float16, bfloat16, float32 and float64 ("quantize" widens those that cannot hold the
-        format); "decode" takes codes and ignores bits beyond the format's.
+        Always the same object for the same arguments; it pickles.  "encode" takes NumPy's integers
+        and floats and ml_dtypes' bfloat16; so does "quantize", which widens floats that cannot
+        hold the format, and takes integers of types that hold it; "decode" takes codes and
+        ignores bits beyond the format's.
 
     Raises
     ------
     TypeError
         If `fmt` is a block format.
+    ValueError
+        If an argument is unknown, or `overflow` is "raise": a ufunc can only set NumPy's flags.
 
     Examples
     --------
@@ -90,6 +95,8 @@ def ufunc(
         if (rounding, overflow, random_bits) != ("nearest_even", "saturate", None):
             raise ValueError("decode is exact: it takes no rounding, overflow or random_bits")
         return get_ufunc(verb, _elementwise(fmt))
+    if overflow == "raise":
+        raise ValueError("overflow='raise' is for encode and quantize, not for ufuncs")
     mode = _Mode(fmt, rounding, overflow, random_bits)
     return get_ufunc(verb, _elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
 
@@ -113,19 +120,35 @@ def encode(
 
     Parameters
     ----------
-    x : array_like of float16, bfloat16, float32 or float64
-        Values, any shape and strides.
+    x : array_like of floats or integers
+        Values, any shape and strides: float16, bfloat16, float32, float64, longdouble, int8 to
+        int64 and uint8 to uint64.
     fmt : str or Format
         See `get_format`.
     rounding : str
         "nearest_even" (ties to the even code), "nearest_away", "toward_zero", "up" (toward
-        +Inf), "down", or "stochastic": a magnitude with discarded fraction ``f`` of a quantum
-        goes up with probability ``floor(f * 2**r) / 2**r``, r = `random_bits`.
-    overflow : {"saturate", "nonsaturating"}
-        What a value becomes that is too great after rounding with unbounded exponent: the greatest
-        finite value (infinities too), or infinity, or NaN where the format has no infinity.
-        Rounding away from the overflow stops at the greatest value.  Formats without either, fixed
-        and integer formats saturate; asking the latter for "nonsaturating" is an error.
+        +Inf), "down", "to_odd" (what is not exact goes to the neighbour with the odd code), or
+        stochastic.  A magnitude with discarded fraction ``f`` of a quantum and a random word of
+        r = `random_bits` bits, ``R``, then goes up if
+
+        - "stochastic": ``floor(f * 2**r) + R >= 2**r``, P3109's A, the one in FAST's converter;
+        - "stochastic_b": ``floor(f * 2**(r+1)) + 2*R + 1 >= 2**(r+1)``, P3109's B;
+        - "stochastic_c": ``rint(f * 2**r) + R >= 2**r``, P3109's C.
+    overflow : str
+        What a value becomes that is too great after rounding with unbounded exponent:
+
+        - "saturate": the greatest finite value, infinities too; the default;
+        - "nonsaturating": infinity, or NaN where the format has no infinity (floats);
+        - "wrap": its residue modulo ``2**bits`` (two's complement fixed and integer formats;
+          infinities become code 0 and "invalid");
+        - "raise": OverflowError, before anything is written; infinities are kept where the format
+          has them, NaN into a format without NaN is a ValueError;
+        - "p3109_finite", "p3109_propagate", "p3109_none": the saturation modes of the IEEE P3109
+          draft.  SatFinite is "saturate"; SatPropagate keeps infinities where the format has them;
+          SatNone makes infinities, or the greatest value where the format has none.
+
+        Rounding away from the overflow stops at the greatest value.  Negative values in unsigned
+        float formats become 0 where finite values saturate, else NaN.
     seed : int or (int, int), optional
         Seed, or seed and stream, of the random words (Philox4x32-10 counted by the element's index
         in C order, so that results do not depend on chunks, threads or strides); None takes fresh
@@ -155,14 +178,19 @@ def encode(
     Raises
     ------
     TypeError
-        For arrays of integers, booleans, complex numbers, objects or strings, and masked arrays.
+        For arrays of booleans, complex numbers, objects or strings, and masked arrays.
     ValueError
         For unknown names and arguments out of range.
+    OverflowError
+        Under ``overflow="raise"``.
 
     Notes
     -----
     Arrays of libraries that handle ufuncs themselves (dask, pandas, ...) stay theirs: they are
     handed to the ufunc, without `out` and `where`.
+
+    Every input type rounds once.  Of scaled values and of longdouble, stochastic rounding sees the
+    leading 53 bits: to a fixed-point value of k bits its noise then has at most 52 - k bits.
 
     NaN into a format without NaN gives code 0 and NumPy's "invalid" floating-point error, which
     ``np.errstate`` governs.  A NaN or an infinity in a block makes the block NaN, or raises,
@@ -191,16 +219,18 @@ def encode(
         _refuse_for_blocks(scale, zero_point)
         if out is not None or where is not True:
             raise TypeError("encode to a block format takes neither out nor where")
-        array = _float_array(x)
+        array = _for_blocks(_real_array(x))
         return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
     fmt = _elementwise(fmt)
     if scale is None:
         return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
-    array = _float_array(x)
+    array = _real_array(x)
     _check_out(where, out, fmt.code_dtype)
     scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
     scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
     words = () if not mode.stochastic else (_all_words(key, array.shape),)
+    if mode.overflow == "raise":
+        return _raising(scaled, fmt, array, (scales, zeros, *words), out, where)
     return scaled(array, scales, zeros, *words, out=out, where=where)
 
 
@@ -241,7 +271,8 @@ def quantize(
     ------
     TypeError
         Also if x's dtype cannot hold every value of the format; the message names one that can.
-    ValueError
+        Integers quantise to formats of integers only.
+    ValueError, OverflowError
         As for `encode`.
 
     Examples
@@ -261,16 +292,18 @@ def quantize(
         return _apply(
             "quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
         )
-    array = _float_array(x)
+    array = _real_array(x)
     _check_fits(fmt, array.dtype.name)
     if isinstance(fmt, BlockFormat):
         _refuse_for_blocks(scale, zero_point)
         _check_out(where, out, array.dtype)
         values = blocks.quantize_blocks(
-            array, fmt, axis, mode.rounding, mode.random_bits, key, workers
-        )
+            _for_blocks(array), fmt, axis, mode.rounding, mode.random_bits, key, workers
+        ).astype(array.dtype, copy=False)
         return _put(values, out, where)
     fmt = _elementwise(fmt)
+    if scale is not None and array.dtype.name in _INTEGERS:
+        raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
     if scale is None:
         return _apply("quantize", fmt, mode, key, x, zero_point, axis, out, where, workers)
     _check_out(where, out, array.dtype)
@@ -315,8 +348,8 @@ def decode(
     fmt : str or Format
         Not needed for a BlockArray.
     dtype : dtype, optional
-        float16, bfloat16, float32 or float64; by default the smaller of float32 and float64 that
-        holds every value of the format.
+        float16, bfloat16, float32, float64 or longdouble; by default the smaller of float32 and
+        float64 that holds every value of the format.
     scale, zero_point, axis
         As for `encode`: the result is ``scale * (value - zero_point)``, rounded once to `dtype`.
     out : ndarray, optional
@@ -372,6 +405,9 @@ def decode(
         values = get_ufunc("decode", fmt)(array, dtype=wide, out=into)
         return values if wanted == wide else _put(values.astype(wanted), out, True)
     scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
+    if wanted.itemsize > 8:  # one multiplication, so one rounding
+        values = get_ufunc("decode", fmt)(array, dtype=np.float64) - zeros
+        return _put(np.multiply(values, scales, dtype=wanted), out, True)
     # The ufunc gives bfloat16 as its bits.
     result = np.dtype(np.uint16) if wanted.name == "bfloat16" else wanted
     signature = (fmt.code_dtype, np.dtype(np.float64), np.dtype(np.int64), result)
@@ -393,13 +429,16 @@ class _Mode:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, got {overflow!r}")
-        if overflow == "nonsaturating" and not isinstance(fmt, FloatFormat):
-            raise ValueError(f"overflow='nonsaturating' is for float formats, not {fmt.name}")
-        self.stochastic = rounding == "stochastic"
+        if overflow not in fmt.overflows:
+            raise ValueError(
+                f"overflow={overflow!r} has no meaning for {fmt.name}; allowed: "
+                f"{', '.join(fmt.overflows)}"
+            )
+        self.stochastic = rounding in STOCHASTIC
         if random_bits is None:
             random_bits = 32
         elif not self.stochastic:
-            raise ValueError(f"random_bits needs rounding='stochastic', got {rounding!r}")
+            raise ValueError(f"random_bits needs a stochastic rounding, got {rounding!r}")
         self.rounding, self.overflow = rounding, overflow
         self.random_bits = whole_number("random_bits", random_bits, 1, 32)
 
@@ -409,7 +448,7 @@ def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
     if seed is None:
         return (secrets.randbits(64), 0) if mode.stochastic else (0, 0)
     if not mode.stochastic:
-        raise ValueError(f"seed needs rounding='stochastic', got {mode.rounding!r}")
+        raise ValueError(f"seed needs a stochastic rounding, got {mode.rounding!r}")
     pair = seed if isinstance(seed, tuple) else (seed, 0)
     if len(pair) != 2 or any(
         isinstance(part, bool) or not isinstance(part, (int, np.integer)) for part in pair
@@ -438,17 +477,25 @@ def _array(x: ArrayLike) -> NDArray[Any]:
     return np.asarray(x)
 
 
-def _float_array(x: ArrayLike) -> NDArray[Any]:
+def _real_array(x: ArrayLike) -> NDArray[Any]:
     array = _array(x)
-    _check_float_dtype(array.dtype)
+    _check_real_dtype(array.dtype)
     return array
 
 
-def _check_float_dtype(dtype: np.dtype[Any]) -> None:
-    if dtype.name not in _FLOATS:
+def _check_real_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.name not in _FLOATS and dtype.name not in _INTEGERS:
         raise TypeError(
-            f"x must be an array of {', '.join(_FLOATS)}, got {dtype}; convert it explicitly"
+            f"x must be an array of {', '.join(_FLOATS + _INTEGERS)}, got {dtype}; "
+            "convert it explicitly"
         )
+
+
+def _for_blocks(x: NDArray[Any]) -> NDArray[Any]:
+    """The array in a type that block kernels read; wider ones rounded to odd."""
+    if x.dtype.name in _INTEGERS or x.dtype == np.longdouble != np.float64:
+        return np.asarray(to_odd(x))
+    return x
 
 
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
@@ -489,16 +536,19 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
 
 
 def _check_fits(fmt: Format, dtype: str) -> None:
-    if dtype in _FLOATS and not fmt.fits(dtype):
+    if dtype in (*_FLOATS, *_INTEGERS) and not fmt.fits(dtype):
+        smallest = fmt.smallest_dtype
+        if dtype in _INTEGERS:
+            smallest = next((name for name in _INTEGERS if fmt.fits(name)), smallest)
         raise TypeError(
-            f"{dtype} cannot hold every value of {fmt.name}; "
-            f"{fmt.smallest_dtype} is the smallest type that can"
+            f"{dtype} cannot hold every value of {fmt.name}; {smallest} is the smallest type "
+            "that can"
         )
 
 
 def _working_dtype(wanted: np.dtype[Any]) -> np.dtype[Any]:
     """The type that kernels decode to on the way to `wanted`."""
-    return np.dtype("float64" if wanted == np.float64 else "float32")
+    return np.dtype("float32" if wanted.itemsize <= 4 else "float64")
 
 
 def _check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
@@ -608,10 +658,15 @@ def _apply(
     if _is_foreign(x) and not mode.stochastic:
         if out is not None or where is not True:
             raise TypeError(f"{type(x).__name__} takes neither out nor where; see fmtlib.ufunc")
-        _check_float_dtype(np.dtype(getattr(x, "dtype", object)))
+        if mode.overflow == "raise":
+            raise TypeError(f"overflow='raise' needs values, got {type(x).__name__}")
+        _check_real_dtype(np.dtype(getattr(x, "dtype", object)))
         return function(x)
-    array = _float_array(x)
+    array = _real_array(x)
     _check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
+    if mode.overflow == "raise":
+        words = (_all_words(key, array.shape),) if mode.stochastic else ()
+        return _raising(function, fmt, array, words, out, where)
     plain = where is True and array.flags.c_contiguous and array.dtype.isnative
     if not plain or (workers == 1 and not mode.stochastic):
         words = (_all_words(key, array.shape),) if mode.stochastic else ()
@@ -639,6 +694,26 @@ def _apply(
 
     _share(run, array.size, workers)
     return result if out is not None or result.ndim else result[()]
+
+
+def _raising(
+    function: np.ufunc,
+    fmt: Elementwise,
+    x: NDArray[Any],
+    others: tuple[Any, ...],
+    out: NDArray[Any] | None,
+    where: ArrayLike,
+) -> Any:
+    """Run a ufunc of overflow="raise", which tells by NumPy's flags; only then write to `out`."""
+    met: set[str] = set()
+    apart = None if out is None else np.empty_like(out)
+    with np.errstate(over="call", invalid="call", call=lambda kind, _: met.add(kind)):
+        result = function(x, *others, out=apart, where=where)
+    if "invalid value" in met:
+        raise ValueError(f"x holds NaN, which {fmt.name} has not")
+    if "overflow" in met:
+        raise OverflowError(f"x holds values beyond the range of {fmt.name}, see fmtlib.finfo")
+    return result if out is None else _put(result, out, where)
 
 
 def _share(run: Callable[[int, int], None], size: int, workers: int) -> None:

@@ -22,13 +22,19 @@ import numpy as np
 from fmtlib.arguments import whole_number
 
 Rounding: TypeAlias = Literal[
-    "nearest_even", "nearest_away", "toward_zero", "up", "down", "stochastic"
-]
-Overflow: TypeAlias = Literal["saturate", "nonsaturating"]
+    "nearest_even", "nearest_away", "toward_zero", "up", "down", "to_odd",
+    "stochastic", "stochastic_b", "stochastic_c",
+]  # fmt: skip
+Overflow: TypeAlias = Literal[
+    "saturate", "nonsaturating", "wrap", "raise",
+    "p3109_finite", "p3109_propagate", "p3109_none",
+]  # fmt: skip
 NanEncoding: TypeAlias = Literal["ieee", "all_ones", "negative_zero", "none"]
 
 ROUNDINGS: tuple[str, ...] = get_args(Rounding)
 OVERFLOWS: tuple[str, ...] = get_args(Overflow)
+# The roundings that take a random word for each element.
+STOCHASTIC: tuple[str, ...] = tuple(name for name in ROUNDINGS if name.startswith("stochastic"))
 
 # What the codes of each NumPy (or ml_dtypes) type can hold: significand bits, exponent of the
 # least subnormal, exponent of the greatest finite value.
@@ -37,6 +43,7 @@ _CARRIERS: dict[str, tuple[int, int, int]] = {
     "bfloat16": (8, -133, 127),
     "float32": (24, -149, 127),
     "float64": (53, -1074, 1023),
+    np.dtype(np.longdouble).name: (53, -1074, 1023),  # at least as much as float64
 }
 
 
@@ -65,7 +72,15 @@ class _ValueSet(ABC):
         """Exponent of the greatest magnitude."""
 
     def fits(self, dtype: str) -> bool:
-        """Tell whether every value of the format is a value of the named float type."""
+        """Tell whether every value of the format is a value of the named NumPy type."""
+        if dtype not in _CARRIERS:
+            limits = np.iinfo(dtype)
+            return (
+                isinstance(self, (FixedFormat, IntegerFormat))
+                and self.fraction_bits == 0
+                and limits.min <= self.min_integer
+                and self.max_integer <= limits.max
+            )
         precision, quantum_exponent, max_exponent = _CARRIERS[dtype]
         return (
             self.precision <= precision
@@ -77,6 +92,11 @@ class _ValueSet(ABC):
     def smallest_dtype(self) -> str:
         """Name of the first of float16, bfloat16, float32, float64 that holds every value."""
         return next(dtype for dtype in _CARRIERS if self.fits(dtype))
+
+    @property
+    @abstractmethod
+    def overflows(self) -> tuple[str, ...]:
+        """The overflow modes that the format takes."""
 
     @property
     def name(self) -> str:
@@ -107,7 +127,7 @@ def _check_choice(record: object, field: str, allowed: tuple[object, ...]) -> No
 
 @dataclass(frozen=True)
 class FloatFormat(_ValueSet):
-    """A binary floating-point format of at most 16 bits.
+    """A binary floating-point format of at most 19 bits, those of TF32.
 
     Parameters
     ----------
@@ -116,7 +136,8 @@ class FloatFormat(_ValueSet):
     bias : int, optional
         A biased exponent ``E`` means ``2**(E - bias)``; ``2**(exponent_bits - 1) - 1`` if left out.
     infinities : bool
-        Whether there are codes for infinities.
+        Whether there are codes for infinities: under ``nan="ieee"`` an all-ones exponent with a
+        zero mantissa, else the greatest magnitude that is not NaN.
     nan : {"ieee", "all_ones", "negative_zero", "none"}
         Which codes are NaN: every non-zero mantissa under an all-ones exponent; only the code
         whose magnitude bits are all ones; only the code that would be -0 (which there is not,
@@ -146,19 +167,17 @@ class FloatFormat(_ValueSet):
 
     def __post_init__(self) -> None:
         _check_int(self, "exponent_bits", 1, 15)
-        _check_int(self, "mantissa_bits", 0, 14)
+        _check_int(self, "mantissa_bits", 0, 17)
         if self.bias is None:
             object.__setattr__(self, "bias", 2 ** (self.exponent_bits - 1) - 1)
         _check_int(self, "bias", -1022, 1022)
         _check_choice(self, "nan", get_args(NanEncoding))
         for field in ("infinities", "signed", "subnormals"):
             _check_choice(self, field, (True, False))
-        if self.bits > 16:
-            raise ValueError(f"a FloatFormat has at most 16 bits, got {self.bits}")
+        if self.bits > 19:
+            raise ValueError(f"a FloatFormat has at most 19 bits, got {self.bits}")
         if self.nan == "ieee" and not (self.infinities and self.mantissa_bits):
             raise ValueError('nan="ieee" needs infinities=True and mantissa_bits >= 1')
-        if self.nan in ("all_ones", "none") and self.infinities:
-            raise ValueError(f"nan={self.nan!r} needs infinities=False")
         if self.nan == "negative_zero" and not (self.signed and self.subnormals):
             raise ValueError('nan="negative_zero" needs a signed format with a zero')
         if self.signed and not self.subnormals:
@@ -179,7 +198,7 @@ class FloatFormat(_ValueSet):
     @property
     def code_dtype(self) -> np.dtype[Any]:
         """NumPy type of the codes: the smallest unsigned integer that holds them."""
-        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+        return np.dtype(f"u{_bytes_for(self.bits)}")
 
     @property
     def magnitude_mask(self) -> int:
@@ -198,7 +217,7 @@ class FloatFormat(_ValueSet):
             return None
         if self.nan == "ieee":
             return self.magnitude_mask & ~((1 << self.mantissa_bits) - 1)
-        return self.magnitude_mask
+        return self.magnitude_mask - (self.nan == "all_ones")
 
     @property
     def nan_code(self) -> int | None:
@@ -210,8 +229,9 @@ class FloatFormat(_ValueSet):
     @property
     def max_code(self) -> int:
         """The code of the greatest finite value."""
-        specials = self.inf_code if self.inf_code is not None else self.magnitude_mask + 1
-        return specials - 1 - (self.nan == "all_ones")
+        if self.inf_code is not None:
+            return self.inf_code - 1
+        return self.magnitude_mask - (self.nan == "all_ones")
 
     @property
     def has_negative_zero(self) -> bool:
@@ -247,13 +267,26 @@ class FloatFormat(_ValueSet):
         significand = fraction + ((field > 0 or not self.subnormals) << self.mantissa_bits)
         return float(significand) * 2.0 ** (self.max_exponent - self.mantissa_bits)
 
+    @property
+    def overflows(self) -> tuple[str, ...]:
+        """The overflow modes that the format takes."""
+        return tuple(mode for mode in OVERFLOWS if mode != "wrap")
+
+    def _p3109_name(self) -> str | None:
+        """The name in the IEEE P3109 family, of a record that belongs to it."""
+        bits, precision = self.bits, self.precision
+        if 3 <= bits <= 8 and self.exponent_bits >= 1 and self.subnormals:
+            same = p3109(bits, precision, signed=self.signed, infinities=self.infinities)
+            if same == self:
+                domain = "e" if self.infinities else "f"
+                return f"binary{bits}p{precision}{'s' if self.signed else 'u'}{domain}"
+        return None
+
     def _derived_name(self) -> str:
-        kind = {
-            "ieee": "ieee",
-            "all_ones": "fn",
-            "negative_zero": "uz" if self.infinities else "fnuz",
-            "none": "finite",
-        }[self.nan]
+        family = self._p3109_name()
+        if family is not None:
+            return family
+        kind = _FLOAT_KINDS[self.nan, self.infinities]
         sign = "" if self.signed else "_unsigned"
         zero = "" if self.subnormals else "_nozero"
         return f"float_e{self.exponent_bits}m{self.mantissa_bits}b{self.bias}_{kind}{sign}{zero}"
@@ -324,6 +357,11 @@ class FixedFormat(_ValueSet):
         if not self.signed:
             return 0
         return -self.max_integer - (self.encoding == "twos_complement")
+
+    @property
+    def overflows(self) -> tuple[str, ...]:
+        """The overflow modes that the format takes."""
+        return ("saturate", "wrap", "raise")
 
     @property
     def precision(self) -> int:
@@ -397,6 +435,11 @@ class IntegerFormat(_ValueSet):
     def min_integer(self) -> int:
         """The least code."""
         return -self.max_integer - (not self.symmetric) if self.signed else 0
+
+    @property
+    def overflows(self) -> tuple[str, ...]:
+        """The overflow modes that the format takes; a symmetric range has no modulus to wrap by."""
+        return ("saturate", "raise") if self.symmetric else ("saturate", "wrap", "raise")
 
     @property
     def precision(self) -> int:
@@ -514,6 +557,11 @@ class BlockFormat(_ValueSet):
         return self.element.code_dtype
 
     @property
+    def overflows(self) -> tuple[str, ...]:
+        """The overflow modes that the format takes: blocks choose their scales to avoid it."""
+        return ("saturate",)
+
+    @property
     def precision(self) -> int:
         """Bits of the greatest magnitude."""
         return self.mantissa_bits
@@ -542,6 +590,17 @@ class BlockFormat(_ValueSet):
 
 
 Format: TypeAlias = FloatFormat | FixedFormat | IntegerFormat | BlockFormat
+
+# How the names of run-time float formats spell (nan, infinities).
+_FLOAT_KINDS: dict[tuple[NanEncoding, bool], str] = {
+    ("ieee", True): "ieee",
+    ("all_ones", False): "fn",
+    ("all_ones", True): "in",
+    ("negative_zero", True): "uz",
+    ("negative_zero", False): "fnuz",
+    ("none", False): "finite",
+    ("none", True): "inf",
+}
 
 
 def _bytes_for(bits: int) -> int:
@@ -601,6 +660,55 @@ def bfp(
     )
 
 
+def p3109(
+    bits: int, precision: int, *, signed: bool = True, infinities: bool = True
+) -> FloatFormat:
+    """Format ``binary{K}p{P}{s|u}{e|f}`` of the IEEE P3109 draft.
+
+    The family has one zero, one NaN and gradual underflow.  The draft may still change, and its
+    text forbids claims of conformance: these are the formats of its interim report.
+
+    Parameters
+    ----------
+    bits : int
+        Width K of a code, 3 to 8.
+    precision : int
+        Bits P of the significand, the leading one included: below K if signed, up to K if not.
+    signed : bool
+        "s" (the bias is ``2**(K - P - 1)``, NaN has the code that would be -0) or "u" (the bias is
+        ``2**(K - P)``, NaN has the last code).
+    infinities : bool
+        "e", extended, or "f", finite.
+
+    Returns
+    -------
+    FloatFormat
+
+    References
+    ----------
+    IEEE P3109 Interim Report on Binary Floating-point Formats for Machine Learning, version 4.0
+    (draft).
+
+    Examples
+    --------
+    >>> from fmtlib.formats import get_format, p3109
+    >>> p3109(8, 3).max
+    49152.0
+    >>> p3109(8, 3) == get_format("binary8p3se")
+    True
+    """
+    bits = whole_number("bits", bits, 3, 8)
+    precision = whole_number("precision", precision, 1, bits - bool(signed))
+    return FloatFormat(
+        bits - precision + (not signed),
+        precision - 1,
+        bias=2 ** (bits - precision - bool(signed)),
+        infinities=infinities,
+        nan="negative_zero" if signed else "all_ones",
+        signed=signed,
+    )
+
+
 def _named_formats() -> dict[str, Format]:
     """Build the table: one row per named format, in the order `formats` shows."""
     fn: dict[str, Any] = {"infinities": False, "nan": "all_ones"}
@@ -623,6 +731,12 @@ def _named_formats() -> dict[str, Format]:
         ("float4_e2m1fn", FloatFormat(2, 1, **finite)),
         ("bfloat16", FloatFormat(8, 7)),
         ("float16", FloatFormat(5, 10)),  # IEEE 754 binary16
+        ("tf32", FloatFormat(8, 10)),  # NVIDIA's TensorFloat-32: the 19 bits that count
+        # The least set of formats that IEEE P3109 (a draft) asks for; `p3109` makes the others.
+        ("binary8p3se", p3109(8, 3)),
+        ("binary8p4se", p3109(8, 4)),
+        ("binary4p2sf", p3109(4, 2, infinities=False)),
+        ("binary8p1uf", p3109(8, 1, signed=False, infinities=False)),
     ]
     unnamed: list[Format] = [
         FixedFormat(7, 8),
@@ -667,12 +781,14 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "e2m1": "float4_e2m1fn",
         "bf16": "bfloat16",
         "fp16": "float16",
+        "tensorfloat32": "tf32",
     }
 )
 
 _FLOAT_NAME = re.compile(
-    r"float_e(\d+)m(\d+)b(-?\d+)_(ieee|fn|uz|fnuz|finite)(_unsigned)?(_nozero)?"
+    r"float_e(\d+)m(\d+)b(-?\d+)_(ieee|fn|in|uz|fnuz|finite|inf)(_unsigned)?(_nozero)?"
 )
+_P3109_NAME = re.compile(r"binary(\d+)p(\d+)([su])([ef])")
 _FIXED_NAME = re.compile(r"fixed_(s|u|sm)(\d+)_(\d+)")
 _INTEGER_NAME = re.compile(r"(u?)int(\d+)(_full)?")
 _BFP_NAME = re.compile(r"bfp_m(\d+)_e(\d+)_g(\d+)(_bump)?(_raise)?")
@@ -680,16 +796,19 @@ _BFP_NAME = re.compile(r"bfp_m(\d+)_e(\d+)_g(\d+)(_bump)?(_raise)?")
 
 def _from_derived_name(name: str) -> Format | None:
     if match := _FLOAT_NAME.fullmatch(name):
-        kind = match[4]
-        nans: dict[str, NanEncoding] = {"ieee": "ieee", "fn": "all_ones", "finite": "none"}
+        nan, infinities = next(key for key, kind in _FLOAT_KINDS.items() if kind == match[4])
         return FloatFormat(
             int(match[1]),
             int(match[2]),
             int(match[3]),
-            infinities=kind in ("ieee", "uz"),
-            nan=nans.get(kind, "negative_zero"),
+            infinities=infinities,
+            nan=nan,
             signed=not match[5],
             subnormals=not match[6],
+        )
+    if match := _P3109_NAME.fullmatch(name):
+        return p3109(
+            int(match[1]), int(match[2]), signed=match[3] == "s", infinities=match[4] == "e"
         )
     if match := _FIXED_NAME.fullmatch(name):
         return FixedFormat(

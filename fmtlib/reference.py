@@ -10,20 +10,27 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import cache
-from typing import TypeAlias
+from numbers import Integral
+from typing import SupportsFloat, TypeAlias
 
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, Format, IntegerFormat
 
 Value: TypeAlias = Fraction | float
 
 
-def as_value(x: float | Fraction) -> Value:
-    """A Python or NumPy number, exactly."""
+def as_value(x: SupportsFloat | Fraction) -> Value:
+    """A Python or NumPy number, exactly; also integers and `numpy.longdouble` beyond float64."""
     if isinstance(x, Fraction):
         return x
-    x = float(x)
-    special = not math.isfinite(x) or (x == 0 and math.copysign(1, x) < 0)
-    return x if special else Fraction(x)
+    if isinstance(x, Integral):
+        return Fraction(int(x))
+    nearest = float(x)
+    if math.isnan(nearest) or (nearest == 0 and math.copysign(1, nearest) < 0 and x == 0):
+        return nearest
+    try:  # wider than float64, it knows its ratio
+        return Fraction(*x.as_integer_ratio())  # type: ignore[attr-defined]
+    except (AttributeError, OverflowError):  # bfloat16 does not; infinities have none
+        return nearest if math.isinf(nearest) else Fraction(nearest)
 
 
 def _magnitude(value: Value) -> Fraction:
@@ -85,9 +92,17 @@ def round_magnitude(
             up = twice >= whole
         case "nearest_even":
             up = twice > whole or (twice == whole and (down + parity) % 2 == 1)
+        case "to_odd":
+            up = rest > 0 and (down + parity) % 2 == 0
         case "stochastic":
             steps = 2**random_bits
             up = rest * steps // whole + (word >> (32 - random_bits)) >= steps
+        case "stochastic_b":
+            steps = 2 ** (random_bits + 1)
+            up = rest * steps // whole + 2 * (word >> (32 - random_bits)) + 1 >= steps
+        case "stochastic_c":
+            steps = 2**random_bits
+            up = round(Fraction(rest * steps, whole)) + (word >> (32 - random_bits)) >= steps
         case _:
             raise ValueError(f"unknown rounding {rounding!r}")
     return down + up
@@ -134,7 +149,7 @@ def _decode_float(code: int, fmt: FloatFormat) -> Value:
 
 
 def encode(
-    x: float | Fraction,
+    x: SupportsFloat | Fraction,
     fmt: Format,
     rounding: str = "nearest_even",
     overflow: str = "saturate",
@@ -161,7 +176,7 @@ def encode(
     if isinstance(fmt, FloatFormat):
         return _encode_float(value, fmt, rounding, overflow, word, random_bits)
     if isinstance(fmt, (FixedFormat, IntegerFormat)):
-        return _encode_integer(value, fmt, rounding, word, random_bits, zero_point)
+        return _encode_integer(value, fmt, rounding, overflow, word, random_bits, zero_point)
     raise TypeError(f"{fmt.name} encodes blocks, not single values; see encode_block")
 
 
@@ -169,35 +184,50 @@ def _encode_integer(
     value: Value,
     fmt: FixedFormat | IntegerFormat,
     rounding: str,
+    overflow: str,
     word: int,
     random_bits: int,
     zero_point: int,
 ) -> int:
     if isinstance(value, float) and math.isnan(value):
+        if overflow == "raise":
+            raise ValueError("NaN")
         return 0
     if isinstance(value, float) and math.isinf(value):
+        if overflow == "raise":
+            raise OverflowError("infinity")
+        if overflow == "wrap":
+            return 0  # no residue: invalid, like NaN
         return fmt.max_integer if value > 0 else fmt.min_integer
     negative = is_negative(value)
     magnitude = _magnitude(value) / power_of_two(fmt.quantum_exponent)
     k = round_magnitude(magnitude, rounding, negative=negative, word=word, random_bits=random_bits)
-    return min(max((-k if negative else k) + zero_point, fmt.min_integer), fmt.max_integer)
+    k = (-k if negative else k) + zero_point
+    if overflow == "wrap":
+        return (k - fmt.min_integer) % (1 << fmt.bits) + fmt.min_integer
+    nearest = min(max(k, fmt.min_integer), fmt.max_integer)
+    if overflow == "raise" and nearest != k:
+        raise OverflowError(f"{k} steps")
+    return nearest
 
 
 def _encode_float(
     value: Value, fmt: FloatFormat, rounding: str, overflow: str, word: int, random_bits: int
 ) -> int:
     negative = is_negative(value)
-    is_nan = isinstance(value, float) and math.isnan(value)
-    if is_nan or (negative and not fmt.signed and value != 0):
-        if fmt.nan_code is None:
-            return 0
-        return fmt.nan_code | (fmt.sign_bit if negative else 0)
+    if isinstance(value, float) and math.isnan(value):
+        if fmt.nan_code is not None:
+            return fmt.nan_code | (fmt.sign_bit if negative else 0)
+        if overflow == "raise":
+            raise ValueError("NaN")
+        return 0
     sign = fmt.sign_bit if negative else 0
-    overflowed = fmt.inf_code if fmt.inf_code is not None else fmt.nan_code
-    if overflow == "saturate" or overflowed is None:
-        overflowed = fmt.max_code
+    if negative and not fmt.signed and not fmt.subnormals and value != 0:
+        return _below_zero(fmt, overflow)
     if isinstance(value, float) and math.isinf(value):
-        return overflowed | sign
+        if negative and not fmt.signed:
+            return _below_zero(fmt, overflow)
+        return _beyond_greatest(fmt, overflow, infinite=True) | sign
     magnitude = _magnitude(value)
     if magnitude == 0 or (not fmt.subnormals and magnitude < power_of_two(fmt.min_exponent)):
         if magnitude == 0 or fmt.subnormals:
@@ -218,16 +248,60 @@ def _encode_float(
         random_bits=random_bits,
     )
     code = foot + k
+    if code and negative and not fmt.signed:
+        return _below_zero(fmt, overflow)
     if code > fmt.max_code:
-        stops = {"toward_zero": True, "up": negative, "down": not negative}
-        code = fmt.max_code if stops.get(rounding, False) else overflowed
+        stops = {
+            "toward_zero": True,
+            "up": negative,
+            "down": not negative,
+            # P3109: an odd greatest code is where rounding to odd ends
+            "to_odd": overflow == "p3109_none" and fmt.max_code % 2 == 1,
+        }
+        if overflow != "raise" and stops.get(rounding, False):
+            code = fmt.max_code
+        else:
+            code = _beyond_greatest(fmt, overflow, infinite=False)
     if code == 0 and not fmt.has_negative_zero:
         return 0
     return code | sign
 
 
+def _beyond_greatest(fmt: FloatFormat, overflow: str, infinite: bool) -> int:
+    """The code, without its sign, of what is beyond the greatest value after rounding."""
+    infinity = fmt.inf_code if fmt.inf_code is not None else fmt.max_code
+    match overflow:
+        case "saturate" | "p3109_finite":
+            return fmt.max_code
+        case "p3109_propagate":
+            return infinity if infinite else fmt.max_code
+        case "p3109_none":
+            return infinity
+        case "nonsaturating":
+            if fmt.inf_code is None and fmt.nan_code is not None:
+                return fmt.nan_code
+            return infinity
+        case "raise":
+            if infinite and fmt.inf_code is not None:
+                return infinity
+            raise OverflowError("beyond the greatest value")
+        case _:
+            raise ValueError(f"unknown overflow {overflow!r}")
+
+
+def _below_zero(fmt: FloatFormat, overflow: str) -> int:
+    """The code of a value that is negative after rounding, in a format without a sign."""
+    if overflow == "raise":
+        raise OverflowError("negative")
+    if fmt.nan_code is not None and (
+        overflow in ("nonsaturating", "p3109_none") or not fmt.subnormals
+    ):
+        return fmt.nan_code
+    return 0
+
+
 def quantize(
-    x: float | Fraction,
+    x: SupportsFloat | Fraction,
     fmt: Format,
     rounding: str = "nearest_even",
     overflow: str = "saturate",

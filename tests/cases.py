@@ -11,6 +11,7 @@ from fmtlib._core import kernels
 from fmtlib.formats import (
     FORMATS,
     ROUNDINGS,
+    STOCHASTIC,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -26,7 +27,7 @@ BLOCK_NAMES = [name for name, fmt in FORMATS.items() if isinstance(fmt, BlockFor
 WIDEST_BLOCKS = "bfp_m23_e8_g16"
 ELEMENTWISE_NAMES = FLOAT_NAMES + INTEGER_NAMES
 
-DETERMINISTIC = [rounding for rounding in ROUNDINGS if rounding != "stochastic"]
+DETERMINISTIC = [rounding for rounding in ROUNDINGS if rounding not in STOCHASTIC]
 DTYPES = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -46,7 +47,8 @@ def each_target():
 
 
 def overflows(name):
-    return ["saturate", "nonsaturating"] if name in FLOAT_NAMES else ["saturate"]
+    """The overflow modes that give codes: all but "raise"."""
+    return [mode for mode in FORMATS[name].overflows if mode != "raise"]
 
 
 def all_16_bit(dtype):

@@ -11,7 +11,11 @@ from fmtlib.formats import FORMATS
 
 # Where ml_dtypes differs: E8M0 ties go up and 0 has no code; float64 is rounded twice; NaN into
 # formats without NaN.  See the docstrings of `fmtlib.encode` and the reference for ours.
-SAME = [name for name in FLOAT_NAMES if name != "float8_e8m0fnu"]
+SAME = [
+    name
+    for name in FLOAT_NAMES
+    if name != "float8_e8m0fnu" and (name == "float16" or hasattr(ml_dtypes, name))
+]
 
 
 def their_codes(x, name):

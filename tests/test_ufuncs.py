@@ -73,7 +73,7 @@ def test_overlapping_memory(target):
 
 @pytest.mark.parametrize(
     "bad",
-    [1, True, [1, 2], np.int8(3), np.arange(4), np.uint64([2**63]), np.array([True]), 1j, "1",
+    [True, np.array([True]), 1j, "1", 10**20,
      np.array([1j]), np.array(["1"]), np.array([b"1"]), np.array([1.0], object), None,
      np.array(["2020-01-01"], "M8[D]")],
 )  # fmt: skip
@@ -219,7 +219,7 @@ def test_arguments_are_checked_for_other_libraries_too():
     for call, message in (
         (lambda: fl.encode(x, "e4m3", where=[True, False]), "where"),
         (lambda: fl.encode(x, "e4m3", out=np.empty(2, np.uint8)), "out"),
-        (lambda: fl.encode(Foreign([1, 2]), "e4m3"), "float16, bfloat16"),
+        (lambda: fl.encode(Foreign([True]), "e4m3"), "float16, bfloat16"),
         (lambda: fl.quantize(Foreign(np.float16([1])), "bfloat16"), "cannot hold"),
         (lambda: fl.decode(codes, "e4m3", out=np.empty(2, np.float32)), "without scale and out"),
         (lambda: fl.decode(codes, "e4m3", dtype=np.float16), "float32 or float64"),

@@ -22,15 +22,18 @@ cnp.import_ufunc()
 cdef extern from "kernels.h" nogil:
     ctypedef struct fmt_spec:
         uint64_t add[2]
-        uint64_t parity
+        uint64_t flip
         uint32_t word_mask
+        int32_t random_bits, noise
         int32_t mantissa_bits, min_exponent, no_zero, max_code, inf_magnitude
         uint32_t magnitude_mask, code_mask
         uint32_t over_code[2]
         uint32_t inf_code, nan_code, single_nan, sign_bit, zero_sign, nan_sign
+        uint32_t negative_code, inf_overflows
         uint32_t is_unsigned, no_nan
         int32_t fraction_bits
         int64_t min_integer, max_integer
+        int32_t integer_bits, wrap
         int32_t block_mantissa, block_bias, block_max_code
 
     ctypedef struct fmt_kernels:
@@ -38,7 +41,7 @@ cdef extern from "kernels.h" nogil:
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
 
     ctypedef struct fmt_plan:
-        int verb, family, source, target, stochastic, scaled, wide
+        int verb, family, source, target, stochastic, raises, scaled, wide
         fmt_spec spec, narrow
 
     ctypedef struct fmt_block_plan:
@@ -56,11 +59,15 @@ cdef extern from "kernels.h" nogil:
     enum:
         ENCODE, QUANTIZE, DECODE, FAMILY_FLOAT, FAMILY_FIXED
         TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4
+        TYPE_LONG_DOUBLE, TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32
+        TYPE_U64
+        NO_NOISE, NOISE_A, NOISE_B, NOISE_C
 
     const fmt_kernels *fmt_active
     const fmt_kernels *fmt_best()
     const fmt_kernels *fmt_find(const char *)
     void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
+    void fmt_to_odd_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
     int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, uint8_t *)
     void fmt_decode_blocks(const fmt_block_plan *, const void *, const uint8_t *, void *)
     void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
@@ -121,23 +128,21 @@ force_target(None)
 
 # --- records for C --------------------------------------------------------------------------
 
-# The addends of the deterministic roundings: for positive values, for negative values, and what
-# is added when the last kept bit is 1.  One half of a quantum is 2**62.
+# The addends of the deterministic roundings: for positive values, for negative values, and the
+# bits of either that are inverted when the last kept bit is 1.  A half of a quantum is 2**62.
+cdef uint64_t HALF = 1 << 62, ALL = (1 << 63) - 1
 cdef dict ADDENDS = {
-    "nearest_even": ((1 << 62) - 1, (1 << 62) - 1, 1),
-    "nearest_away": (1 << 62, 1 << 62, 0),
+    "nearest_even": (HALF - 1, HALF - 1, ALL),
+    "nearest_away": (HALF, HALF, 0),
     "toward_zero": (0, 0, 0),
-    "up": ((1 << 63) - 1, 0, 0),
-    "down": (0, (1 << 63) - 1, 0),
-    "stochastic": (0, 0, 0),
+    "up": (ALL, 0, 0),
+    "down": (0, ALL, 0),
+    "to_odd": (ALL, ALL, ALL),
 }
+cdef dict NOISES = {"stochastic": NOISE_A, "stochastic_b": NOISE_B, "stochastic_c": NOISE_C}
 
-# The types of arrays, by NumPy's name.
-cdef dict TYPES = {
-    "float16": TYPE_F16,
-    "bfloat16": TYPE_BF16,
-    "float32": TYPE_F32,
-    "float64": TYPE_F64,
+# The types of arrays, by NumPy's name: of codes, and of values.
+cdef dict CODE_TYPES = {
     "int8": TYPE_INT1,
     "uint8": TYPE_INT1,
     "int16": TYPE_INT2,
@@ -145,21 +150,50 @@ cdef dict TYPES = {
     "int32": TYPE_INT4,
     "uint32": TYPE_INT4,
 }
+cdef dict VALUE_TYPES = {
+    "float16": TYPE_F16,
+    "bfloat16": TYPE_BF16,
+    "float32": TYPE_F32,
+    np.dtype("longdouble").name: TYPE_LONG_DOUBLE,
+    "float64": TYPE_F64,  # also where long double is the same
+    "int8": TYPE_I8,
+    "int16": TYPE_I16,
+    "int32": TYPE_I32,
+    "int64": TYPE_I64,
+    "uint8": TYPE_U8,
+    "uint16": TYPE_U16,
+    "uint32": TYPE_U32,
+    "uint64": TYPE_U64,
+}
 
 
 cdef void _fill_rounding(fmt_spec *spec, str rounding, int random_bits) except *:
-    spec.add[0], spec.add[1], spec.parity = ADDENDS[rounding]
+    spec.noise = NOISES.get(rounding, NO_NOISE)
+    spec.add[0], spec.add[1], spec.flip = ADDENDS.get(rounding, (0, 0, 0))
+    spec.random_bits = random_bits
     spec.word_mask = (0xFFFFFFFF << (32 - random_bits)) & 0xFFFFFFFF
 
 
 cdef void _fill_float(fmt_spec *spec, fmt, str rounding, str overflow) except *:
-    special = fmt.inf_code if fmt.infinities else fmt.nan_code
-    if overflow == "saturate" or special is None:
-        special = fmt.max_code
-    # a finite value never overflows in the direction that a directed mode rounds away from
-    spec.over_code[0] = fmt.max_code if rounding in ("toward_zero", "down") else special
-    spec.over_code[1] = fmt.max_code if rounding in ("toward_zero", "up") else special
-    spec.inf_code = special
+    # what stands for a finite value beyond the greatest, for an infinity, for a negative value
+    over = infinite = fmt.max_code
+    negative = 0
+    if overflow in ("nonsaturating", "p3109_none"):
+        if fmt.inf_code is not None:
+            over = infinite = fmt.inf_code
+        elif overflow == "nonsaturating" and fmt.nan_code is not None:
+            over = infinite = fmt.nan_code
+        negative = fmt.nan_code or 0
+    elif overflow in ("p3109_propagate", "raise") and fmt.inf_code is not None:
+        infinite = fmt.inf_code
+    # a finite value never overflows in the direction that a directed mode rounds away from; to
+    # odd, P3109 has it end at an odd greatest code
+    stops = rounding == "to_odd" and overflow == "p3109_none" and fmt.max_code % 2 == 1
+    spec.over_code[0] = fmt.max_code if stops or rounding in ("toward_zero", "down") else over
+    spec.over_code[1] = fmt.max_code if stops or rounding in ("toward_zero", "up") else over
+    spec.inf_code = infinite
+    spec.inf_overflows = fmt.inf_code is None
+    spec.negative_code = (fmt.nan_code or 0) if not fmt.subnormals else negative
     spec.nan_code = 0 if fmt.nan_code is None else fmt.nan_code
     spec.no_nan = fmt.nan_code is None
     spec.single_nan = fmt.sign_bit if fmt.nan == "negative_zero" else 0xFFFFFFFF
@@ -176,10 +210,12 @@ cdef void _fill_float(fmt_spec *spec, fmt, str rounding, str overflow) except *:
     spec.is_unsigned = not fmt.signed
 
 
-cdef void _fill_integer(fmt_spec *spec, fmt) except *:
+cdef void _fill_integer(fmt_spec *spec, fmt, str overflow) except *:
     spec.fraction_bits = fmt.fraction_bits
     spec.min_integer = fmt.min_integer
     spec.max_integer = fmt.max_integer
+    spec.integer_bits = fmt.bits
+    spec.wrap = overflow == "wrap"
     spec.is_unsigned = not fmt.signed
 
 
@@ -196,13 +232,16 @@ cdef list _kept = []  # ufuncs point at their names, docs and types: never let g
 
 cdef int _refuse(object ufunc, PyArray_DTypeMeta **given, PyArray_DTypeMeta **signature,
                  PyArray_DTypeMeta **chosen) except -1:
-    takes = "codes" if ufunc.__name__.startswith("decode") else (
-        "float16, bfloat16, float32 or float64 arrays"
-    )
-    raise TypeError(
-        f"ufunc {ufunc.__name__!r} takes {takes}, got other integers or booleans; "
-        "convert them explicitly"
-    )
+    verb, _, fmt = ufunc.__name__.partition("__")
+    if verb.startswith("decode"):
+        takes = "codes"
+    elif verb == "quantize" and any(type[0] in "lq" for type in ufunc.types):
+        takes = "real numbers whose type holds every value of the format"
+    elif verb == "quantize":
+        takes = "floating-point arrays"
+    else:
+        takes = "real numbers"
+    raise TypeError(f"ufunc {ufunc.__name__!r} takes {takes}, got another type; convert it explicitly")
 
 
 def refuse(ufunc, dtypes):
@@ -212,9 +251,23 @@ def refuse(ufunc, dtypes):
         PyUFunc_AddPromoter(ufunc, (dtype, *[None] * (ufunc.nargs - 1)), promoter)
 
 
-# The DType classes of booleans and integers, and that of Python's int.
-cdef list _INTEGERS = [type(np.dtype(char)) for char in "?bBhHiIlLqQ"]
-_INTEGERS.append(<object>&PyArray_PyLongDType)
+# NumPy's integers; small ones first, since a ufunc takes the first loop that can hold its input.
+cdef list INTEGERS = [np.dtype(char) for char in "bBhHiIlLqQ"]
+cdef list FLOATS = [np.dtype(char) for char in "efdg"]
+
+
+cdef list _loops(str verb, fmt, bint scaled):
+    """The types (of the first input, of the output) that the ufunc of a verb has loops for."""
+    if verb == "encode" and scaled:  # narrower types pass through these without loss
+        return [(np.dtype(char), fmt.code_dtype) for char in "lLqQdg"]
+    if verb == "encode":
+        return [(dtype, fmt.code_dtype) for dtype in INTEGERS + FLOATS]
+    if verb == "quantize":
+        return [(dtype, dtype) for dtype in INTEGERS + FLOATS if fmt.fits(dtype.name)]
+    targets = [dtype for dtype in FLOATS[1:3] if scaled or fmt.fits(dtype.name)]
+    if scaled:  # bfloat16 as its bits: NumPy has no such type of its own
+        targets += [FLOATS[0], np.dtype(np.uint16)]
+    return [(fmt.code_dtype, dtype) for dtype in targets]
 
 
 def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
@@ -224,21 +277,12 @@ def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
     Inputs: values or codes; if `scaled`, float64 scales and int64 zero points; if `rounding` is
     stochastic, uint32 words.
     """
-    cdef bint stochastic = rounding == "stochastic" and verb != "decode"
+    cdef bint stochastic = rounding in NOISES and verb != "decode"
     cdef cnp.PyUFuncGenericFunction *functions
     cdef void **data
     cdef char *types
     cdef fmt_plan *plan
-    code_dtype = fmt.code_dtype
-    floats = [np.dtype(char) for char in "efd"]
-    if verb == "encode":
-        loops = [(dtype, code_dtype) for dtype in (floats[2:] if scaled else floats)]
-    elif verb == "quantize":
-        loops = [(dtype, dtype) for dtype in floats if fmt.fits(dtype.name)]
-    else:
-        loops = [(code_dtype, dtype) for dtype in floats[1:] if scaled or fmt.fits(dtype.name)]
-        if scaled:  # bfloat16 as its bits: NumPy has no such type of its own
-            loops += [(code_dtype, floats[0]), (code_dtype, np.dtype(np.uint16))]
+    cdef list loops = _loops(verb, fmt, scaled)
     extra = [np.dtype(np.float64), np.dtype(np.int64)] if scaled else []
     if stochastic:
         extra.append(np.dtype(np.uint32))
@@ -260,8 +304,43 @@ def make_ufunc(str name, str doc, str verb, fmt, str rounding="nearest_even",
     ufunc = cnp.PyUFunc_FromFuncAndData(
         functions, data, types, count, nin, 1, cnp.PyUFunc_None, name_bytes, doc_bytes, 0
     )
-    refuse(ufunc, _INTEGERS[:1] if verb == "decode" else _INTEGERS)
+    refused = [type(np.dtype(bool))]
+    if verb == "quantize":  # else they would pass as float64
+        taken = {source for source, _ in loops}
+        refused += [type(dtype) for dtype in INTEGERS if dtype not in taken]
+        if np.dtype(int) not in taken:
+            refused.append(<object>&PyArray_PyLongDType)
+    refuse(ufunc, refused)
     return ufunc
+
+
+def make_to_odd():
+    """Make the ufunc that rounds integers and long double to odd float64."""
+    cdef cnp.PyUFuncGenericFunction *functions
+    cdef void **data
+    cdef char *types
+    cdef fmt_plan *plan
+    cdef list sources = INTEGERS + FLOATS[3:]
+    cdef int count = len(sources)
+    functions = <cnp.PyUFuncGenericFunction *>malloc(count * sizeof(cnp.PyUFuncGenericFunction))
+    data = <void **>malloc(count * sizeof(void *))
+    types = <char *>malloc(count * 2)
+    if functions == NULL or data == NULL or types == NULL:
+        raise MemoryError
+    for i, source in enumerate(sources):
+        plan = <fmt_plan *>malloc(sizeof(fmt_plan))
+        if plan == NULL:
+            raise MemoryError
+        memset(plan, 0, sizeof(fmt_plan))
+        plan.source = VALUE_TYPES[source.name]
+        functions[i] = <cnp.PyUFuncGenericFunction>fmt_to_odd_loop
+        data[i] = plan
+        types[2 * i], types[2 * i + 1] = source.num, cnp.NPY_FLOAT64
+    name, doc = b"to_odd", b"Integers and long double as float64, rounded to odd."
+    _kept.append((name, doc))
+    return cnp.PyUFunc_FromFuncAndData(
+        functions, data, types, count, 1, 1, cnp.PyUFunc_None, name, doc, 0
+    )
 
 
 cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_bits, bint scaled,
@@ -273,9 +352,10 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
     cdef bint is_float = isinstance(fmt, FloatFormat)
     plan.verb = {"encode": ENCODE, "quantize": QUANTIZE, "decode": DECODE}[verb]
     plan.family = FAMILY_FLOAT if is_float else FAMILY_FIXED
-    plan.source = TYPES[source]
-    plan.target = TYPES[target]
-    plan.stochastic = rounding == "stochastic" and verb != "decode"
+    plan.source = (CODE_TYPES if verb == "decode" else VALUE_TYPES)[source]
+    plan.target = (CODE_TYPES if verb == "encode" else VALUE_TYPES)[target]
+    plan.stochastic = rounding in NOISES and verb != "decode"
+    plan.raises = overflow == "raise"
     plan.scaled = scaled
     _fill_rounding(&plan.spec, rounding, random_bits)
     if is_float:
@@ -283,7 +363,7 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
         # subnormals of float32 would be normal numbers of the target: see encode_float_one
         plan.wide = fmt.min_exponent < -126
     else:
-        _fill_integer(&plan.spec, fmt)
+        _fill_integer(&plan.spec, fmt, overflow)
         plan.wide = fmt.bits > 16
     if scaled and verb == "decode" and target in ("float16", "bfloat16"):
         _fill_rounding(&plan.narrow, "nearest_even", 32)
@@ -294,7 +374,7 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
 def register_bfloat16(ufunc, str verb, fmt, str rounding, str overflow, int random_bits, dtype):
     """Give an encode or quantize ufunc its loop for ml_dtypes' bfloat16."""
     cdef int types[3]
-    cdef bint stochastic = rounding == "stochastic"
+    cdef bint stochastic = rounding in NOISES
     target = fmt.code_dtype if verb == "encode" else dtype
     types[0] = dtype.num
     types[1] = cnp.NPY_UINT32
@@ -349,10 +429,10 @@ def encode_blocks(x, str source, fmt, str rounding, int random_bits, uint64_t se
     if scales is not None:
         scale_array = _check(scales, np.dtype(np.uint8), (outer, groups, inner))
         scale_data = <uint8_t *>cnp.PyArray_DATA(scale_array)
-    plan.source = TYPES[source]
-    plan.target = TYPES[source if scales is None else out.dtype.name]
+    plan.source = VALUE_TYPES[source]
+    plan.target = VALUE_TYPES[source] if scales is None else CODE_TYPES[out.dtype.name]
     plan.outer, plan.length, plan.inner, plan.group = outer, length, inner, fmt.block_size
-    plan.stochastic = rounding == "stochastic"
+    plan.stochastic = rounding in NOISES
     plan.bump = fmt.carry == "bump"
     plan.seed, plan.stream, plan.first = seed, stream, first
     _fill_rounding(&plan.spec, rounding, random_bits)
@@ -375,8 +455,8 @@ def decode_blocks(codes, scales, fmt, out):
     cdef cnp.ndarray code_array = _check(codes, fmt.code_dtype, codes.shape)
     cdef cnp.ndarray scale_array = _check(scales, np.dtype(np.uint8), (outer, groups, inner))
     cdef cnp.ndarray out_array = _check(out, out.dtype, codes.shape)
-    plan.source = TYPES[codes.dtype.name]
-    plan.target = TYPES[out.dtype.name]
+    plan.source = CODE_TYPES[codes.dtype.name]
+    plan.target = VALUE_TYPES[out.dtype.name]
     plan.outer, plan.length, plan.inner, plan.group = outer, length, inner, fmt.block_size
     _fill_block(&plan.spec, fmt)
     if codes.size == 0:
@@ -424,7 +504,7 @@ def matmul_blocks(a_codes, a_scales, a_format, b_codes, b_scales, b_format, c):
     cdef cnp.ndarray b_scale = _check(b_scales, np.dtype(np.uint8), (groups, columns))
     cdef cnp.ndarray out = _check(c, np.dtype(np.float32), (rows, columns))
     plan.rows, plan.depth, plan.columns, plan.group = rows, depth, columns, a_format.block_size
-    plan.a_type, plan.b_type = TYPES[a_codes.dtype.name], TYPES[b_codes.dtype.name]
+    plan.a_type, plan.b_type = CODE_TYPES[a_codes.dtype.name], CODE_TYPES[b_codes.dtype.name]
     plan.a_mantissa, plan.b_mantissa = a_format.mantissa_bits, b_format.mantissa_bits
     plan.a_bias, plan.b_bias = a_format.scale.bias, b_format.scale.bias
     plan.a_nan, plan.b_nan = a_format.scale.nan_code, b_format.scale.nan_code

@@ -15,8 +15,8 @@ import numpy as np
 
 from fmtlib._core import kernels
 from fmtlib.formats import (
-    OVERFLOWS,
     ROUNDINGS,
+    STOCHASTIC,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -30,6 +30,10 @@ Elementwise = FloatFormat | FixedFormat | IntegerFormat
 
 _lock = threading.Lock()
 _made: dict[str, np.ufunc] = {}
+
+# Integers and long double as float64, rounded to odd: what a further rounding, to at most 51 bits,
+# makes of them is the exact value's.
+to_odd: np.ufunc = kernels.make_to_odd()
 _with_ml_dtypes: set[str] = set()
 
 
@@ -46,7 +50,7 @@ def get_ufunc(
     name = f"{stem}__{fmt.name}"
     if verb != "decode":
         name += f"__{rounding}__{overflow}"
-        if rounding == "stochastic":
+        if rounding in STOCHASTIC:
             name += f"__r{random_bits}"
     found = _made.get(name)
     if found is not None and (name in _with_ml_dtypes or "ml_dtypes" not in sys.modules):
@@ -86,8 +90,8 @@ def _meet_ml_dtypes(
 
 def _doc(verb: Verb, fmt: Elementwise, rounding: str, overflow: str, scaled: bool) -> str:
     what = {
-        "encode": f"Codes of {fmt.name} for floating-point values",
-        "quantize": f"Nearby values of {fmt.name} for floating-point values",
+        "encode": f"Codes of {fmt.name} for real values",
+        "quantize": f"Nearby values of {fmt.name} for real values",
         "decode": f"Values of {fmt.name} codes; bits beyond the format's are ignored",
     }[verb]
     how = "" if verb == "decode" else f", {rounding}, {overflow}"
@@ -96,7 +100,7 @@ def _doc(verb: Verb, fmt: Elementwise, rounding: str, overflow: str, scaled: boo
     )
     words = (
         "\n\nThe last input is the uint32 random word of each element, of which the top bits count."
-        if rounding == "stochastic" and verb != "decode"
+        if rounding in STOCHASTIC and verb != "decode"
         else ""
     )
     return f"{what}{how}.{scale}{words}"
@@ -116,9 +120,9 @@ def __getattr__(name: str) -> np.ufunc:
         random_bits = 32
         if verb != "decode":
             rounding, overflow = parts[1:3]
-            if rounding not in ROUNDINGS or overflow not in OVERFLOWS:
+            if rounding not in ROUNDINGS or overflow not in fmt.overflows:
                 raise ValueError(name)
-            if rounding == "stochastic":
+            if rounding in STOCHASTIC:
                 random_bits = int(parts[3].removeprefix("r"))
         found = get_ufunc(verb, fmt, rounding, overflow, random_bits, stem != verb)
         if found.__name__ != name:

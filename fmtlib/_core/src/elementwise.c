@@ -1,10 +1,13 @@
 /* One loop behind every elementwise ufunc: load, core, decode, store, a chunk at a time. */
 #include <fenv.h>
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels.h"
 
-static const ptrdiff_t SIZE[] = {2, 2, 4, 8, 1, 2, 4}; /* of enum fmt_type, in bytes */
+static const ptrdiff_t SIZE[] = {2, 2, 4, 8, 1, 2, 4, sizeof(long double),
+                                 1, 2, 4, 8, 1, 2, 4, 8}; /* of enum fmt_type, in bytes */
 
 static const int64_t NO_ZEROS[CHUNK] = {0};
 
@@ -15,7 +18,8 @@ static void gather(const char *x, ptrdiff_t step, ptrdiff_t size, char *out, ptr
         case 1: memcpy(out, x, 1); break;
         case 2: memcpy(out, x, 2); break;
         case 4: memcpy(out, x, 4); break;
-        default: memcpy(out, x, 8); break;
+        case 8: memcpy(out, x, 8); break;
+        default: memcpy(out, x, sizeof(long double)); break;
         }
     }
 }
@@ -27,7 +31,8 @@ static void scatter(const char *x, ptrdiff_t size, char *out, ptrdiff_t step, pt
         case 1: memcpy(out, x, 1); break;
         case 2: memcpy(out, x, 2); break;
         case 4: memcpy(out, x, 4); break;
-        default: memcpy(out, x, 8); break;
+        case 8: memcpy(out, x, 8); break;
+        default: memcpy(out, x, sizeof(long double)); break;
         }
     }
 }
@@ -43,31 +48,200 @@ static const void *contiguous(const char *x, ptrdiff_t step, ptrdiff_t size, voi
 }
 
 typedef struct {
-    uint64_t raw[CHUNK];
+    long double raw[CHUNK];
     uint64_t bits64[CHUNK];
     uint32_t bits32[CHUNK];
     uint32_t codes[CHUNK];
     uint32_t words[CHUNK];
     double scales[CHUNK];
     int64_t zeros[CHUNK];
-    uint64_t store[CHUNK];
+    int64_t integers[CHUNK];
+    long double store[CHUNK];
 } stages;
+
+/* --- integers and long double ---------------------------------------------------------------
+ *
+ * They become float64 rounded to odd: truncated, with the last bit set if anything was cut off, so
+ * that the rounding that follows gives what one rounding of the exact value would. */
+
+static const uint64_t SIGN_BIT = (uint64_t)1 << 63;
+
+static int is_integer(int type) { return type >= TYPE_I8; }
+
+/* The values as int64; those of uint64 as the same bits. */
+static void load_integers(int type, const void *x, int64_t *out, ptrdiff_t n)
+{
+#define LOAD(TYPE, C)                                                                              \
+    case TYPE:                                                                                     \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            out[i] = (int64_t)((const C *)x)[i];                                                   \
+        break;
+    switch (type) {
+    LOAD(TYPE_I8, int8_t)
+    LOAD(TYPE_I16, int16_t)
+    LOAD(TYPE_I32, int32_t)
+    LOAD(TYPE_I64, int64_t)
+    LOAD(TYPE_U8, uint8_t)
+    LOAD(TYPE_U16, uint16_t)
+    LOAD(TYPE_U32, uint32_t)
+    default: memcpy(out, x, (size_t)n * 8);
+    }
+#undef LOAD
+}
+
+/* The magnitude m of an integer times 2**exponent, with a sticky bit for what is below, to odd. */
+static uint64_t compose_to_odd(uint64_t m, int exponent, int sticky, uint64_t sign)
+{
+    if (m == 0)
+        return sign;
+    const int length = 64 - __builtin_clzll(m);
+    if (length + exponent > 1024)
+        return sign | 0x7fefffffffffffff;
+    const int too_long = length - 53, too_small = -1074 - exponent;
+    const int excess = too_long > too_small ? too_long : too_small; /* below 64, see the callers */
+    if (excess > 0) {
+        sticky |= m << (64 - excess) != 0;
+        m >>= excess;
+        exponent += excess;
+    }
+    const double value = ldexp((double)(int64_t)m, exponent); /* exact */
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits | sign | (uint64_t)(sticky != 0);
+}
+
+static uint64_t magnitude_of(int64_t x, int type, uint64_t *sign)
+{
+    const int negative = type != TYPE_U64 && x < 0;
+    *sign = negative ? SIGN_BIT : 0;
+    return negative ? 0 - (uint64_t)x : (uint64_t)x;
+}
+
+static uint64_t integer_to_odd(int64_t x, int type)
+{
+    uint64_t sign;
+    const uint64_t magnitude = magnitude_of(x, type, &sign);
+    return compose_to_odd(magnitude, 0, 0, sign);
+}
+
+/* x / scale to odd: both as integers times powers of two, divided with a remainder. */
+static uint64_t divide_integer_to_odd(int64_t x, int type, double scale)
+{
+    uint64_t sign;
+    const uint64_t magnitude = magnitude_of(x, type, &sign);
+    if (magnitude == 0)
+        return 0;
+    int exponent;
+    const uint64_t divisor = (uint64_t)ldexp(frexp(scale, &exponent), 53); /* up to 2**53 */
+    const int lift = __builtin_clzll(magnitude) + 52;
+    const unsigned __int128 dividend = (unsigned __int128)magnitude << lift;
+    const unsigned __int128 quotient = dividend / divisor;
+    const int rest = quotient * divisor != dividend;
+    /* the quotient is between 2**62 and 2**64, the result above 2**-1025 */
+    return compose_to_odd((uint64_t)quotient, 53 - exponent - lift, rest, sign);
+}
+
+/* The sum of a value and an error of less than one unit in its last place, to odd. */
+static uint64_t long_to_odd(long double value, long double error)
+{
+    double rounded = (double)value;
+    uint64_t bits;
+    if (isinf(rounded) && !isinf(value))
+        return value < 0 ? SIGN_BIT | 0x7fefffffffffffff : 0x7fefffffffffffff;
+    memcpy(&bits, &rounded, sizeof bits);
+    if (isnan(value) || isinf(value))
+        return bits;
+    const long double difference = value - (long double)rounded;
+    const long double rest = difference != 0 ? difference : error;
+    const int smaller = bits & SIGN_BIT ? rest > 0 : rest < 0; /* than |rounded| */
+    return (bits - (uint64_t)smaller) | (uint64_t)(rest != 0);
+}
+
+static uint64_t divide_long_to_odd(long double x, double scale)
+{
+    const long double quotient = x / scale;
+    if (isnan(quotient) || isinf(quotient) || quotient == 0)
+        return long_to_odd(isinf(quotient) && !isinf(x) ? copysignl((long double)DBL_MAX, x) : quotient,
+                           quotient == 0 ? x : 0);
+    return long_to_odd(quotient, fmal(-quotient, scale, x));
+}
+
+static void load_to_odd(const fmt_plan *plan, const void *x, const double *scales, stages *s,
+                        ptrdiff_t n)
+{
+    if (plan->source == TYPE_LONG_DOUBLE) {
+        const long double *values = x;
+        for (ptrdiff_t i = 0; i < n; i++)
+            s->bits64[i] = scales ? divide_long_to_odd(values[i], scales[i])
+                                  : long_to_odd(values[i], 0);
+        return;
+    }
+    load_integers(plan->source, x, s->integers, n);
+    for (ptrdiff_t i = 0; i < n; i++)
+        s->bits64[i] = scales ? divide_integer_to_odd(s->integers[i], plan->source, scales[i])
+                              : integer_to_odd(s->integers[i], plan->source);
+}
+
+/* Integers into fixed point without a scale: nothing is rounded. */
+static int encode_integers(const fmt_plan *plan, const int64_t *x, uint32_t *codes, ptrdiff_t n)
+{
+    const fmt_spec *p = &plan->spec;
+    const int unused = 64 - p->integer_bits;
+    /* an integer at or beyond these is past the ends of the range */
+    const int64_t above = (p->max_integer >> p->fraction_bits) + 1;
+    const int64_t below = -(-p->min_integer >> p->fraction_bits) - 1;
+    int overflow = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint64_t lifted = (uint64_t)x[i] << p->fraction_bits;
+        const int high = x[i] >= above || (plan->source == TYPE_U64 && x[i] < 0);
+        const int low = !high && x[i] <= below;
+        const int64_t nearest
+            = high ? p->max_integer : low ? p->min_integer : (int64_t)lifted;
+        const uint64_t wrapped = p->is_unsigned
+                                     ? lifted << unused >> unused
+                                     : (uint64_t)((int64_t)(lifted << unused) >> unused);
+        codes[i] = (uint32_t)(p->wrap ? wrapped : (uint64_t)nearest);
+        overflow |= p->wrap ? 0 : high | low;
+    }
+    return overflow ? STATUS_OVERFLOW : 0;
+}
+
+void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
+{
+    const fmt_plan *plan = data;
+    stages s;
+    for (ptrdiff_t done = 0; done < dimensions[0]; done += CHUNK) {
+        const ptrdiff_t rest = dimensions[0] - done, n = rest < CHUNK ? rest : CHUNK;
+        const void *x = contiguous(args[0] + done * steps[0], steps[0], SIZE[plan->source], s.raw, n);
+        load_to_odd(plan, x, NULL, &s, n);
+        scatter((const char *)s.bits64, 8, args[1] + done * steps[1], steps[1], n);
+    }
+    feclearexcept(FE_ALL_EXCEPT);
+}
 
 static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, const double *scales,
                   const int64_t *zeros, const uint32_t *words, stages *s, ptrdiff_t n)
 {
-    const int wide = plan->source == TYPE_F64 || plan->wide || plan->scaled;
+    const int other = is_integer(plan->source) || plan->source == TYPE_LONG_DOUBLE;
+    const int wide = plan->source == TYPE_F64 || plan->wide || plan->scaled || other;
     const uint32_t *bits32 = x;
     const uint64_t *bits64 = x;
-    if (plan->source == TYPE_F16 || plan->source == TYPE_BF16) {
+    if (is_integer(plan->source) && plan->family == FAMILY_FIXED && !plan->scaled) {
+        load_integers(plan->source, x, s->integers, n);
+        return encode_integers(plan, s->integers, s->codes, n);
+    }
+    if (other) {
+        load_to_odd(plan, x, scales, s, n);
+        bits64 = s->bits64;
+    } else if (plan->source == TYPE_F16 || plan->source == TYPE_BF16) {
         (plan->source == TYPE_F16 ? k->widen16 : k->widen_bf16)(x, s->bits32, n);
         bits32 = s->bits32;
     }
-    if (wide && plan->source != TYPE_F64) {
+    if (wide && !other && plan->source != TYPE_F64) {
         k->widen32(bits32, s->bits64, n);
         bits64 = s->bits64;
     }
-    if (plan->scaled) {
+    if (plan->scaled && !other) {
         k->divide_to_odd(bits64, scales, s->bits64, n);
         bits64 = s->bits64;
     }
@@ -99,7 +273,7 @@ static void load_codes(const fmt_plan *plan, const fmt_kernels *k, const void *x
 static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *scales, stages *s,
                    ptrdiff_t n)
 {
-    const int target64 = plan->target == TYPE_F64;
+    const int target64 = plan->target == TYPE_F64 || plan->target == TYPE_LONG_DOUBLE;
     const int is_float = plan->family == FAMILY_FLOAT;
     if (!plan->scaled && !target64) {
         (is_float ? k->decode_float32 : k->decode_fixed32)(s->codes, s->bits32, n, &plan->spec);
@@ -131,6 +305,37 @@ static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *sca
     }
 }
 
+static void store_long(const uint64_t *bits, long double *out, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double value;
+        memcpy(&value, &bits[i], sizeof value);
+        out[i] = value;
+    }
+}
+
+/* Quantised integers: the codes of a format without fraction bits are its values. */
+static void store_integers(const fmt_plan *plan, const uint32_t *codes, void *out, ptrdiff_t n)
+{
+#define STORE(TYPE, C)                                                                             \
+    case TYPE:                                                                                     \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            ((C *)out)[i] = plan->spec.is_unsigned ? (C)codes[i] : (C)(int32_t)codes[i];           \
+        break;
+    switch (plan->target) {
+    STORE(TYPE_I8, int8_t)
+    STORE(TYPE_I16, int16_t)
+    STORE(TYPE_I32, int32_t)
+    STORE(TYPE_I64, int64_t)
+    STORE(TYPE_U8, uint8_t)
+    STORE(TYPE_U16, uint16_t)
+    STORE(TYPE_U32, uint32_t)
+    STORE(TYPE_U64, uint64_t)
+    default: break;
+    }
+#undef STORE
+}
+
 static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *out, ptrdiff_t step,
                   ptrdiff_t n)
 {
@@ -149,7 +354,9 @@ static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *o
             (plan->target == TYPE_F16 ? k->narrow16 : k->narrow_bf16)(s->bits32, to, n);
         break;
     case TYPE_F32: memcpy(to, s->bits32, (size_t)n * 4); break;
-    default: memcpy(to, s->bits64, (size_t)n * 8); break;
+    case TYPE_F64: memcpy(to, s->bits64, (size_t)n * 8); break;
+    case TYPE_LONG_DOUBLE: store_long(s->bits64, to, n); break;
+    default: store_integers(plan, s->codes, to, n);
     }
     if (to != (void *)out)
         scatter(to, size, out, step, n);
@@ -163,7 +370,7 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
     stages s;
-    int invalid = 0;
+    int status = 0;
     for (ptrdiff_t done = 0; done < dimensions[0]; done += CHUNK) {
         const ptrdiff_t rest = dimensions[0] - done, n = rest < CHUNK ? rest : CHUNK;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], SIZE[plan->source], s.raw, n);
@@ -179,14 +386,16 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
         if (plan->verb == DECODE)
             load_codes(plan, k, x, zeros, s.codes, n);
         else
-            invalid |= encode(plan, k, x, scales, zeros, words, &s, n);
-        if (plan->verb != ENCODE)
+            status |= encode(plan, k, x, scales, zeros, words, &s, n);
+        if (plan->verb != ENCODE && !is_integer(plan->target))
             decode(plan, k, scales, &s, n);
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n);
     }
-    /* NumPy reads the flags after the loop: only the documented "invalid" may remain. */
-    if (plan->scaled)
+    /* NumPy reads the flags after the loop: only the documented ones may remain. */
+    if (plan->scaled || plan->source >= TYPE_LONG_DOUBLE)
         feclearexcept(FE_ALL_EXCEPT);
-    if (invalid)
+    if (status & STATUS_INVALID)
         feraiseexcept(FE_INVALID);
+    if (plan->raises && status & STATUS_OVERFLOW)
+        feraiseexcept(FE_OVERFLOW);
 }

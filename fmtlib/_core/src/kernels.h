@@ -24,17 +24,31 @@ enum { CHUNK = 512 };
 /* Stands for the exponent of a group of NaN between the stages. */
 #define NAN_EXPONENT (1 << 20)
 
-/* Element types of arrays; TYPES in kernels.pyx has them by NumPy's names. */
-enum fmt_type { TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4 };
+/* Element types of arrays; TYPES and VALUE_TYPES in kernels.pyx have them by NumPy's names.
+ * TYPE_INT*: codes.  The others are values; SIZE in elementwise.c goes with this list. */
+enum fmt_type {
+    TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4,
+    TYPE_LONG_DOUBLE,
+    TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32, TYPE_U64
+};
+
+/* How a magnitude rounds: by an addend, or by a random word in one of P3109's three ways. */
+enum fmt_noise { NO_NOISE, NOISE_A, NOISE_B, NOISE_C };
+
+/* What cores report of the values they met; NumPy is told as floating-point flags. */
+enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2 };
 
 /* A format and a rounding, as the kernels want them; filled by kernels.pyx. */
 typedef struct {
     /* Rounding: a magnitude rounds up iff (discarded fraction + addend) carries.  The addend of
-     * the deterministic modes is add[sign] + parity * (last kept bit); that of the stochastic
-     * mode is the random word.  Fractions and addends stand one bit below the top of a u64. */
+     * the deterministic modes is add[sign], with the bits of flip inverted if the last kept bit
+     * is 1; that of the stochastic modes comes from the random word.  Fractions and addends
+     * stand one bit below the top of a u64. */
     uint64_t add[2];
-    uint64_t parity;
-    uint32_t word_mask; /* stochastic: which top bits of the fraction and the word count */
+    uint64_t flip;
+    uint32_t word_mask;  /* stochastic: which top bits of the fraction and the word count */
+    int32_t random_bits; /* how many these are */
+    int32_t noise;       /* enum fmt_noise */
 
     /* Float formats. */
     int32_t mantissa_bits;
@@ -46,6 +60,8 @@ typedef struct {
     uint32_t code_mask;
     uint32_t over_code[2];   /* emitted for finite overflow, by sign, without the sign bit */
     uint32_t inf_code;       /* emitted for an infinite input */
+    uint32_t negative_code;  /* unsigned formats: emitted for what rounds below zero */
+    uint32_t inf_overflows;  /* 1 if an infinite input has no code of its own */
     uint32_t nan_code;       /* emitted for NaN */
     uint32_t single_nan;     /* the one code that is NaN although its magnitude is not; else ~0 */
     uint32_t sign_bit;       /* 0 if unsigned */
@@ -57,6 +73,8 @@ typedef struct {
     /* Fixed-point and integer formats. */
     int32_t fraction_bits;
     int64_t min_integer, max_integer;
+    int32_t integer_bits; /* width of a code */
+    int32_t wrap;         /* 1: modulo 2**integer_bits, not saturating */
 
     /* Blocks. */
     int32_t block_mantissa;  /* magnitude bits of an element */
@@ -76,7 +94,7 @@ typedef struct {
     void (*pack16)(const uint32_t *codes, uint16_t *out, ptrdiff_t n);
     void (*unpack8)(const uint8_t *x, uint32_t *codes, ptrdiff_t n);
     void (*unpack16)(const uint16_t *x, uint32_t *codes, ptrdiff_t n);
-    /* words is NULL for the deterministic modes.  Returns whether a value was invalid. */
+    /* words is NULL for the deterministic modes.  Return enum fmt_status. */
     int (*encode_float32)(const uint32_t *, const uint32_t *words, uint32_t *, ptrdiff_t,
                           const fmt_spec *);
     int (*encode_float64)(const uint64_t *, const uint32_t *words, uint32_t *, ptrdiff_t,
@@ -133,6 +151,7 @@ typedef struct {
     enum { FAMILY_FLOAT, FAMILY_FIXED } family;
     int source, target; /* enum fmt_type */
     int stochastic;     /* a word is the last input */
+    int raises;         /* overflow is to be reported */
     int scaled;         /* a scale and a zero point follow the first input */
     int wide;           /* compute in float64 bits although the source is narrower */
     fmt_spec spec;
@@ -142,6 +161,10 @@ typedef struct {
 /* A ufunc loop (PyUFuncGenericFunction) whose data is a fmt_plan. */
 void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps,
                           void *plan);
+
+/* A ufunc loop whose data is a fmt_plan with only a source: integers and long double as float64,
+ * rounded to odd. */
+void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *plan);
 
 /* Blocks: x is a C-contiguous (outer, length, inner) array; groups of `group` along length. */
 typedef struct {

@@ -7,9 +7,10 @@
  *        s = kkkkkk.ffffffff         k = s >> d is kept, f is the discarded fraction
  *                  + addend          k goes up iff f + addend carries into it
  *
- * with the addend 0 toward zero, just under a half plus the last kept bit for ties to even, a half
- * for ties away, all ones for a directed mode, and a random word for stochastic rounding.  The families
- * differ only in d and in what they make of k.
+ * with the addend 0 toward zero, just under a half (or, if the last kept bit is 1, a half) for ties
+ * to even, a half for ties away, all ones for a directed mode, all ones or 0 by the last kept bit to
+ * odd, and a random word for stochastic rounding.  The families differ only in d and in what they make
+ * of k.
  */
 
 #define SIGN ((U)1 << (W - 1))
@@ -37,18 +38,32 @@ static inline NAME(parts) NAME(take_apart)(U bits)
     };
 }
 
+/* The addends of this width, made once before a loop. */
+typedef struct {
+    U add[2], flip;
+} NAME(addends);
+
+static inline NAME(addends) NAME(get_addends)(const fmt_spec *p)
+{
+    return (NAME(addends)){
+        .add = {(U)(p->add[0] >> (64 - W)), (U)(p->add[1] >> (64 - W))},
+        .flip = (U)(p->flip >> (64 - W)),
+    };
+}
+
 /* 1 if the magnitude rounds up, the deterministic modes: 1 <= d; the fraction is W-1 bits. */
-static inline U NAME(round_up)(U s, I d, U odd, U sign, const U add[2], U parity)
+static inline U NAME(round_up)(U s, I d, U odd, U sign, const NAME(addends) *a)
 {
     const I shift = d < W - 1 ? d : W - 1; /* s < 2**(W-8): beyond, f is small but not 0 */
     const U fraction = (s << (W - 1 - shift)) & (SIGN - 1);
     /* arithmetic, not a choice: compilers keep the loop free of branches */
-    const U addend = (add[0] ^ ((add[0] ^ add[1]) & (U)(0 - sign))) + (parity & (U)(0 - odd));
+    const U addend
+        = a->add[0] ^ ((a->add[0] ^ a->add[1]) & (U)(0 - sign)) ^ (a->flip & (U)(0 - odd));
     return (fraction + addend) >> (W - 1);
 }
 
-/* 1 if the magnitude rounds up, stochastic: the top 32 bits of the fraction against the word. */
-static inline U NAME(round_up_word)(U s, I d, uint32_t word, uint32_t mask)
+/* 1 if the magnitude rounds up, stochastic A: the top 32 bits of the fraction plus the word. */
+static inline U NAME(round_up_a)(U s, I d, uint32_t word, uint32_t mask)
 {
     const I near = d < W ? d : W;
     const I far = d - near < W - 1 ? d - near : W - 1;
@@ -58,9 +73,58 @@ static inline U NAME(round_up_word)(U s, I d, uint32_t word, uint32_t mask)
     return sum < top;
 }
 
-static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int stochastic,
-                                              const fmt_spec *p, const U add[2], U parity,
-                                              uint32_t *invalid)
+/* Stochastic B and C, which look at more than 32 bits: the fraction is the top of 64 bits, and
+ * the last of them tells of what is below. */
+static inline U NAME(round_up_bc)(U significand, I d, uint32_t word, const fmt_spec *p, int noise)
+{
+    const int r = p->random_bits;
+    const uint64_t random = word >> (32 - r), s = significand;
+    const I near = d < 64 ? d : 64;
+    const I far = d - near < 63 ? d - near : 63;
+    const uint64_t lifted = s << (64 - near), shifted = lifted >> far;
+    const uint64_t fraction = shifted | ((shifted << far) != lifted);
+    if (noise == NOISE_B) /* floor(f * 2**(r+1)) + 2 * random + 1 >= 2**(r+1) */
+        return ((fraction >> (63 - r)) + 2 * random + 1) >> (r + 1) != 0;
+    /* f * 2**r to the nearest, ties to even, + random >= 2**r */
+    const uint64_t kept = fraction >> (64 - r), rest = fraction << r, half = (uint64_t)1 << 63;
+    const uint64_t up = (rest > half) | ((rest == half) & kept);
+    return (kept + up + random) >> r != 0;
+}
+
+/* noise is a constant wherever this is inlined. */
+static inline U NAME(rounds_up)(U s, I d, U odd, U sign, uint32_t word, int noise,
+                                const NAME(addends) *a, const fmt_spec *p)
+{
+    if (noise == NO_NOISE)
+        return NAME(round_up)(s, d, odd, sign, a);
+    if (noise == NOISE_A)
+        return NAME(round_up_a)(s, d, word, p->word_mask);
+    return NAME(round_up_bc)(s, d, word, p, noise);
+}
+
+/* One loop for each kind of noise, so that it is a constant in the body: BODY(word, noise). */
+#define LOOPS(BODY)                                                                                \
+    switch (words ? local.noise : NO_NOISE) {                                                      \
+    case NOISE_A:                                                                                  \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            BODY(words[i], NOISE_A);                                                               \
+        break;                                                                                     \
+    case NOISE_B:                                                                                  \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            BODY(words[i], NOISE_B);                                                               \
+        break;                                                                                     \
+    case NOISE_C:                                                                                  \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            BODY(words[i], NOISE_C);                                                               \
+        break;                                                                                     \
+    default:                                                                                       \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            BODY(0, NO_NOISE);                                                                     \
+    }
+
+static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int noise,
+                                              const fmt_spec *p, const NAME(addends) *a,
+                                              uint32_t *invalid, uint32_t *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     /* the target's binade: that of x, or the lowest one */
@@ -71,42 +135,43 @@ static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int stochas
     /* Consecutive codes are consecutive values, so a carry runs into the exponent by itself. */
     I code = (I)((U)binade << p->mantissa_bits) + (I)kept
              - (I)((U)p->no_zero << p->mantissa_bits);
-    code += (I)(stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
-                           : NAME(round_up)(x.significand, d, (U)code & 1, x.sign, add, parity));
+    code += (I)NAME(rounds_up)(x.significand, d, (U)code & 1, x.sign, word, noise, a, p);
     code = code > 0 ? code : 0;
-    code = code > p->max_code ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
-    code = x.magnitude == INFINITE ? (I)p->inf_code : code;
-    const int nan = (x.magnitude > INFINITE)
-                    | (int)(p->is_unsigned & (uint32_t)x.sign & (x.magnitude != 0));
+    const int infinite = x.magnitude == INFINITE;
+    const int over = (code > p->max_code) & !infinite;
+    code = over ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
+    code = infinite ? (I)p->inf_code : code;
+    const int negative = (int)(p->is_unsigned & (uint32_t)x.sign & (x.magnitude != 0)
+                               & ((code != 0) | p->no_zero));
+    code = negative ? (I)p->negative_code : code;
+    const int nan = x.magnitude > INFINITE;
     code = nan ? (I)p->nan_code : code;
     *invalid |= (uint32_t)nan;
+    *overflow |= (uint32_t)((over | negative | (infinite & (int)p->inf_overflows)) & !nan);
     const uint32_t sign_bit = nan ? p->nan_sign : code == 0 ? p->zero_sign : p->sign_bit;
     return (uint32_t)code | (x.sign ? sign_bit : 0);
 }
 
-#define LOCAL_ADDENDS                                                                              \
+#define LOCALS                                                                                     \
     const fmt_spec local = *spec;                                                                  \
-    const U add[2] = {(U)(local.add[0] >> (64 - W)), (U)(local.add[1] >> (64 - W))};               \
-    const U parity = (U)local.parity
+    const NAME(addends) a = NAME(get_addends)(spec)
 
 static int NAME(encode_float)(const U *restrict bits, const uint32_t *restrict words,
                               uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
 {
-    LOCAL_ADDENDS;
-    uint32_t invalid = 0;
-    if (words)
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] = NAME(encode_float_one)(bits[i], words[i], 1, &local, add, parity, &invalid);
-    else
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] = NAME(encode_float_one)(bits[i], 0, 0, &local, add, parity, &invalid);
-    return (int)(invalid & local.no_nan);
+    LOCALS;
+    uint32_t invalid = 0, overflow = 0;
+#define BODY(word, noise)                                                                          \
+    codes[i] = NAME(encode_float_one)(bits[i], word, noise, &local, &a, &invalid, &overflow)
+    LOOPS(BODY)
+#undef BODY
+    return (invalid & local.no_nan ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
 }
 
 /* Fixed point: d does not depend on the value's binade but on the quantum 2**-fraction_bits. */
-static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int stochastic,
-                                              const fmt_spec *p, const U add[2], U parity,
-                                              uint32_t *invalid)
+static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int noise,
+                                              const fmt_spec *p, const NAME(addends) *a,
+                                              uint32_t *invalid, uint32_t *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     const I distance = MANTISSA - p->fraction_bits - x.binade;
@@ -114,16 +179,35 @@ static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int
      * beyond every range that this width serves */
     const I d = distance > 1 ? distance : 1;
     I k = (I)(x.significand >> (d < W - 1 ? d : W - 1));
-    k += (I)(stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
-                        : NAME(round_up)(x.significand, d, (U)k & 1, x.sign, add, parity));
+    k += (I)NAME(rounds_up)(x.significand, d, (U)k & 1, x.sign, word, noise, a, p);
     k = distance > 0 ? k : (I)1 << (W - 3);
     k = (x.sign ? -k : k) + zero;
     const I low = (I)p->min_integer, high = (I)p->max_integer;
-    k = k < low ? low : k;
-    k = k > high ? high : k;
+    I nearest = k < low ? low : k;
+    nearest = nearest > high ? high : nearest;
     const int nan = x.magnitude > INFINITE;
     *invalid |= (uint32_t)nan;
-    return nan ? 0 : (uint32_t)k;
+    *overflow |= (uint32_t)((nearest != k) & !nan);
+    return nan ? 0 : (uint32_t)nearest;
+}
+
+/* The same modulo 2**integer_bits. */
+static inline uint32_t NAME(wrap_fixed_one)(U bits, I zero, uint32_t word, int noise,
+                                            const fmt_spec *p, const NAME(addends) *a,
+                                            uint32_t *invalid)
+{
+    const NAME(parts) x = NAME(take_apart)(bits);
+    const I distance = MANTISSA - p->fraction_bits - x.binade;
+    const I d = distance > 1 ? distance : 1, lift = distance < 0 ? -distance : 0;
+    U k = x.significand >> (d < W - 1 ? d : W - 1);
+    k += NAME(rounds_up)(x.significand, d, k & 1, x.sign, word, noise, a, p);
+    k = distance > 0 ? k : lift < W ? x.significand << (lift & (W - 1)) : 0;
+    k = (x.sign ? 0 - k : k) + (U)zero;
+    const int unused = W - p->integer_bits;
+    const U wrapped = p->is_unsigned ? k << unused >> unused : (U)((I)(k << unused) >> unused);
+    const int nan = x.magnitude >= INFINITE; /* infinities have no residue */
+    *invalid |= (uint32_t)nan;
+    return nan ? 0 : (uint32_t)wrapped;
 }
 
 /* zeros (zero points) is of no meaning to the narrower width: scaled values are float64. */
@@ -131,30 +215,33 @@ static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict ze
                               const uint32_t *restrict words, uint32_t *restrict codes,
                               ptrdiff_t n, const fmt_spec *spec)
 {
-    LOCAL_ADDENDS;
-    uint32_t invalid = 0;
+    LOCALS;
+    uint32_t invalid = 0, overflow = 0;
     (void)zeros;
-    if (words)
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] = NAME(encode_fixed_one)(bits[i], ZERO_POINT(i), words[i], 1, &local, add,
-                                              parity, &invalid);
-    else
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] = NAME(encode_fixed_one)(bits[i], ZERO_POINT(i), 0, 0, &local, add, parity,
-                                              &invalid);
-    return (int)invalid;
+    if (local.wrap) {
+#define BODY(word, noise)                                                                          \
+    codes[i] = NAME(wrap_fixed_one)(bits[i], ZERO_POINT(i), word, noise, &local, &a, &invalid)
+        LOOPS(BODY)
+#undef BODY
+    } else {
+#define BODY(word, noise)                                                                          \
+    codes[i] = NAME(encode_fixed_one)(bits[i], ZERO_POINT(i), word, noise, &local, &a, &invalid,   \
+                                      &overflow)
+        LOOPS(BODY)
+#undef BODY
+    }
+    return (invalid ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
 }
 
 /* Elements of blocks: the quantum is 2**(E + 1 - m) with the group's exponent E. */
-static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word, int stochastic,
-                                              const fmt_spec *p, const U add[2], U parity)
+static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word, int noise,
+                                              const fmt_spec *p, const NAME(addends) *a)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     const I distance = exponent + 1 - p->block_mantissa + MANTISSA - x.binade;
     const I d = distance > 1 ? distance : 1;
     U k = x.significand >> (d < W - 1 ? d : W - 1);
-    k += stochastic ? NAME(round_up_word)(x.significand, d, word, p->word_mask)
-                    : NAME(round_up)(x.significand, d, k & 1, x.sign, add, parity);
+    k += NAME(rounds_up)(x.significand, d, k & 1, x.sign, word, noise, a, p);
     const U greatest = ((U)1 << p->block_mantissa) - 1;
     /* distance 0 is exact (a subnormal, or too great); below, |x| is beyond the greatest code */
     k = distance > 0 ? k : distance == 0 ? x.significand : greatest + 1;
@@ -165,14 +252,11 @@ static void NAME(encode_block)(const U *restrict bits, const int32_t *restrict e
                                const uint32_t *restrict words, uint32_t *restrict codes,
                                ptrdiff_t n, const fmt_spec *spec)
 {
-    LOCAL_ADDENDS;
-    if (words)
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] = NAME(encode_block_one)(bits[i], exponents[i], words[i], 1, &local, add,
-                                              parity);
-    else
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] = NAME(encode_block_one)(bits[i], exponents[i], 0, 0, &local, add, parity);
+    LOCALS;
+#define BODY(word, noise)                                                                          \
+    codes[i] = NAME(encode_block_one)(bits[i], exponents[i], word, noise, &local, &a)
+    LOOPS(BODY)
+#undef BODY
 }
 
 /* The bits of k * 2**exponent where that value is exact; k converts exactly: it has at most 24
@@ -258,7 +342,8 @@ static U NAME(absmax_run)(const U *restrict bits, ptrdiff_t n)
 #undef SIGN
 #undef HIDDEN
 #undef INFINITE
-#undef LOCAL_ADDENDS
+#undef LOCALS
+#undef LOOPS
 #undef NAME
 #undef W
 #undef U
