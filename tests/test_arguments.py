@@ -55,7 +55,7 @@ def test_where_and_out(verb, fmt):
 @pytest.mark.parametrize(
     ("fmt", "overflow", "allowed"),
     [
-        ("e4m3", "wrap", "nonsaturating, raise"),
+        ("e4m3", "wrap", "saturate, nonsaturating, raise"),
         ("fixed_s7_8", "nonsaturating", "saturate, wrap, raise"),
         ("uint8", "p3109_none", "saturate, wrap, raise"),
         ("int8", "wrap", "saturate, raise"),  # no code for -128, so no modulus

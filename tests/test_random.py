@@ -1,10 +1,11 @@
 """Random words and the laws of stochastic rounding."""
 
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
-from cases import ELEMENTWISE_NAMES, FLOAT_NAMES, edges, overflows
+from cases import ELEMENTWISE_NAMES, FLOAT_NAMES, each_target, edges, overflows
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -12,7 +13,7 @@ from numpy.testing import assert_array_equal
 import fmtlib as fl
 from fmtlib import reference
 from fmtlib._core import kernels
-from fmtlib.formats import FORMATS
+from fmtlib.formats import FORMATS, STOCHASTIC
 
 # Known answers of Philox4x32-10 (Random123's kat_vectors): counter and key all zeros, all ones.
 ZEROS = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
@@ -53,27 +54,31 @@ def test_words_do_not_depend_on_the_target_or_the_start():
     kernels.force_target(None)
 
 
+@pytest.mark.parametrize("rounding", STOCHASTIC)
 @pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
-def test_every_word_of_few_bits(target, name):
-    """All words of r bits against the reference, so the law holds as an exact sum."""
+def test_words_against_reference(name, rounding):
+    """All words of 2 bits, and words of more."""
     fmt = FORMATS[name]
-    bits = 3
     rng = np.random.default_rng(0)
+    many = rng.integers(0, 2**32, 3).tolist()
+    cases = [(2, (word << 30) | 0x00ABCDEF) for word in range(4)]  # the bits below must not count
+    cases += [(32, 0), (32, 2**32 - 1), *((bits, word) for bits in (1, 7, 31, 32) for word in many)]
     for dtype in ("float32", "float64"):
         pool = edges(name, dtype)
-        x = rng.choice(pool[np.isfinite(pool)], 300)
-        for overflow in overflows(name):
+        x = rng.choice(pool[np.isfinite(pool)], 150)
+        for overflow, (bits, word) in product(overflows(name)[:2], cases):
             function = fl.ufunc(
-                "encode", name, rounding="stochastic", overflow=overflow, random_bits=bits
+                "encode", name, rounding=rounding, overflow=overflow, random_bits=bits
             )
-            for word in range(2**bits):
-                full = (word << (32 - bits)) | 0x00ABCDEF  # the bits below must not count
-                codes = function(x, np.uint32(full))
-                expected = [
-                    reference.encode(v, fmt, "stochastic", overflow, word=full, random_bits=bits)
-                    for v in x.tolist()
-                ]
-                assert_array_equal(codes, np.array(expected, np.int64).astype(fmt.code_dtype))
+            expected = [
+                reference.encode(v, fmt, rounding, overflow, word=word, random_bits=bits)
+                for v in x.tolist()
+            ]
+            for target in each_target():
+                codes = function(x, np.uint32(word))
+                assert_array_equal(
+                    codes, np.array(expected, np.int64).astype(fmt.code_dtype), err_msg=target
+                )
 
 
 @pytest.mark.parametrize("bits", [1, 5, 8])

@@ -24,12 +24,12 @@ cdef extern from "kernels.h" nogil:
         uint64_t add[2]
         uint64_t flip
         uint32_t word_mask
-        int32_t random_bits, noise
+        int32_t random_bits, noise, report
         int32_t mantissa_bits, min_exponent, no_zero, max_code, inf_magnitude
         uint32_t magnitude_mask, code_mask
         uint32_t over_code[2]
         uint32_t inf_code, nan_code, single_nan, sign_bit, zero_sign, nan_sign
-        uint32_t negative_code, inf_overflows
+        uint32_t negative_code, negative_zero_code, inf_overflows
         uint32_t is_unsigned, no_nan
         int32_t fraction_bits
         int64_t min_integer, max_integer
@@ -41,7 +41,7 @@ cdef extern from "kernels.h" nogil:
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
 
     ctypedef struct fmt_plan:
-        int verb, family, source, target, stochastic, raises, scaled, wide
+        int verb, family, source, target, stochastic, scaled, wide
         fmt_spec spec, narrow
 
     ctypedef struct fmt_block_plan:
@@ -193,7 +193,12 @@ cdef void _fill_float(fmt_spec *spec, fmt, str rounding, str overflow) except *:
     spec.over_code[1] = fmt.max_code if stops or rounding in ("toward_zero", "up") else over
     spec.inf_code = infinite
     spec.inf_overflows = fmt.inf_code is None
-    spec.negative_code = (fmt.nan_code or 0) if not fmt.subnormals else negative
+    if overflow == "raise":
+        negative = 1  # never seen, but not zero: it is reported
+    elif not fmt.subnormals:
+        negative = fmt.nan_code or 0
+    spec.negative_code = negative
+    spec.negative_zero_code = 0 if fmt.subnormals else negative
     spec.nan_code = 0 if fmt.nan_code is None else fmt.nan_code
     spec.no_nan = fmt.nan_code is None
     spec.single_nan = fmt.sign_bit if fmt.nan == "negative_zero" else 0xFFFFFFFF
@@ -355,9 +360,9 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
     plan.source = (CODE_TYPES if verb == "decode" else VALUE_TYPES)[source]
     plan.target = (CODE_TYPES if verb == "encode" else VALUE_TYPES)[target]
     plan.stochastic = rounding in NOISES and verb != "decode"
-    plan.raises = overflow == "raise"
     plan.scaled = scaled
     _fill_rounding(&plan.spec, rounding, random_bits)
+    plan.spec.report = overflow == "raise"
     if is_float:
         _fill_float(&plan.spec, fmt, rounding, overflow)
         # subnormals of float32 would be normal numbers of the target: see encode_float_one

@@ -396,6 +396,6 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
         feclearexcept(FE_ALL_EXCEPT);
     if (status & STATUS_INVALID)
         feraiseexcept(FE_INVALID);
-    if (plan->raises && status & STATUS_OVERFLOW)
+    if (plan->spec.report && status & STATUS_OVERFLOW)
         feraiseexcept(FE_OVERFLOW);
 }

@@ -49,6 +49,7 @@ typedef struct {
     uint32_t word_mask;  /* stochastic: which top bits of the fraction and the word count */
     int32_t random_bits; /* how many these are */
     int32_t noise;       /* enum fmt_noise */
+    int32_t report;      /* 1 if STATUS_OVERFLOW is wanted */
 
     /* Float formats. */
     int32_t mantissa_bits;
@@ -60,7 +61,8 @@ typedef struct {
     uint32_t code_mask;
     uint32_t over_code[2];   /* emitted for finite overflow, by sign, without the sign bit */
     uint32_t inf_code;       /* emitted for an infinite input */
-    uint32_t negative_code;  /* unsigned formats: emitted for what rounds below zero */
+    uint32_t negative_code;  /* unsigned formats: emitted for what rounds below zero, */
+    uint32_t negative_zero_code; /* and for what is negative, but has code 0 */
     uint32_t inf_overflows;  /* 1 if an infinite input has no code of its own */
     uint32_t nan_code;       /* emitted for NaN */
     uint32_t single_nan;     /* the one code that is NaN although its magnitude is not; else ~0 */
@@ -151,7 +153,6 @@ typedef struct {
     enum { FAMILY_FLOAT, FAMILY_FIXED } family;
     int source, target; /* enum fmt_type */
     int stochastic;     /* a word is the last input */
-    int raises;         /* overflow is to be reported */
     int scaled;         /* a scale and a zero point follow the first input */
     int wide;           /* compute in float64 bits although the source is narrower */
     fmt_spec spec;

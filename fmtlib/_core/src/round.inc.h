@@ -38,6 +38,9 @@ static inline NAME(parts) NAME(take_apart)(U bits)
     };
 }
 
+/* 1 or 0; arithmetic, for the sake of vectorisation. */
+static inline U NAME(is_nan)(U magnitude) { return (INFINITE - magnitude) >> (W - 1); }
+
 /* The addends of this width, made once before a loop. */
 typedef struct {
     U add[2], flip;
@@ -123,8 +126,8 @@ static inline U NAME(rounds_up)(U s, I d, U odd, U sign, uint32_t word, int nois
     }
 
 static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int noise,
-                                              const fmt_spec *p, const NAME(addends) *a,
-                                              uint32_t *invalid, uint32_t *overflow)
+                                              int report, const fmt_spec *p,
+                                              const NAME(addends) *a, U *invalid, U *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     /* the target's binade: that of x, or the lowest one */
@@ -137,19 +140,26 @@ static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int noise,
              - (I)((U)p->no_zero << p->mantissa_bits);
     code += (I)NAME(rounds_up)(x.significand, d, (U)code & 1, x.sign, word, noise, a, p);
     code = code > 0 ? code : 0;
-    const int infinite = x.magnitude == INFINITE;
-    const int over = (code > p->max_code) & !infinite;
+    const U nan = NAME(is_nan)(x.magnitude);
+    const int over = code > p->max_code;
     code = over ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
-    code = infinite ? (I)p->inf_code : code;
-    const int negative = (int)(p->is_unsigned & (uint32_t)x.sign & (x.magnitude != 0)
-                               & ((code != 0) | p->no_zero));
-    code = negative ? (I)p->negative_code : code;
-    const int nan = x.magnitude > INFINITE;
-    code = nan ? (I)p->nan_code : code;
-    *invalid |= (uint32_t)nan;
-    *overflow |= (uint32_t)((over | negative | (infinite & (int)p->inf_overflows)) & !nan);
-    const uint32_t sign_bit = nan ? p->nan_sign : code == 0 ? p->zero_sign : p->sign_bit;
-    return (uint32_t)code | (x.sign ? sign_bit : 0);
+    code = x.magnitude == INFINITE ? (I)p->inf_code : code;
+    /* without a sign, what is negative after rounding; E8M0 has no zero to round to */
+    const I negative = -(I)(x.sign & (U)p->is_unsigned);
+    I below = code == 0 ? (I)p->negative_zero_code : (I)p->negative_code;
+    below = x.magnitude == 0 ? 0 : below;
+    code = (code & ~negative) | (below & negative);
+    /* masks: a choice by what is also summed up keeps compilers from vectorising */
+    code = (code & ((I)nan - 1)) | ((I)p->nan_code & -(I)nan);
+    *invalid |= nan;
+    if (report) { /* a constant: only overflow="raise" pays for it */
+        const int finite_or_unlike = x.magnitude != INFINITE || p->inf_overflows;
+        *overflow |= (U)(!nan && ((over && finite_or_unlike)
+                                 || (negative && below != 0)));
+    }
+    U sign_bit = code == 0 ? (U)p->zero_sign : (U)p->sign_bit;
+    sign_bit = (sign_bit & (nan - 1)) | (p->nan_sign & (0 - nan));
+    return (uint32_t)((U)code | (sign_bit & (0 - x.sign)));
 }
 
 #define LOCALS                                                                                     \
@@ -160,18 +170,25 @@ static int NAME(encode_float)(const U *restrict bits, const uint32_t *restrict w
                               uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
 {
     LOCALS;
-    uint32_t invalid = 0, overflow = 0;
+    U invalid = 0, overflow = 0;
+    if (local.report) {
 #define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_float_one)(bits[i], word, noise, &local, &a, &invalid, &overflow)
-    LOOPS(BODY)
+    codes[i] = NAME(encode_float_one)(bits[i], word, noise, 1, &local, &a, &invalid, &overflow)
+        LOOPS(BODY)
 #undef BODY
-    return (invalid & local.no_nan ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
+    } else {
+#define BODY(word, noise)                                                                          \
+    codes[i] = NAME(encode_float_one)(bits[i], word, noise, 0, &local, &a, &invalid, &overflow)
+        LOOPS(BODY)
+#undef BODY
+    }
+    return (invalid && local.no_nan ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
 }
 
 /* Fixed point: d does not depend on the value's binade but on the quantum 2**-fraction_bits. */
 static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int noise,
                                               const fmt_spec *p, const NAME(addends) *a,
-                                              uint32_t *invalid, uint32_t *overflow)
+                                              U *invalid, U *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     const I distance = MANTISSA - p->fraction_bits - x.binade;
@@ -185,16 +202,16 @@ static inline uint32_t NAME(encode_fixed_one)(U bits, I zero, uint32_t word, int
     const I low = (I)p->min_integer, high = (I)p->max_integer;
     I nearest = k < low ? low : k;
     nearest = nearest > high ? high : nearest;
-    const int nan = x.magnitude > INFINITE;
-    *invalid |= (uint32_t)nan;
-    *overflow |= (uint32_t)((nearest != k) & !nan);
+    const U nan = NAME(is_nan)(x.magnitude);
+    *invalid |= nan;
+    *overflow |= (U)(nearest ^ k) & (nan - 1); /* not 0 if they differ */
     return nan ? 0 : (uint32_t)nearest;
 }
 
 /* The same modulo 2**integer_bits. */
 static inline uint32_t NAME(wrap_fixed_one)(U bits, I zero, uint32_t word, int noise,
                                             const fmt_spec *p, const NAME(addends) *a,
-                                            uint32_t *invalid)
+                                            U *invalid)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     const I distance = MANTISSA - p->fraction_bits - x.binade;
@@ -205,8 +222,8 @@ static inline uint32_t NAME(wrap_fixed_one)(U bits, I zero, uint32_t word, int n
     k = (x.sign ? 0 - k : k) + (U)zero;
     const int unused = W - p->integer_bits;
     const U wrapped = p->is_unsigned ? k << unused >> unused : (U)((I)(k << unused) >> unused);
-    const int nan = x.magnitude >= INFINITE; /* infinities have no residue */
-    *invalid |= (uint32_t)nan;
+    const U nan = NAME(is_nan)(x.magnitude + 1); /* infinities have no residue */
+    *invalid |= nan;
     return nan ? 0 : (uint32_t)wrapped;
 }
 
@@ -216,7 +233,7 @@ static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict ze
                               ptrdiff_t n, const fmt_spec *spec)
 {
     LOCALS;
-    uint32_t invalid = 0, overflow = 0;
+    U invalid = 0, overflow = 0;
     (void)zeros;
     if (local.wrap) {
 #define BODY(word, noise)                                                                          \
