@@ -1,11 +1,18 @@
-"""Conversions, as multiples of copying the float32 array; matmul, of NumPy's float32 matmul."""
+"""Conversions, as multiples of copying the float32 array; matmul, of NumPy's float32 matmul.
 
+Every row of the table of formats has its benchmarks.
+"""
+
+import ml_dtypes
 import numpy as np
 import pytest
 
 import fmtlib as fl
+from fmtlib.formats import FORMATS, STOCHASTIC, BlockFormat
 
 SIZE = 1 << 24
+BLOCKS = [name for name, fmt in FORMATS.items() if isinstance(fmt, BlockFormat)]
+ELEMENTWISE = [name for name in FORMATS if name not in BLOCKS]
 
 
 @pytest.fixture(scope="module")
@@ -18,39 +25,57 @@ def y(x):
     return np.empty_like(x)
 
 
-@pytest.mark.parametrize("overflow", ["saturate", "nonsaturating"])
-@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "float8_e5m2", "bfloat16"])
-def bench_encode(compare, x, y, fmt, overflow):
-    out = np.empty(SIZE, fl.get_format(fmt).code_dtype)
-    compare(
-        "copyto",
-        lambda: fl.encode(x, fmt, overflow=overflow, out=out),
-        lambda: np.copyto(y, x),
-    )
-
-
-@pytest.mark.parametrize("fmt", ["fixed_s7_8", "int8"])
-def bench_encode_integer(compare, x, y, fmt):
+@pytest.mark.parametrize("fmt", ELEMENTWISE)
+def bench_encode(compare, x, y, fmt):
     out = np.empty(SIZE, fl.get_format(fmt).code_dtype)
     compare("copyto", lambda: fl.encode(x, fmt, out=out), lambda: np.copyto(y, x))
 
 
-@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "float8_e5m2", "bfloat16"])
+@pytest.mark.parametrize("fmt", ELEMENTWISE)
 def bench_decode(compare, x, y, fmt):
-    codes, out = fl.encode(x, fmt), np.empty_like(x)
+    codes = fl.encode(x, fmt)
+    out = fl.decode(codes, fmt)
     compare("copyto", lambda: fl.decode(codes, fmt, out=out), lambda: np.copyto(y, x))
 
 
-@pytest.mark.parametrize("rounding", ["nearest_even", "stochastic"])
-@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "bfloat16"])
-def bench_quantize(compare, x, y, fmt, rounding):
+@pytest.mark.parametrize("fmt", [name for name in ELEMENTWISE if FORMATS[name].fits("float32")])
+def bench_quantize(compare, x, y, fmt):
     out = np.empty_like(x)
-    seed = 0 if rounding == "stochastic" else None
+    compare("copyto", lambda: fl.quantize(x, fmt, out=out), lambda: np.copyto(y, x))
+
+
+@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "float8_e5m2"])
+def bench_encode_nonsaturating(compare, x, y, fmt):
+    out = np.empty(SIZE, np.uint8)
     compare(
         "copyto",
-        lambda: fl.quantize(x, fmt, rounding=rounding, seed=seed, out=out),
+        lambda: fl.encode(x, fmt, overflow="nonsaturating", out=out),
         lambda: np.copyto(y, x),
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64", "int64"])
+def bench_encode_from(compare, x, y, dtype):
+    values = x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    out = np.empty(SIZE, np.uint8)
+    compare("copyto", lambda: fl.encode(values, "e4m3", out=out), lambda: np.copyto(y, x))
+
+
+@pytest.mark.parametrize("rounding", STOCHASTIC)
+@pytest.mark.parametrize("fmt", ["float8_e4m3fn", "bfloat16"])
+def bench_quantize_noise(compare, x, y, fmt, rounding):
+    out = np.empty_like(x)
+    compare(
+        "copyto",
+        lambda: fl.quantize(x, fmt, rounding=rounding, seed=0, out=out),
+        lambda: np.copyto(y, x),
+    )
+
+
+@pytest.mark.parametrize("fmt", BLOCKS)
+def bench_quantize_blocks(compare, x, y, fmt):
+    square = x.reshape(4096, 4096)
+    compare("copyto", lambda: fl.quantize(square, fmt), lambda: np.copyto(y, x))
 
 
 @pytest.mark.parametrize("axis", [1, 0], ids=["last axis", "first axis"])

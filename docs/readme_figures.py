@@ -1,4 +1,4 @@
-"""Put measured figures into README.md, between its markers.
+"""Put measured figures into README.md, between its markers, and all ratios into docs/benchmarks.md.
 
 fmtlib demo --output demo-results
 pytest bench --benchmark-json=demo-results/bench.json
@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+# The formats whose benchmarks the README shows; docs/benchmarks.md has all.
+HEADLINES = (
+    "float8_e4m3fn", "float8_e5m2", "bfloat16", "fixed_s7_8", "int8", "bfp_m4_e8_g16",
+    "mxfp8_e4m3", "nvfp4",
+)  # fmt: skip
 
 
 def processor() -> str:
@@ -62,8 +67,8 @@ def demo_text(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def bench_text(results: dict[str, Any], target: str) -> str:
-    """The benchmark's ratios as Markdown."""
+def bench_text(results: dict[str, Any], target: str, formats: tuple[str, ...] = ()) -> str:
+    """The benchmark's ratios as Markdown; of the named formats, or of all."""
     rounds = results["benchmarks"][0]["stats"]["rounds"]
     lines = [
         f"{processor()}, {target} kernels, one thread, medians of {rounds} rounds. The yardstick "
@@ -75,6 +80,9 @@ def bench_text(results: dict[str, Any], target: str) -> str:
     ]
     for bench in results["benchmarks"]:
         ((key, ratio),) = bench["extra_info"].items()
+        fmt = (bench["params"] or {}).get("fmt")
+        if formats and fmt is not None and fmt not in formats:
+            continue
         name, _, parameters = bench["name"].removeprefix("bench_").rstrip("]").partition("[")
         task = ", ".join([name.replace("_", " "), *filter(None, parameters.split("-"))])
         yardstick = key.removeprefix("times_").replace("_", " ")
@@ -86,7 +94,8 @@ def main(folder: Path) -> None:
     """Rewrite README.md and its picture from a folder of results."""
     demo = json.loads((folder / "results.json").read_text())
     bench = json.loads((folder / "bench.json").read_text())
-    texts = {"demo": demo_text(demo), "bench": bench_text(bench, demo["cpu_target"])}
+    target = demo["cpu_target"]
+    texts = {"demo": demo_text(demo), "bench": bench_text(bench, target, HEADLINES)}
     readme = ROOT / "README.md"
     text = readme.read_text()
     for name, new in texts.items():
@@ -95,6 +104,8 @@ def main(folder: Path) -> None:
         _, after = rest.split(end)
         text = f"{before}{start}\n{new}\n{end}{after}"
     readme.write_text(text)
+    page = f"# Benchmarks\n\nWritten by `docs/readme_figures.py`. {bench_text(bench, target)}\n"
+    (ROOT / "docs/benchmarks.md").write_text(page)
     shutil.copy(folder / "training.png", ROOT / "docs/images/training.png")
 
 
