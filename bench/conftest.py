@@ -40,6 +40,8 @@ def compare(
         with threadpool_limits(1):
             task()
             benchmark.pedantic(task, setup=setup, rounds=ROUNDS)
+        if benchmark.stats is None:  # --benchmark-disable: only that it runs
+            return
         median = float(np.median(times))
         ratio = benchmark.stats.stats.median / median
         benchmark.extra_info["times_" + unit.replace(" ", "_")] = ratio
