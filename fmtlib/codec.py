@@ -109,7 +109,7 @@ def encode(
     overflow: Overflow = "saturate",
     seed: Seed = None,
     random_bits: int | None = None,
-    axis: int | None = None,
+    axis: int | tuple[int, int] | None = None,
     scale: ArrayLike | None = None,
     zero_point: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
@@ -155,8 +155,9 @@ def encode(
         entropy.  Only for stochastic rounding.
     random_bits : int, optional
         Random bits per element, 1 to 32 (the default).  Only for stochastic rounding.
-    axis : int, optional
-        For block formats the axis of the blocks, by default the last; else the axis that a
+    axis : int or (int, int), optional
+        For block formats the axis of the blocks, by default the last, or with tiles the pair of
+        axes that ``block_size`` goes along, by default the last two; else the axis that a
         one-dimensional `scale` runs along.
     scale, zero_point : array_like, optional
         Encode ``x / scale`` (the exact quotient, rounded once); with an integer format, add the
@@ -242,7 +243,7 @@ def quantize(
     overflow: Overflow = "saturate",
     seed: Seed = None,
     random_bits: int | None = None,
-    axis: int | None = None,
+    axis: int | tuple[int, int] | None = None,
     scale: ArrayLike | None = None,
     zero_point: ArrayLike | None = None,
     out: NDArray[Any] | None = None,
@@ -380,8 +381,8 @@ def decode(
         if not (scale is None and zero_point is None and axis is None):
             raise ValueError("a BlockArray has its own scales and axis")
         wanted = _decode_dtype(codes.format, dtype, out)
-        values = blocks.decode_blocks(codes, _working_dtype(wanted)).astype(wanted, copy=False)
-        return _put(values, out, True)
+        values = blocks.decode_blocks(codes, np.dtype(float) if wanted.itemsize > 8 else wanted)
+        return _put(values.astype(wanted, copy=False), out, True)
     if fmt is None:
         raise TypeError("decode needs the format of the codes")
     fmt = get_format(fmt)
@@ -578,7 +579,7 @@ def _refuse_scaling(zero_point: object, axis: object) -> None:
 def _scaling(
     fmt: Elementwise,
     shape: tuple[int, ...],
-    axis: int | None,
+    axis: object,
     scale: ArrayLike,
     zero_point: ArrayLike | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

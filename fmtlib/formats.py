@@ -13,7 +13,7 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -30,6 +30,7 @@ Overflow: TypeAlias = Literal[
     "p3109_finite", "p3109_propagate", "p3109_none",
 ]  # fmt: skip
 NanEncoding: TypeAlias = Literal["ieee", "all_ones", "negative_zero", "none"]
+ScaleRule: TypeAlias = Literal["floor", "ceil", "even", "rceil", "hbfp", "amax"]
 
 ROUNDINGS: tuple[str, ...] = get_args(Rounding)
 OVERFLOWS: tuple[str, ...] = get_args(Overflow)
@@ -473,49 +474,169 @@ class IntegerFormat(_ValueSet):
 
 @dataclass(frozen=True)
 class BlockFormat(_ValueSet):
-    """A block format: elements that share a scale along one axis.
+    """A block format: elements that share a scale along one axis, or in tiles over two.
+
+    The value of an element is its own value times the scale of its block (and times the scale of
+    the tensor, where there is one).
 
     Parameters
     ----------
-    element : FixedFormat
-        What one code means before the scale.  Sign-magnitude with one integer bit, that is
-        block floating point; see `bfp`.
+    element : FloatFormat or FixedFormat
+        What one code means before the scale.  A signed float of at most 16 bits (MX, NVFP4);
+        or an integer with one bit before the binary point and at most 23 magnitude bits, in
+        sign-magnitude (block floating point, see `bfp`) or two's complement (MXINT8; its most
+        negative code is never emitted).
     scale : FloatFormat
-        Format of the shared scale, a power of two: an unsigned format without mantissa bits
-        and without a zero, whose all-ones code is NaN.
-    block_size : int
-        Number of elements that share a scale.  The last block of an axis may be shorter.
-    scale_rule : {"floor"}
-        The scale is ``2**floor(log2(max |x|))``, brought into the scale format's range.
+        Format of the shared scale.  A power of two: an unsigned format of 2 to 8 bits without
+        mantissa bits and without a zero, whose all-ones code is NaN.  For ``scale_rule="amax"``
+        a float of at most 8 bits with mantissa bits, a zero and a NaN (float8_e4m3fn in NVFP4).
+    block_size : int or (int, int)
+        Number of elements that share a scale; a pair is a tile over a pair of axes.  The last
+        block of an axis may be shorter.
+    scale_rule : {"floor", "ceil", "even", "rceil", "hbfp", "amax"}
+        How the greatest magnitude ``amax`` of a block gives its scale; see Notes.
     carry : {"saturate", "bump"}
         What happens when a magnitude rounds up past the greatest code: it keeps that code, or
-        the whole block is redone with the next greater scale.
+        the whole block is redone with the next greater scale ("bump": for block floating point).
     nonfinite : {"nan", "raise"}
         What a NaN or an infinity does to its block: every value becomes NaN, or ValueError.
+    tensor_scale : bool
+        Whether the whole tensor has a float32 scale besides (NVFP4; needs ``scale_rule="amax"``).
+    micro_size : int, optional
+        Elements of a sub-block that may halve the scale for itself, at one bit each (shared
+        micro-exponents); divides `block_size`.
+
+    Notes
+    -----
+    A power-of-two scale is ``2**E``, with E brought into the scale format's range, and `emax` the
+    exponent of the greatest element:
+
+    - "floor": ``E = floor(log2(amax)) - emax``, the conversion of OCP MX;
+    - "ceil": ``E = ceil(log2(amax)) - emax``;
+    - "even": "floor" of amax rounded to the precision of an element, ties away from zero;
+    - "rceil": ``E = ceil(log2(q))`` with ``q = amax / (greatest element)`` rounded to float32,
+      to nearest-even and once, whatever the type of amax;
+    - "hbfp": ``E = ceil(log2(amax + 1e-8)) - 1 - emax``, in exact arithmetic with the float64
+      1e-8.  With one integer bit and m magnitude bits values are ``±k * 2**(e - m)`` for HBFP's
+      exponent ``e = ceil(log2(amax + 1e-8))`` and k below ``2**m``.
+
+    An all-zero block has scale code 0.  Elements beyond the greatest saturate.
+
+    "amax" is NVIDIA's two-level rule, each step one float32 operation (float64 arrays are rounded
+    to float32 first, and saturate there): ``s_enc = max_element * max_scale / amax_tensor``, at
+    most the greatest float32, and 1 for an all-zero tensor or without a tensor scale; block scale
+    ``s = round((amax / max_element) * s_enc)`` to nearest-even, saturating; elements
+    ``round(x * (1 / (s * (1 / s_enc))))``, the reciprocal at most the greatest float32.  A block
+    whose scale is 0 has codes 0.  ``1 / s_enc`` is the tensor's scale when decoding.  NaN and
+    infinities do not count for amax_tensor.
+
+    Micro-exponents are this package's own definition after the published description of shared
+    micro-exponents (MX4, MX6, MX9 in the second reference; called SMX here, as MX came to mean
+    OCP's formats): the exponents of the block and of each sub-block, both as "floor" has them
+    within the scale format's range; a sub-block whose exponent is below the block's has its bit
+    set and half the scale.  The stored scale is one integer: the code of the block's scale in the
+    low bits, the bit of sub-block i at ``scale.bits + i``, 0 for those that a short block lacks.
+
+    References
+    ----------
+    OCP Microscaling Formats (MX) Specification v1.0, 5.1 to 6.3; B. Rouhani et al., "With
+    Shared Microexponents, A Little Shifting Goes a Long Way", ISCA 2023; M. Drumond et al.,
+    "Training DNNs with Hybrid Block Floating Point", NeurIPS 2018; NVIDIA Transformer Engine's
+    NVFP4 quantisation.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from fmtlib import get_format
+    >>> mx = get_format("mxfp8_e4m3")
+    >>> mx.element.name, mx.scale.name, mx.block_size
+    ('float8_e4m3fn', 'float8_e8m0fnu', 32)
+    >>> replace(mx, scale_rule="rceil").name
+    'mxfp8_e4m3_rceil'
     """
 
-    element: FixedFormat
+    element: FloatFormat | FixedFormat
     scale: FloatFormat
-    block_size: int = 16
-    scale_rule: Literal["floor"] = "floor"
+    block_size: int | tuple[int, int] = 16
+    scale_rule: ScaleRule = "floor"
     carry: Literal["saturate", "bump"] = "saturate"
     nonfinite: Literal["nan", "raise"] = "nan"
+    tensor_scale: bool = False
+    micro_size: int | None = None
 
     def __post_init__(self) -> None:
-        _check_int(self, "block_size", 1, 2**31 - 1)
-        _check_choice(self, "scale_rule", ("floor",))
+        if isinstance(self.block_size, (tuple, list)):
+            sizes = tuple(
+                whole_number("BlockFormat.block_size", size, 1, 2**31 - 1)
+                for size in self.block_size
+            )
+            if len(sizes) != 2:
+                raise ValueError(f"BlockFormat.block_size must be one or two sizes, got {sizes}")
+            object.__setattr__(self, "block_size", sizes)
+        else:
+            _check_int(self, "block_size", 1, 2**31 - 1)
+        _check_choice(self, "scale_rule", get_args(ScaleRule))
         _check_choice(self, "carry", ("saturate", "bump"))
         _check_choice(self, "nonfinite", ("nan", "raise"))
-        element, scale = self.element, self.scale
-        if not isinstance(element, FixedFormat) or (
-            (element.encoding, element.integer_bits) != ("sign_magnitude", 1)
-            or element.magnitude_bits > 23
-        ):
+        _check_choice(self, "tensor_scale", (True, False))
+        self._check_element()
+        self._check_scale()
+        sign_magnitude = isinstance(self.element, FixedFormat) and (
+            self.element.encoding == "sign_magnitude"
+        )
+        if self.carry == "bump" and not (sign_magnitude and self.micro_size is None):
+            raise ValueError("carry='bump' needs sign-magnitude elements and no micro_size")
+        if self.tensor_scale and self.scale_rule != "amax":
+            raise ValueError("tensor_scale=True needs scale_rule='amax'")
+        if self.micro_size is not None:
+            _check_int(self, "micro_size", 1, 2**31 - 1)
+            if not sign_magnitude or self.scale_rule != "floor":
+                raise ValueError("micro_size needs sign-magnitude elements, scale_rule='floor'")
+            if isinstance(self.block_size, tuple) or self.block_size % self.micro_size:
+                raise ValueError(
+                    f"micro_size must divide a one-dimensional block_size, got {self.micro_size} "
+                    f"and {self.block_size}"
+                )
+            if self.scale_bits > 32:
+                raise ValueError(
+                    f"a block has at most {32 - self.scale.bits} micro-exponents beside its "
+                    f"{self.scale.bits}-bit scale, got {self.block_size // self.micro_size}"
+                )
+        if self.quantum_exponent < -1022 or self.max_exponent > 1023:
             raise ValueError(
-                "BlockFormat.element must be FixedFormat(1, m - 1, encoding='sign_magnitude') "
-                f"with m from 1 to 23, got {element!r}"
+                "every value of a block must be a normal float64 number (2**-1022 to 2**1023), "
+                f"got 2**{self.quantum_exponent} to 2**{self.max_exponent}"
             )
-        if not isinstance(scale, FloatFormat) or (
+
+    def _check_element(self) -> None:
+        element = self.element
+        if isinstance(element, FixedFormat):
+            valid = element.signed and element.integer_bits == 1 and element.magnitude_bits <= 23
+        else:
+            valid = isinstance(element, FloatFormat) and element.signed and element.bits <= 16
+        if not valid:
+            raise ValueError(
+                "BlockFormat.element must be a signed FloatFormat of at most 16 bits, or a signed "
+                f"FixedFormat(1, m - 1) with m from 1 to 23, got {element!r}"
+            )
+
+    def _check_scale(self) -> None:
+        scale, element = self.scale, self.element
+        if self.scale_rule == "amax":
+            if not isinstance(scale, FloatFormat) or (
+                scale.bits > 8
+                or scale.mantissa_bits < 1
+                or scale.infinities
+                or scale.nan_code is None
+                or not scale.fits("float32")
+                or not (isinstance(element, FloatFormat) and element.fits("float32"))
+            ):
+                raise ValueError(
+                    "scale_rule='amax' needs float elements and BlockFormat.scale must be a "
+                    "FloatFormat of at most 8 bits with mantissa bits, NaN and no infinities, got "
+                    f"{scale!r}"
+                )
+        elif not isinstance(scale, FloatFormat) or (
             (scale.mantissa_bits, scale.signed, scale.subnormals, scale.nan)
             != (0, False, False, "all_ones")
             or scale.exponent_bits > 8
@@ -528,23 +649,33 @@ class BlockFormat(_ValueSet):
 
     @property
     def mantissa_bits(self) -> int:
-        """Magnitude bits of an element, the leading one explicit."""
+        """Magnitude bits of an integer element, the leading one explicit.
+
+        Formats of float elements have no such attribute; see ``element.mantissa_bits``.
+        """
+        if isinstance(self.element, FloatFormat):
+            raise AttributeError(
+                f"the elements of {self.name} are floats: see its element.mantissa_bits"
+            )
         return self.element.magnitude_bits
 
     @property
     def exponent_bits(self) -> int:
-        """Bits of the shared exponent."""
+        """Bits of the scale's exponent."""
         return self.scale.exponent_bits
 
     @property
     def bits(self) -> int:
-        """Width of an element's code in bits; the shared exponent is not counted."""
+        """Width of an element's code in bits; the scale is not counted."""
         return self.element.bits
 
     @property
     def scale_bits(self) -> int:
         """Width of what is stored for a block besides its elements, in bits."""
-        return self.scale.bits
+        if self.micro_size is None:
+            return self.scale.bits
+        assert isinstance(self.block_size, int)
+        return self.scale.bits + self.block_size // self.micro_size
 
     @property
     def scale_dtype(self) -> np.dtype[Any]:
@@ -553,8 +684,13 @@ class BlockFormat(_ValueSet):
 
     @property
     def code_dtype(self) -> np.dtype[Any]:
-        """NumPy type of the element codes."""
-        return self.element.code_dtype
+        """NumPy type of the element codes, unsigned."""
+        return np.dtype(f"u{_bytes_for(self.bits)}")
+
+    @property
+    def emax(self) -> int:
+        """Exponent of the greatest element."""
+        return self.element.max_exponent if isinstance(self.element, FloatFormat) else 0
 
     @property
     def overflows(self) -> tuple[str, ...]:
@@ -563,30 +699,79 @@ class BlockFormat(_ValueSet):
 
     @property
     def precision(self) -> int:
-        """Bits of the greatest magnitude."""
-        return self.mantissa_bits
+        """Bits of the longest significand of an element times the scale of its block."""
+        element = self.element
+        own = element.precision if isinstance(element, FloatFormat) else element.magnitude_bits
+        return own + self.scale.mantissa_bits + (self.scale.mantissa_bits > 0)
 
     @property
     def quantum_exponent(self) -> int:
         """Exponent of the smallest distance between two values in any block."""
-        return self.scale.min_exponent - self.element.fraction_bits
+        return self.scale.quantum_exponent + self.element.quantum_exponent
 
     @property
     def max_exponent(self) -> int:
         """Exponent of the greatest value in any block."""
-        return self.scale.max_exponent
+        significands = self.scale.max * 2.0**-self.scale.max_exponent * (
+            self.element.max * 2.0**-self.emax
+        )
+        return self.scale.max_exponent + self.emax + (significands >= 2)
 
     @property
     def max(self) -> float:
         """The greatest value in any block."""
         return self.element.max * self.scale.max
 
+    def fits(self, dtype: str) -> bool:
+        """Tell whether values of the format are values of the named float type.
+
+        The scale itself and the smallest distance must be within the type's range, and precision
+        suffice; the products that overflow under the very greatest scales become infinities.  A
+        scale of the tensor is not considered: decoding multiplies by it, exactly in float64,
+        rounding once to narrower types.
+        """
+        if dtype not in _CARRIERS:
+            return False
+        precision, quantum_exponent, max_exponent = _CARRIERS[dtype]
+        return (
+            self.precision <= precision
+            and self.quantum_exponent >= quantum_exponent
+            and self.scale.max_exponent <= max_exponent
+        )
+
     def _derived_name(self) -> str:
+        element, scale = self.element, self.scale
+        family = next(
+            (
+                name
+                for name, fmt in _BLOCK_FAMILIES.items()
+                if (fmt.element, fmt.scale, fmt.tensor_scale) == (element, scale, self.tensor_scale)
+            ),
+            None,
+        )
+        if family is not None:
+            name, default = family, _BLOCK_FAMILIES[family]
+            size = "" if self.block_size == default.block_size else _size_suffix(self.block_size)
+            rule = "" if self.scale_rule == default.scale_rule else f"_{self.scale_rule}"
+        else:
+            if isinstance(element, FixedFormat) and (
+                element.encoding == "sign_magnitude" and self.scale_rule != "amax"
+            ):
+                name = f"bfp_m{element.magnitude_bits}_e{scale.exponent_bits}"
+            else:
+                tensor = "_tensor" if self.tensor_scale else ""
+                name = f"block_{element.name}_by_{scale.name}{tensor}"
+            size = _size_suffix(self.block_size)
+            rule = "" if self.scale_rule == "floor" else f"_{self.scale_rule}"
+        micro = "" if self.micro_size is None else f"_u{self.micro_size}"
         carry = "" if self.carry == "saturate" else "_bump"
         nonfinite = "" if self.nonfinite == "nan" else "_raise"
-        return (
-            f"bfp_m{self.mantissa_bits}_e{self.exponent_bits}_g{self.block_size}{carry}{nonfinite}"
-        )
+        return f"{name}{size}{micro}{rule}{carry}{nonfinite}"
+
+
+def _size_suffix(block_size: int | tuple[int, int]) -> str:
+    sizes = block_size if isinstance(block_size, tuple) else (block_size,)
+    return "_g" + "x".join(map(str, sizes))
 
 
 Format: TypeAlias = FloatFormat | FixedFormat | IntegerFormat | BlockFormat
@@ -610,7 +795,7 @@ def _bytes_for(bits: int) -> int:
 def bfp(
     mantissa_bits: int = 4,
     exponent_bits: int = 8,
-    block_size: int = 16,
+    block_size: int | tuple[int, int] = 16,
     *,
     carry: Literal["saturate", "bump"] = "saturate",
     nonfinite: Literal["nan", "raise"] = "nan",
@@ -627,8 +812,8 @@ def bfp(
     exponent_bits : int
         Bits of the shared exponent, 2 to 8.  Its code has bias ``2**(exponent_bits - 1) - 1`` and
         all ones means NaN; above the window values saturate, below it the quantum stays.
-    block_size : int
-        Elements per block.
+    block_size : int or (int, int)
+        Elements per block, or the sides of a tile.
     carry, nonfinite
         See `BlockFormat`.
 
@@ -709,6 +894,25 @@ def p3109(
     )
 
 
+def _block_families(**element: Format) -> dict[str, BlockFormat]:
+    """Rows whose names also stand for their element and scale in derived names."""
+    e8m0, e4m3 = element["float8_e8m0fnu"], element["float8_e4m3fn"]
+    assert isinstance(e8m0, FloatFormat) and isinstance(e4m3, FloatFormat)
+    elements = {
+        "mxfp8_e4m3": e4m3,
+        "mxfp8_e5m2": element["float8_e5m2"],
+        "mxfp6_e3m2": element["float6_e3m2fn"],
+        "mxfp6_e2m3": element["float6_e2m3fn"],
+        "mxfp4_e2m1": element["float4_e2m1fn"],
+        "mxint8": FixedFormat(1, 6),
+    }
+    families = {name: BlockFormat(fmt, e8m0, 32) for name, fmt in elements.items()}
+    families["nvfp4"] = BlockFormat(
+        elements["mxfp4_e2m1"], e4m3, 16, scale_rule="amax", tensor_scale=True
+    )
+    return families
+
+
 def _named_formats() -> dict[str, Format]:
     """Build the table: one row per named format, in the order `formats` shows."""
     fn: dict[str, Any] = {"infinities": False, "nan": "all_ones"}
@@ -755,8 +959,29 @@ def _named_formats() -> dict[str, Format]:
         bfp(4, carry="bump"),
         bfp(3, 4, 8),
         bfp(10, 5, 32),
+        bfp(16),
+        bfp(4, block_size=(16, 16)),
     ]
     rows += [(fmt._derived_name(), fmt) for fmt in unnamed]
+    # OCP Microscaling (MX) v1.0; NVIDIA's NVFP4.
+    rows += _block_families(**dict(rows)).items()
+    rows += [
+        # Microsoft floating point: a box of 16, sign and 3 or 7 magnitude bits.
+        ("msfp12", bfp(3)),
+        ("msfp16", bfp(7)),
+        # HBFP (NeurIPS 2018): the widths count the sign, as its bfp8 and bfp12 recipes do; a
+        # vector or a tile of 24; 16 bits for the wide copy of the weights.
+        ("hbfp8", replace(bfp(7, block_size=24), scale_rule="hbfp")),
+        ("hbfp12", replace(bfp(11, block_size=24), scale_rule="hbfp")),
+        ("hbfp16", replace(bfp(15, block_size=24), scale_rule="hbfp")),
+        ("hbfp8_24x24", replace(bfp(7, block_size=(24, 24)), scale_rule="hbfp")),
+        ("hbfp12_24x24", replace(bfp(11, block_size=(24, 24)), scale_rule="hbfp")),
+        ("hbfp16_24x24", replace(bfp(15, block_size=(24, 24)), scale_rule="hbfp")),
+        # Shared micro-exponents (ISCA 2023), our definition: see BlockFormat.
+        ("smx4", replace(bfp(2), micro_size=2)),
+        ("smx6", replace(bfp(4), micro_size=2)),
+        ("smx9", replace(bfp(7), micro_size=2)),
+    ]
     table = dict(rows)
     if len(table) != len(rows) or len(set(table.values())) != len(rows):
         raise AssertionError("the table names a format twice")
@@ -764,8 +989,10 @@ def _named_formats() -> dict[str, Format]:
 
 
 _NAMES: dict[Format, str] = {}
+_BLOCK_FAMILIES: dict[str, BlockFormat] = {}
 FORMATS: Mapping[str, Format] = MappingProxyType(_named_formats())
 _NAMES.update({fmt: name for name, fmt in FORMATS.items()})
+_BLOCK_FAMILIES.update(_block_families(**FORMATS))
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -782,6 +1009,10 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "bf16": "bfloat16",
         "fp16": "float16",
         "tensorfloat32": "tf32",
+        # FlexBlock (arXiv 2203.06673): its three modes; the size of its blocks is our choice.
+        "flexblock4": "bfp_m4_e8_g16",
+        "flexblock8": "bfp_m8_e8_g16",
+        "flexblock16": "bfp_m16_e8_g16",
     }
 )
 
@@ -791,7 +1022,13 @@ _FLOAT_NAME = re.compile(
 _P3109_NAME = re.compile(r"binary(\d+)p(\d+)([su])([ef])")
 _FIXED_NAME = re.compile(r"fixed_(s|u|sm)(\d+)_(\d+)")
 _INTEGER_NAME = re.compile(r"(u?)int(\d+)(_full)?")
-_BFP_NAME = re.compile(r"bfp_m(\d+)_e(\d+)_g(\d+)(_bump)?(_raise)?")
+# A block format's name: a row of the table or the names of its parts, then what differs from it.
+_BLOCK_NAME = re.compile(
+    r"(?P<base>.+?)(_g(?P<size>\d+(x\d+)?))?(_u(?P<micro>\d+))?"
+    rf"(_(?P<rule>{'|'.join(get_args(ScaleRule))}))?(?P<bump>_bump)?(?P<fail>_raise)?"
+)
+_BFP_BASE = re.compile(r"bfp_m(\d+)_e(\d+)")
+_BLOCK_BASE = re.compile(r"block_(.+?)_by_(.+?)(_tensor)?")
 
 
 def _from_derived_name(name: str) -> Format | None:
@@ -819,14 +1056,35 @@ def _from_derived_name(name: str) -> Format | None:
         )
     if match := _INTEGER_NAME.fullmatch(name):
         return IntegerFormat(int(match[2]), signed=not match[1], symmetric=not match[3])
-    if match := _BFP_NAME.fullmatch(name):
-        return bfp(
-            int(match[1]),
-            int(match[2]),
-            int(match[3]),
-            carry="bump" if match[4] else "saturate",
-            nonfinite="raise" if match[5] else "nan",
-        )
+    if match := _BLOCK_NAME.fullmatch(name):
+        return _from_block_name(match)
+    return None
+
+
+def _from_block_name(match: re.Match[str]) -> BlockFormat | None:
+    changes: dict[str, Any] = {}
+    if match["size"]:
+        sizes = tuple(map(int, match["size"].split("x")))
+        changes["block_size"] = sizes if len(sizes) == 2 else sizes[0]
+    if match["micro"]:
+        changes["micro_size"] = int(match["micro"])
+    if match["rule"]:
+        changes["scale_rule"] = match["rule"]
+    if match["bump"]:
+        changes["carry"] = "bump"
+    if match["fail"]:
+        changes["nonfinite"] = "raise"
+    row = FORMATS.get(ALIASES.get(match["base"], match["base"]))
+    if isinstance(row, BlockFormat):
+        return replace(row, **changes)
+    if not match["size"]:
+        return None
+    if base := _BFP_BASE.fullmatch(match["base"]):
+        return replace(bfp(int(base[1]), int(base[2])), **changes)
+    if base := _BLOCK_BASE.fullmatch(match["base"]):
+        element, scale = (FORMATS.get(n) or _from_derived_name(n) for n in base.group(1, 2))
+        if isinstance(element, (FloatFormat, FixedFormat)) and isinstance(scale, FloatFormat):
+            return BlockFormat(element, scale, tensor_scale=bool(base[3]), **changes)
     return None
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib._core import kernels
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray, for_kernels
-from fmtlib.formats import BlockFormat
+from fmtlib.formats import BlockFormat, FixedFormat
 
 # FAST's fMAC multiplies groups of 16 chunks of 2 bits in one pass.
 FMAC_GROUP = 16
@@ -233,6 +233,11 @@ def _check(a: object, b: object, accumulator: str) -> None:
     for name, operand in (("a", a), ("b", b)):
         if not isinstance(operand, BlockArray):
             raise TypeError(f"{name} must be a BlockArray, got {type(operand).__name__}")
+        fmt = operand.format
+        if not isinstance(fmt.element, FixedFormat) or (
+            fmt.element.encoding != "sign_magnitude" or fmt.micro_size is not None
+        ):
+            raise TypeError(f"{name} is in {fmt.name}, products take block floating point")
         if operand.format.mantissa_bits > _MAX_MANTISSA:
             raise ValueError(
                 f"{name} has {operand.format.mantissa_bits} mantissa bits; products take 1 to "

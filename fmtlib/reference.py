@@ -324,68 +324,224 @@ def encode_block(
     *,
     words: Sequence[int] | None = None,
     random_bits: int = 32,
+    encode_scale: float | Fraction = 1,
 ) -> tuple[list[int], int]:
     """Codes of one block, and the code of its scale.
 
     Parameters
     ----------
     values : sequence of numbers
-        At most ``fmt.block_size`` of them.
+        At most as many as a block has; those of a tile in any order.
     words : sequence of int, optional
         The random word of each element.
+    encode_scale : number
+        The first of the `tensor_scales`, for formats with a scale of the tensor.
 
     References
     ----------
-    Block floating point as in arXiv 2110.15456: the greatest exponent is shared, magnitudes are
-    shifted right to it and rounded; the sign is apart.
+    The definitions and their sources are those of `BlockFormat`.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> reference.encode_block([1.0, -448.0, 0.3], get_format("mxfp8_e4m3"))
+    ([56, 254, 42], 127)
     """
     exact = [as_value(value) for value in values]
-    bias, m = fmt.scale.bias, fmt.mantissa_bits
-    assert bias is not None
+    draws = [0] * len(exact) if words is None else list(words)
     if any(isinstance(value, float) and not math.isfinite(value) for value in exact):
         if fmt.nonfinite == "raise":
             raise ValueError("NaN or infinity in a block")
-        return [0] * len(exact), fmt.scale.magnitude_mask
-    magnitudes = [_magnitude(value) for value in exact]
-    greatest = max(magnitudes, default=Fraction(0))
-    least_exponent, greatest_exponent = -bias, fmt.scale.max_code - bias
-    exponent = least_exponent
-    if greatest > 0:
-        exponent = min(max(floor_log2(greatest), least_exponent), greatest_exponent)
+        assert fmt.scale.nan_code is not None
+        return [0] * len(exact), fmt.scale.nan_code
+    if fmt.scale_rule == "amax":
+        return _encode_block_amax(exact, fmt, rounding, draws, random_bits, Fraction(encode_scale))
 
-    def rounded(exponent: int) -> list[int]:
-        quantum = power_of_two(exponent + 1 - m)
-        return [
-            round_magnitude(
-                magnitude / quantum,
-                rounding,
-                negative=is_negative(value),
-                word=words[i] if words is not None else 0,
-                random_bits=random_bits,
-            )
-            for i, (value, magnitude) in enumerate(zip(exact, magnitudes, strict=True))
+    exponent = block_exponent(exact, fmt)
+    exponents, micro_bits = [exponent] * len(exact), 0
+    if fmt.micro_size is not None:
+        for i, start in enumerate(range(0, len(exact), fmt.micro_size)):
+            part = exact[start : start + fmt.micro_size]
+            if block_exponent(part, fmt) < exponent:
+                exponents[start : start + len(part)] = [exponent - 1] * len(part)
+                micro_bits |= 1 << i
+    if fmt.carry == "bump" and exponent < _exponent_window(fmt)[1]:
+        ks = [
+            _round_element(value, power_of_two(exponent), fmt, rounding, word, random_bits)
+            for value, word in zip(exact, draws, strict=True)
         ]
-
-    ks = rounded(exponent)
-    if fmt.carry == "bump" and max(ks, default=0) >= 2**m and exponent < greatest_exponent:
-        exponent += 1
-        ks = rounded(exponent)
+        if max(ks, default=0) >= 2**fmt.mantissa_bits:
+            exponent += 1
+            exponents = [exponent] * len(exact)
     codes = [
-        min(k, 2**m - 1) | (is_negative(value) << m) for k, value in zip(ks, exact, strict=True)
+        _encode_element(value, power_of_two(e), fmt, rounding, word, random_bits)
+        for value, e, word in zip(exact, exponents, draws, strict=True)
     ]
-    return codes, exponent + bias
+    return codes, exponent - _exponent_window(fmt)[0] | micro_bits << fmt.scale.bits
 
 
-def decode_block(codes: Iterable[int], scale_code: int, fmt: BlockFormat) -> list[Value]:
-    """The values of one block."""
+def _exponent_window(fmt: BlockFormat) -> tuple[int, int]:
+    """The least and the greatest exponent of a power-of-two scale."""
+    assert fmt.scale.bias is not None
+    return -fmt.scale.bias, fmt.scale.max_code - fmt.scale.bias
+
+
+def block_exponent(values: Sequence[Value], fmt: BlockFormat) -> int:
+    """Exponent of the scale that the rule of the format gives finite values."""
+    least, greatest = _exponent_window(fmt)
+    amax = max(map(_magnitude, values), default=Fraction(0))
+    if amax == 0:
+        return least
+    element_max = Fraction(fmt.element.max)
+    emax = floor_log2(element_max)
+    match fmt.scale_rule:
+        case "floor":
+            exponent = floor_log2(amax) - emax
+        case "ceil":
+            exponent = _ceil_log2(amax) - emax
+        case "even":
+            quantum = power_of_two(floor_log2(amax) + 1 - fmt.precision)
+            rounded = round_magnitude(amax / quantum, "nearest_away") * quantum
+            exponent = floor_log2(rounded) - emax
+        case "rceil":
+            quotient = round_to_float32(amax / element_max)
+            if isinstance(quotient, float):
+                return greatest  # infinite
+            if quotient == 0:
+                return least
+            exponent = _ceil_log2(quotient)
+        case "hbfp":
+            exponent = _ceil_log2(amax + Fraction(1e-8)) - 1 - emax
+        case _:
+            raise ValueError(f"{fmt.scale_rule!r} gives no power of two")
+    return min(max(exponent, least), greatest)
+
+
+def _ceil_log2(value: Fraction) -> int:
+    exponent = floor_log2(value)
+    return exponent + (value > power_of_two(exponent))
+
+
+def _round_element(
+    value: Value, scale: Fraction, fmt: BlockFormat, rounding: str, word: int, random_bits: int
+) -> int:
+    """The magnitude of an integer element, in quanta and without limit."""
+    quantum = scale * power_of_two(fmt.element.quantum_exponent)
+    return round_magnitude(
+        _magnitude(value) / quantum,
+        rounding,
+        negative=is_negative(value),
+        word=word,
+        random_bits=random_bits,
+    )
+
+
+def _encode_element(
+    value: Value, scale: Fraction, fmt: BlockFormat, rounding: str, word: int, random_bits: int
+) -> int:
+    element = fmt.element
+    if isinstance(element, FloatFormat):
+        scaled = value / scale if isinstance(value, Fraction) else value  # -0.0
+        return encode(scaled, element, rounding, word=word, random_bits=random_bits)
+    m = element.magnitude_bits
+    k = min(_round_element(value, scale, fmt, rounding, word, random_bits), 2**m - 1)
+    if element.encoding == "sign_magnitude":
+        return k | is_negative(value) << m
+    return (-k if is_negative(value) else k) % 2 ** (m + 1)
+
+
+def tensor_scales(amax: float | Fraction, fmt: BlockFormat) -> tuple[Fraction, Fraction]:
+    """What encoding multiplies a tensor by, and what decoding does; each step in float32.
+
+    Parameters
+    ----------
+    amax : number
+        The greatest finite magnitude of the tensor.
+    """
+    greatest = _float32(Fraction(amax))
+    if greatest == 0:
+        return Fraction(1), Fraction(1)
+    scale = _float32(Fraction(fmt.element.max * fmt.scale.max) / greatest)
+    return scale, _float32(1 / scale)
+
+
+_FLOAT32_MAX = (2 - power_of_two(-23)) * power_of_two(127)
+
+
+def _float32(value: Fraction) -> Fraction:
+    """Rounded to float32, to nearest-even; what is too great is the greatest float32."""
+    rounded = round_to_float32(value)
+    if isinstance(rounded, float):
+        return _FLOAT32_MAX if rounded > 0 else -_FLOAT32_MAX
+    return rounded
+
+
+def _encode_block_amax(
+    values: Sequence[Value],
+    fmt: BlockFormat,
+    rounding: str,
+    words: Sequence[int],
+    random_bits: int,
+    encode_scale: Fraction,
+) -> tuple[list[int], int]:
+    """A block of NVFP4: its scale is a float; every step is one operation in float32."""
+    magnitudes = [_float32(_magnitude(value)) for value in values]
+    share = _float32(max(magnitudes, default=Fraction(0)) / Fraction(fmt.element.max))
+    scale_code = encode(_float32(share * encode_scale), fmt.scale)
     scale = decode(scale_code, fmt.scale)
-    m = fmt.mantissa_bits
+    assert isinstance(scale, Fraction)
+    if scale == 0:
+        return [0] * len(values), scale_code
+    divisor = _float32(scale * _float32(1 / encode_scale))
+    factor = _float32(1 / divisor) if divisor else _FLOAT32_MAX
+    codes = []
+    for value, magnitude, word in zip(values, magnitudes, words, strict=True):
+        scaled = _float32(magnitude * factor)
+        signed = -scaled if is_negative(value) else scaled
+        x = signed if signed or not is_negative(value) else -0.0
+        codes.append(encode(x, fmt.element, rounding, word=word, random_bits=random_bits))
+    return codes, scale_code
+
+
+def decode_block(
+    codes: Iterable[int], scale_code: int, fmt: BlockFormat, tensor_scale: float | Fraction = 1
+) -> list[Value]:
+    """The values of one block, exactly.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> reference.decode_block([56, 254], 128, get_format("mxfp8_e4m3"))
+    [Fraction(2, 1), Fraction(-896, 1)]
+    """
+    micro_bits, own = divmod(scale_code, 2**fmt.scale.bits)
+    scale = decode(own, fmt.scale)
     values: list[Value] = []
-    for code in codes:
-        magnitude = (code & (2**m - 1)) * power_of_two(1 - m) * scale
-        value: Value = -magnitude if code >> m else magnitude
-        values.append(-0.0 if code >> m and value == 0 else value)
+    for i, code in enumerate(codes):
+        value = _decode_element(code, fmt)
+        if isinstance(scale, float) and math.isnan(scale):
+            values.append(math.nan)
+        elif isinstance(value, float) and not math.isfinite(value):
+            values.append(math.copysign(value, math.copysign(1, value) * math.copysign(1, scale)))
+        else:
+            shift = 0 if fmt.micro_size is None else micro_bits >> i // fmt.micro_size & 1
+            magnitude = _magnitude(value) * _magnitude(scale) * Fraction(tensor_scale) / 2**shift
+            negative = is_negative(value) != is_negative(scale)
+            values.append((-magnitude or -0.0) if negative else magnitude)
     return values
+
+
+def _decode_element(code: int, fmt: BlockFormat) -> Value:
+    element = fmt.element
+    if isinstance(element, FloatFormat):
+        return decode(code, element)
+    sign, k = divmod(code, 2**element.magnitude_bits)
+    quantum = power_of_two(element.quantum_exponent)
+    if element.encoding == "twos_complement":
+        return (k - sign * 2**element.magnitude_bits) * quantum
+    if sign and not k:
+        return -0.0
+    return (-k if sign else k) * quantum
 
 
 # --- products -------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ def register_bfloat16(
     dtype: np.dtype[Any],
 ) -> None: ...
 def philox_words(seed: int, stream: int, first: int, count: int) -> NDArray[np.uint32]: ...
+def finite_max(x: NDArray[Any], source: str) -> np.float32: ...
 def encode_blocks(
     x: NDArray[Any],
     source: str,
@@ -42,10 +43,17 @@ def encode_blocks(
     stream: int,
     first: int,
     out: NDArray[Any],
-    scales: NDArray[np.uint8] | None,
+    scales: NDArray[Any] | None,
+    encode_scale: float = 1,
+    decode_scale: float = 1,
 ) -> bool: ...
 def decode_blocks(
-    codes: NDArray[Any], scales: NDArray[np.uint8], fmt: BlockFormat, out: NDArray[Any]
+    codes: NDArray[Any],
+    scales: NDArray[Any],
+    fmt: BlockFormat,
+    target: str,
+    out: NDArray[Any],
+    decode_scale: float = 1,
 ) -> None: ...
 def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
 def matmul_blocks(

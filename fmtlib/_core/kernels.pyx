@@ -34,7 +34,9 @@ cdef extern from "kernels.h" nogil:
         int32_t fraction_bits
         int64_t min_integer, max_integer
         int32_t integer_bits, wrap
-        int32_t block_mantissa, block_bias, block_max_code
+        int32_t block_mantissa
+        uint32_t twos_complement
+        int32_t block_bias, block_max_code
 
     ctypedef struct fmt_kernels:
         const char *name
@@ -46,10 +48,16 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fmt_block_plan:
         int source, target
-        Py_ssize_t outer, length, inner, group
+        Py_ssize_t outer, rows, middle, columns, inner, tile_rows, tile_columns
         int stochastic, bump
         uint64_t seed, stream, first
-        fmt_spec spec
+        int float_elements, rule, scale_type
+        int32_t emax, precision
+        uint32_t max_significand
+        Py_ssize_t micro
+        int32_t micro_shift
+        fmt_spec spec, scale_spec, narrow
+        float max_element, encode_scale, decode_scale
 
     ctypedef struct fmt_matmul_plan:
         Py_ssize_t rows, depth, columns, group
@@ -62,14 +70,16 @@ cdef extern from "kernels.h" nogil:
         TYPE_LONG_DOUBLE, TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32
         TYPE_U64
         NO_NOISE, NOISE_A, NOISE_B, NOISE_C
+        RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX
 
     const fmt_kernels *fmt_active
     const fmt_kernels *fmt_best()
     const fmt_kernels *fmt_find(const char *)
     void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
     void fmt_to_odd_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
-    int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, uint8_t *)
-    void fmt_decode_blocks(const fmt_block_plan *, const void *, const uint8_t *, void *)
+    int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, void *)
+    void fmt_decode_blocks(const fmt_block_plan *, const void *, const void *, void *)
+    float fmt_finite_max(int, const void *, Py_ssize_t)
     void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
                         uint8_t *, uint8_t *)
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
@@ -224,10 +234,55 @@ cdef void _fill_integer(fmt_spec *spec, fmt, str overflow) except *:
     spec.is_unsigned = not fmt.signed
 
 
-cdef void _fill_block(fmt_spec *spec, fmt) except *:
-    spec.block_mantissa = fmt.mantissa_bits
-    spec.block_bias = fmt.scale.bias
-    spec.block_max_code = fmt.scale.max_code
+cdef dict RULES = {
+    "floor": RULE_FLOOR,
+    "ceil": RULE_CEIL,
+    "even": RULE_EVEN,
+    "rceil": RULE_RCEIL,
+    "hbfp": RULE_HBFP,
+    "amax": RULE_AMAX,
+}
+
+
+cdef void _fill_block(fmt_block_plan *plan, fmt, str rounding, int random_bits,
+                      shape) except *:
+    """What a plan holds of the format, and of the shape (outer, rows, middle, columns, inner)."""
+    plan.outer, plan.rows, plan.middle, plan.columns, plan.inner = shape
+    tile = fmt.block_size if isinstance(fmt.block_size, tuple) else (1, fmt.block_size)
+    plan.tile_rows, plan.tile_columns = tile
+    plan.stochastic = rounding in NOISES
+    plan.bump = fmt.carry == "bump"
+    plan.rule = RULES[fmt.scale_rule]
+    plan.scale_type = CODE_TYPES[fmt.scale_dtype.name]
+    plan.micro = fmt.micro_size or 0
+    plan.micro_shift = fmt.scale.bits
+    _fill_rounding(&plan.spec, rounding, random_bits)
+    element = fmt.element
+    plan.emax = fmt.emax
+    if isinstance(element, FloatFormat):
+        plan.float_elements = True
+        plan.precision = element.precision
+        plan.max_significand = int(element.max * 2.0 ** (23 - fmt.emax))
+        plan.max_element = element.max
+        _fill_float(&plan.spec, element, rounding, "saturate")
+    else:
+        plan.precision = element.magnitude_bits
+        plan.max_significand = element.max_integer << (24 - element.magnitude_bits)
+        plan.spec.block_mantissa = element.magnitude_bits
+        plan.spec.twos_complement = element.encoding == "twos_complement"
+    if plan.rule == RULE_AMAX:
+        _fill_rounding(&plan.scale_spec, "nearest_even", 32)
+        _fill_float(&plan.scale_spec, fmt.scale, "nearest_even", "saturate")
+    else:
+        plan.spec.block_bias = fmt.scale.bias
+        plan.spec.block_max_code = fmt.scale.max_code
+
+
+cdef void _fill_target(fmt_block_plan *plan, str target, bint codes) except *:
+    plan.target = (CODE_TYPES if codes else VALUE_TYPES)[target]
+    if plan.rule == RULE_AMAX and not codes and target in ("float16", "bfloat16"):
+        _fill_rounding(&plan.narrow, "nearest_even", 32)
+        _fill_float(&plan.narrow, FORMATS[target], "nearest_even", "saturate")
 
 
 # --- ufuncs ---------------------------------------------------------------------------------
@@ -414,34 +469,44 @@ cdef cnp.ndarray _check(array, dtype, shape):
     return checked
 
 
-def encode_blocks(x, str source, fmt, str rounding, int random_bits, uint64_t seed,
-                  uint64_t stream, uint64_t first, out, scales):
-    """Encode (or quantise) an (outer, length, inner) array; tell whether a group was not finite.
+def finite_max(x, str source):
+    """The greatest finite magnitude of a C-contiguous array, rounded to float32."""
+    cdef cnp.ndarray array = _check(x, x.dtype, x.shape)
+    cdef void *data = cnp.PyArray_DATA(array)
+    cdef Py_ssize_t size = x.size
+    cdef int type = VALUE_TYPES[source]
+    cdef float found
+    with nogil:
+        found = fmt_finite_max(type, data, size)
+    return np.float32(found)
 
-    bfloat16 arrays come as their uint16 bits; `source` names the type.  `out` takes the codes;
-    without `scales`, (outer, groups, inner) uint8, it takes values of the source's type.
-    `first` is the position of x's first element in the array that the random words count.
+
+def encode_blocks(x, str source, fmt, str rounding, int random_bits, uint64_t seed,
+                  uint64_t stream, uint64_t first, out, scales, float encode_scale=1,
+                  float decode_scale=1):
+    """Encode (or quantise) an (outer, rows, middle, columns, inner) array.
+
+    Blocks along one axis have it as `columns`, rows and middle being 1.  bfloat16 arrays come as
+    their uint16 bits; `source` names the type.  `out` takes the codes; without `scales`, one per
+    tile in the format's scale_dtype, it takes values of the source's type.  `first` is the
+    position of x's first element in the array that the random words count; the last two are the
+    scales of the tensor.  Returns whether a block was not finite.
     """
     cdef fmt_block_plan plan
     cdef int nonfinite
     cdef cnp.ndarray x_array, out_array, scale_array
     memset(&plan, 0, sizeof(plan))
-    outer, length, inner = x.shape
-    groups = -(-length // fmt.block_size)
+    _fill_block(&plan, fmt, rounding, random_bits, x.shape)
     x_array = _check(x, x.dtype, x.shape)
     out_array = _check(out, out.dtype, x.shape)
-    cdef uint8_t *scale_data = NULL
+    cdef void *scale_data = NULL
     if scales is not None:
-        scale_array = _check(scales, np.dtype(np.uint8), (outer, groups, inner))
-        scale_data = <uint8_t *>cnp.PyArray_DATA(scale_array)
+        scale_array = _check(scales, fmt.scale_dtype, _scale_shape(x.shape, fmt))
+        scale_data = cnp.PyArray_DATA(scale_array)
     plan.source = VALUE_TYPES[source]
-    plan.target = VALUE_TYPES[source] if scales is None else CODE_TYPES[out.dtype.name]
-    plan.outer, plan.length, plan.inner, plan.group = outer, length, inner, fmt.block_size
-    plan.stochastic = rounding in NOISES
-    plan.bump = fmt.carry == "bump"
+    _fill_target(&plan, source if scales is None else out.dtype.name, scales is not None)
     plan.seed, plan.stream, plan.first = seed, stream, first
-    _fill_rounding(&plan.spec, rounding, random_bits)
-    _fill_block(&plan.spec, fmt)
+    plan.encode_scale, plan.decode_scale = encode_scale, decode_scale
     if x.size == 0:
         return False
     cdef void *x_data = cnp.PyArray_DATA(x_array)
@@ -451,26 +516,30 @@ def encode_blocks(x, str source, fmt, str rounding, int random_bits, uint64_t se
     return bool(nonfinite)
 
 
-def decode_blocks(codes, scales, fmt, out):
-    """Values of (outer, length, inner) codes into `out`, float32 or float64."""
+def decode_blocks(codes, scales, fmt, str target, out, float decode_scale=1):
+    """Values of five-dimensional codes (see encode_blocks) into `out`; `target` names its type."""
     cdef fmt_block_plan plan
     memset(&plan, 0, sizeof(plan))
-    outer, length, inner = codes.shape
-    groups = -(-length // fmt.block_size)
+    _fill_block(&plan, fmt, "nearest_even", 32, codes.shape)
     cdef cnp.ndarray code_array = _check(codes, fmt.code_dtype, codes.shape)
-    cdef cnp.ndarray scale_array = _check(scales, np.dtype(np.uint8), (outer, groups, inner))
+    cdef cnp.ndarray scale_array = _check(scales, fmt.scale_dtype, _scale_shape(codes.shape, fmt))
     cdef cnp.ndarray out_array = _check(out, out.dtype, codes.shape)
     plan.source = CODE_TYPES[codes.dtype.name]
-    plan.target = VALUE_TYPES[out.dtype.name]
-    plan.outer, plan.length, plan.inner, plan.group = outer, length, inner, fmt.block_size
-    _fill_block(&plan.spec, fmt)
+    _fill_target(&plan, target, False)
+    plan.decode_scale = decode_scale
     if codes.size == 0:
         return
     cdef void *code_data = cnp.PyArray_DATA(code_array)
     cdef void *scale_data = cnp.PyArray_DATA(scale_array)
     cdef void *out_data = cnp.PyArray_DATA(out_array)
     with nogil:
-        fmt_decode_blocks(&plan, code_data, <uint8_t *>scale_data, out_data)
+        fmt_decode_blocks(&plan, code_data, scale_data, out_data)
+
+
+def _scale_shape(shape, fmt):
+    outer, rows, middle, columns, inner = shape
+    down, across = fmt.block_size if isinstance(fmt.block_size, tuple) else (1, fmt.block_size)
+    return outer, -(-rows // down), middle, -(-columns // across), inner
 
 
 # --- group widths ---------------------------------------------------------------------------

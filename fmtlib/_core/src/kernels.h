@@ -79,7 +79,8 @@ typedef struct {
     int32_t wrap;         /* 1: modulo 2**integer_bits, not saturating */
 
     /* Blocks. */
-    int32_t block_mantissa;  /* magnitude bits of an element */
+    int32_t block_mantissa;  /* magnitude bits of an integer element */
+    uint32_t twos_complement; /* 1 if it is, else sign and magnitude */
     int32_t block_bias;      /* of the shared exponent's code */
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
@@ -90,6 +91,8 @@ typedef struct {
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
+    /* To nearest-even; what is finite but too great becomes the greatest float32. */
+    void (*narrow32)(const uint64_t *x, uint32_t *bits, ptrdiff_t n);
     void (*narrow16)(const uint32_t *bits, uint16_t *x, ptrdiff_t n);
     void (*narrow_bf16)(const uint32_t *bits, uint16_t *x, ptrdiff_t n);
     void (*pack8)(const uint32_t *codes, uint8_t *out, ptrdiff_t n);
@@ -116,12 +119,23 @@ typedef struct {
     void (*absmax64)(const uint64_t *bits, uint64_t *max, ptrdiff_t n);
     uint32_t (*absmax_run32)(const uint32_t *bits, ptrdiff_t n);
     uint64_t (*absmax_run64)(const uint64_t *bits, ptrdiff_t n);
-    /* exponents: of each element's group.  A code is its magnitude, not yet limited to the
-     * mantissa's width so that a carry can be seen, with the sign at bit 31. */
+    /* One product in float32 or float64 per element, on the bits; out may be x. */
+    void (*multiply32)(const uint32_t *x, const uint32_t *factors, uint32_t *out, ptrdiff_t n);
+    void (*multiply64)(const uint64_t *x, const uint64_t *factors, uint64_t *out, ptrdiff_t n);
+    /* Blocks; exponents: of each element's group.  With room = 1 the magnitudes of integer elements
+     * may have one more bit, so that a carry can be seen. */
+    void (*encode_block_float32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
+                                 uint32_t *, ptrdiff_t, const fmt_spec *);
+    void (*encode_block_float64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
+                                 uint32_t *, ptrdiff_t, const fmt_spec *);
+    void (*decode_block_float32)(const uint32_t *codes, const int32_t *exponents, uint32_t *,
+                                 ptrdiff_t, const fmt_spec *);
+    void (*decode_block_float64)(const uint32_t *codes, const int32_t *exponents, uint64_t *,
+                                 ptrdiff_t, const fmt_spec *);
     void (*encode_block32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
-                           uint32_t *, ptrdiff_t, const fmt_spec *);
+                           uint32_t *, ptrdiff_t, const fmt_spec *, int room);
     void (*encode_block64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
-                           uint32_t *, ptrdiff_t, const fmt_spec *);
+                           uint32_t *, ptrdiff_t, const fmt_spec *, int room);
     void (*decode_block32)(const uint32_t *codes, const int32_t *exponents, uint32_t *, ptrdiff_t,
                            const fmt_spec *);
     void (*decode_block64)(const uint32_t *codes, const int32_t *exponents, uint64_t *, ptrdiff_t,
@@ -167,20 +181,36 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
  * rounded to odd. */
 void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *plan);
 
-/* Blocks: x is a C-contiguous (outer, length, inner) array; groups of `group` along length. */
+/* Blocks: x is a C-contiguous (outer, rows, middle, columns, inner) array; a group is a tile of
+ * tile_rows x tile_columns, cut off at the ends.  Blocks along one axis have rows = middle =
+ * tile_rows = 1. */
 typedef struct {
-    int source, target; /* enum fmt_type; target TYPE_INT*: codes, else quantised values */
-    ptrdiff_t outer, length, inner, group;
+    int source, target; /* enum fmt_type; target TYPE_INT*: codes, else values */
+    ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
     int stochastic, bump;
     uint64_t seed, stream, first; /* first: of x's elements, in the array that words count */
-    fmt_spec spec;
+    int float_elements;
+    enum { RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX } rule;
+    int scale_type;           /* TYPE_INT* of the stored scales */
+    int32_t emax, precision;  /* of the elements: exponent of the greatest, significand bits */
+    uint32_t max_significand; /* of the greatest element, 24 bits with the top one set */
+    ptrdiff_t micro;          /* columns of a sub-block with a bit of its own; 0 if none */
+    int32_t micro_shift;      /* place of the first such bit in a scale's code */
+    fmt_spec spec;            /* of the elements */
+    /* RULE_AMAX: scales that are floats. */
+    fmt_spec scale_spec;
+    fmt_spec narrow;          /* target TYPE_F16 or TYPE_BF16: that format, to round to */
+    float max_element, encode_scale, decode_scale; /* the latter: of the whole array */
 } fmt_block_plan;
 
-/* Codes (or values) of x, and the code of each group's exponent (scales may be NULL).  Returns
+/* Codes (or values) of x, and the code of each group's scale (scales may be NULL).  Returns
  * whether any group holds a NaN or an infinity. */
-int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, uint8_t *scales);
-void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const uint8_t *scales,
+int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales);
+void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales,
                        void *out);
+
+/* The greatest finite magnitude of n values of any type, rounded to float32. */
+float fmt_finite_max(int source, const void *x, ptrdiff_t n);
 
 /* high: bits each group needs; low (may be NULL): position of the lowest set bit. */
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,

@@ -32,6 +32,42 @@ static void widen32(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff
     }
 }
 
+static void narrow32(const uint64_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double value;
+        memcpy(&value, &x[i], sizeof value);
+        const float rounded = (float)value;
+        uint32_t found;
+        memcpy(&found, &rounded, sizeof found);
+        const int overflow
+            = (found << 1 == 0xff000000) & ((x[i] & INT64_MAX) != (uint64_t)0x7ff << 52);
+        bits[i] = found - (uint32_t)overflow;
+    }
+}
+
+static void multiply32(const uint32_t *x, const uint32_t *factors, uint32_t *out, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        float value, factor;
+        memcpy(&value, &x[i], sizeof value);
+        memcpy(&factor, &factors[i], sizeof factor);
+        value *= factor;
+        memcpy(&out[i], &value, sizeof value);
+    }
+}
+
+static void multiply64(const uint64_t *x, const uint64_t *factors, uint64_t *out, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        double value, factor;
+        memcpy(&value, &x[i], sizeof value);
+        memcpy(&factor, &factors[i], sizeof factor);
+        value *= factor;
+        memcpy(&out[i], &value, sizeof value);
+    }
+}
+
 /* From float32 bits that hold a float16 value exactly. */
 static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
 {
@@ -255,6 +291,7 @@ const fmt_kernels TARGET = {
     .widen16 = widen16,
     .widen_bf16 = widen_bf16,
     .widen32 = widen32,
+    .narrow32 = narrow32,
     .narrow16 = narrow16,
     .narrow_bf16 = narrow_bf16,
     .pack8 = pack8,
@@ -276,6 +313,12 @@ const fmt_kernels TARGET = {
     .absmax64 = absmax64,
     .absmax_run32 = absmax_run32,
     .absmax_run64 = absmax_run64,
+    .multiply32 = multiply32,
+    .multiply64 = multiply64,
+    .encode_block_float32 = encode_block_float32,
+    .encode_block_float64 = encode_block_float64,
+    .decode_block_float32 = decode_block_float32,
+    .decode_block_float64 = decode_block_float64,
     .encode_block32 = encode_block32,
     .encode_block64 = encode_block64,
     .decode_block32 = decode_block32,

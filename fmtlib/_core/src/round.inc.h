@@ -125,13 +125,14 @@ static inline U NAME(rounds_up)(U s, I d, U odd, U sign, uint32_t word, int nois
             BODY(0, NO_NOISE);                                                                     \
     }
 
-static inline uint32_t NAME(encode_float_one)(U bits, uint32_t word, int noise,
+/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks. */
+static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word, int noise,
                                               int report, const fmt_spec *p,
                                               const NAME(addends) *a, U *invalid, U *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     /* the target's binade: that of x, or the lowest one */
-    const I above = x.binade - p->min_exponent;
+    const I above = x.binade - (p->min_exponent + exponent);
     const I binade = above > 0 ? above : 0;
     const I d = MANTISSA - p->mantissa_bits + (binade - above);
     const U kept = x.significand >> (d < W - 1 ? d : W - 1);
@@ -173,12 +174,12 @@ static int NAME(encode_float)(const U *restrict bits, const uint32_t *restrict w
     U invalid = 0, overflow = 0;
     if (local.report) {
 #define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_float_one)(bits[i], word, noise, 1, &local, &a, &invalid, &overflow)
+    codes[i] = NAME(encode_float_one)(bits[i], 0, word, noise, 1, &local, &a, &invalid, &overflow)
         LOOPS(BODY)
 #undef BODY
     } else {
 #define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_float_one)(bits[i], word, noise, 0, &local, &a, &invalid, &overflow)
+    codes[i] = NAME(encode_float_one)(bits[i], 0, word, noise, 0, &local, &a, &invalid, &overflow)
         LOOPS(BODY)
 #undef BODY
     }
@@ -250,28 +251,54 @@ static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict ze
     return (invalid ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
 }
 
-/* Elements of blocks: the quantum is 2**(E + 1 - m) with the group's exponent E. */
+/* Float elements of blocks: x / 2**E is rounded by moving the format's binades by the group's
+ * exponent E; x itself is never scaled.  A group of NaN has codes 0. */
+static void NAME(encode_block_float)(const U *restrict bits, const int32_t *restrict exponents,
+                                     const uint32_t *restrict words, uint32_t *restrict codes,
+                                     ptrdiff_t n, const fmt_spec *spec)
+{
+    LOCALS;
+    U invalid = 0, overflow = 0;
+#define BODY(word, noise)                                                                          \
+    do {                                                                                           \
+        const uint32_t code = NAME(encode_float_one)(bits[i], exponents[i], word, noise, 0,        \
+                                                     &local, &a, &invalid, &overflow);             \
+        codes[i] = exponents[i] == NAN_EXPONENT ? 0 : code;                                        \
+    } while (0)
+    LOOPS(BODY)
+#undef BODY
+}
+
+/* Integer elements of blocks: the quantum is 2**(E + 1 - m) with the group's exponent E.  `place`
+ * is where the sign goes: m, or beyond to see magnitudes that the mantissa cannot hold. */
 static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word, int noise,
-                                              const fmt_spec *p, const NAME(addends) *a)
+                                              const fmt_spec *p, const NAME(addends) *a,
+                                              int32_t place)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
     const I distance = exponent + 1 - p->block_mantissa + MANTISSA - x.binade;
     const I d = distance > 1 ? distance : 1;
     U k = x.significand >> (d < W - 1 ? d : W - 1);
     k += NAME(rounds_up)(x.significand, d, k & 1, x.sign, word, noise, a, p);
-    const U greatest = ((U)1 << p->block_mantissa) - 1;
+    const U greatest = ((U)1 << place) - 1;
     /* distance 0 is exact (a subnormal, or too great); below, |x| is beyond the greatest code */
-    k = distance > 0 ? k : distance == 0 ? x.significand : greatest + 1;
-    return (uint32_t)k | (uint32_t)x.sign << 31;
+    k = distance > 0 ? k : distance == 0 ? x.significand : greatest;
+    k = k < greatest ? k : greatest;
+    /* a group of NaN has codes 0; two's complement negates, and so has no -0 */
+    const uint32_t some = exponent != NAN_EXPONENT;
+    const uint32_t sign = (uint32_t)x.sign & some, negate = sign & p->twos_complement;
+    const uint32_t magnitude = (uint32_t)k & (0 - some), mask = ((uint32_t)2 << place) - 1;
+    return ((((magnitude ^ (0 - negate)) + negate) & mask) | ((sign ^ negate) << place));
 }
 
 static void NAME(encode_block)(const U *restrict bits, const int32_t *restrict exponents,
                                const uint32_t *restrict words, uint32_t *restrict codes,
-                               ptrdiff_t n, const fmt_spec *spec)
+                               ptrdiff_t n, const fmt_spec *spec, int room)
 {
     LOCALS;
+    const int32_t place = local.block_mantissa + room;
 #define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_block_one)(bits[i], exponents[i], word, noise, &local, &a)
+    codes[i] = NAME(encode_block_one)(bits[i], exponents[i], word, noise, &local, &a, place)
     LOOPS(BODY)
 #undef BODY
 }
@@ -288,7 +315,14 @@ static inline U NAME(compose)(U k, I exponent)
     return k == 0 ? 0 : field > 0 ? normal : subnormal;
 }
 
-static inline U NAME(decode_float_one)(uint32_t code, const fmt_spec *p)
+/* The same, or infinity if k * 2**exponent is too great. */
+static inline U NAME(compose_or_infinity)(U k, I exponent)
+{
+    const I field = (I)(TO_FLOAT_BITS(k) >> MANTISSA) + exponent;
+    return (k != 0) & (field > 2 * BIAS) ? INFINITE : NAME(compose)(k, exponent);
+}
+
+static inline U NAME(decode_float_one)(uint32_t code, I exponent, const fmt_spec *p)
 {
     code &= p->code_mask;
     const uint32_t magnitude = code & p->magnitude_mask;
@@ -298,7 +332,8 @@ static inline U NAME(decode_float_one)(uint32_t code, const fmt_spec *p)
     const uint32_t fraction = magnitude - (field << p->mantissa_bits);
     const U k = fraction | (hidden << p->mantissa_bits);
     const I binade = (I)field - (I)(hidden & (1 - (uint32_t)p->no_zero));
-    const U finite = NAME(compose)(k, binade + p->min_exponent - p->mantissa_bits);
+    const U finite
+        = NAME(compose_or_infinity)(k, binade + p->min_exponent - p->mantissa_bits + exponent);
     const int infinite = (int32_t)magnitude == p->inf_magnitude;
     const int nan = (((int32_t)magnitude > p->max_code) & !infinite) | (code == p->single_nan);
     const U special = nan ? INFINITE | (HIDDEN >> 1) : INFINITE;
@@ -310,7 +345,19 @@ static void NAME(decode_float)(const uint32_t *restrict codes, U *restrict bits,
 {
     const fmt_spec local = *spec;
     for (ptrdiff_t i = 0; i < n; i++)
-        bits[i] = NAME(decode_float_one)(codes[i], &local);
+        bits[i] = NAME(decode_float_one)(codes[i], 0, &local);
+}
+
+/* A group of NaN has an exponent that no finite group can have. */
+static void NAME(decode_block_float)(const uint32_t *restrict codes,
+                                     const int32_t *restrict exponents, U *restrict bits,
+                                     ptrdiff_t n, const fmt_spec *spec)
+{
+    const fmt_spec local = *spec;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const U value = NAME(decode_float_one)(codes[i], (I)exponents[i], &local);
+        bits[i] = exponents[i] == NAN_EXPONENT ? INFINITE | (HIDDEN >> 1) : value;
+    }
 }
 
 static void NAME(decode_fixed)(const uint32_t *restrict codes, U *restrict bits, ptrdiff_t n,
@@ -329,12 +376,14 @@ static void NAME(decode_block)(const uint32_t *restrict codes, const int32_t *re
                                U *restrict bits, ptrdiff_t n, const fmt_spec *spec)
 {
     const int32_t m = spec->block_mantissa;
-    const uint32_t mask = ((uint32_t)1 << m) - 1;
+    const uint32_t twos = spec->twos_complement;
+    const uint32_t mask = ((uint32_t)1 << (m + (int32_t)twos)) - 1;
     for (ptrdiff_t i = 0; i < n; i++) {
-        const U sign = (U)((codes[i] >> m) & 1) << (W - 1);
-        const U value = NAME(compose)((U)(codes[i] & mask), (I)exponents[i] + 1 - m);
-        /* a group of NaN has an exponent that no finite group can have */
-        bits[i] = exponents[i] == NAN_EXPONENT ? INFINITE | (HIDDEN >> 1) : sign | value;
+        const uint32_t sign = (codes[i] >> m) & 1, negate = sign & twos;
+        const uint32_t k = ((codes[i] ^ (0 - negate)) + negate) & mask;
+        const U value = NAME(compose)((U)k, (I)exponents[i] + 1 - m);
+        const U nan = INFINITE | (HIDDEN >> 1);
+        bits[i] = exponents[i] == NAN_EXPONENT ? nan : (U)sign << (W - 1) | value;
     }
 }
 
