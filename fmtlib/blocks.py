@@ -210,9 +210,7 @@ def _in_parts(work: Callable[[int, int], bool], outer: int, size: int, workers: 
         return any(list(pool.map(work, bounds[:-1], bounds[1:])))
 
 
-def _tensor_scales(
-    x: NDArray[Any], source: str, fmt: BlockFormat
-) -> tuple[np.float32, np.float32]:
+def _tensor_scales(x: NDArray[Any], source: str, fmt: BlockFormat) -> tuple[np.float32, np.float32]:
     """Scales of a whole array: what encoding multiplies by, and its reciprocal.
 
     NVFP4's, each step in float32; see `BlockFormat`.
@@ -247,15 +245,15 @@ def _run(
     if scales is not None:
         scales5 = scales.reshape(_split_axes(scales.shape, axis))
     row = int(np.prod(shape[1:], dtype=np.int64))
-    tensor = (np.float32(1), np.float32(1))
+    encode_scale = decode_scale = np.float32(1)
     if fmt.tensor_scale:
-        tensor = _tensor_scales(x5, source, fmt)
+        encode_scale, decode_scale = _tensor_scales(x5, source, fmt)
 
     def work(start: int, stop: int) -> bool:
         part = None if scales5 is None else scales5[start:stop]
         return kernels.encode_blocks(
             x5[start:stop], source, ordered, rounding, random_bits, *key, start * row,
-            out5[start:stop], part, *tensor,
+            out5[start:stop], part, float(encode_scale), float(decode_scale),
         )  # fmt: skip
 
     if _in_parts(work, shape[0], x.size, workers) and fmt.nonfinite == "raise":
@@ -263,7 +261,7 @@ def _run(
             f"the array holds NaN or infinity and {fmt.name} has nonfinite='raise'; "
             "nonfinite='nan' makes such blocks NaN"
         )
-    return tensor[1] if fmt.tensor_scale else None
+    return decode_scale if fmt.tensor_scale else None
 
 
 def encode_blocks(
@@ -309,6 +307,6 @@ def decode_blocks(b: BlockArray, dtype: np.dtype[Any]) -> NDArray[Any]:
         _kernel_format(b.format, b.axis),
         dtype.name,
         _bits_view(out).reshape(shape),
-        np.float32(1) if b.tensor_scale is None else b.tensor_scale,
+        1.0 if b.tensor_scale is None else float(b.tensor_scale),
     )
     return out

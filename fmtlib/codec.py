@@ -328,7 +328,7 @@ def decode(
     dtype: Any = None,
     scale: ArrayLike | None = None,
     zero_point: ArrayLike | None = None,
-    axis: int | None = None,
+    axis: int | tuple[int, int] | None = None,
     out: NDArray[Any] | None = None,
 ) -> Any: ...
 def decode(
@@ -338,7 +338,7 @@ def decode(
     dtype: Any = None,
     scale: ArrayLike | None = None,
     zero_point: ArrayLike | None = None,
-    axis: int | None = None,
+    axis: int | tuple[int, int] | None = None,
     out: NDArray[Any] | None = None,
 ) -> Any:
     """Values of codes, exactly.

@@ -712,10 +712,9 @@ class BlockFormat(_ValueSet):
     @property
     def max_exponent(self) -> int:
         """Exponent of the greatest value in any block."""
-        significands = self.scale.max * 2.0**-self.scale.max_exponent * (
-            self.element.max * 2.0**-self.emax
-        )
-        return self.scale.max_exponent + self.emax + (significands >= 2)
+        significand = self.element.max * 2.0**-self.emax
+        significand *= self.scale.max * 2.0**-self.scale.max_exponent
+        return self.scale.max_exponent + self.emax + (significand >= 2)
 
     @property
     def max(self) -> float:
@@ -894,25 +893,6 @@ def p3109(
     )
 
 
-def _block_families(**element: Format) -> dict[str, BlockFormat]:
-    """Rows whose names also stand for their element and scale in derived names."""
-    e8m0, e4m3 = element["float8_e8m0fnu"], element["float8_e4m3fn"]
-    assert isinstance(e8m0, FloatFormat) and isinstance(e4m3, FloatFormat)
-    elements = {
-        "mxfp8_e4m3": e4m3,
-        "mxfp8_e5m2": element["float8_e5m2"],
-        "mxfp6_e3m2": element["float6_e3m2fn"],
-        "mxfp6_e2m3": element["float6_e2m3fn"],
-        "mxfp4_e2m1": element["float4_e2m1fn"],
-        "mxint8": FixedFormat(1, 6),
-    }
-    families = {name: BlockFormat(fmt, e8m0, 32) for name, fmt in elements.items()}
-    families["nvfp4"] = BlockFormat(
-        elements["mxfp4_e2m1"], e4m3, 16, scale_rule="amax", tensor_scale=True
-    )
-    return families
-
-
 def _named_formats() -> dict[str, Format]:
     """Build the table: one row per named format, in the order `formats` shows."""
     fn: dict[str, Any] = {"infinities": False, "nan": "all_ones"}
@@ -963,9 +943,18 @@ def _named_formats() -> dict[str, Format]:
         bfp(4, block_size=(16, 16)),
     ]
     rows += [(fmt._derived_name(), fmt) for fmt in unnamed]
-    # OCP Microscaling (MX) v1.0; NVIDIA's NVFP4.
-    rows += _block_families(**dict(rows)).items()
+    named: dict[str, Any] = dict(rows)
+    e4m3, e2m1, e8m0 = (named[f"float{n}"] for n in ("8_e4m3fn", "4_e2m1fn", "8_e8m0fnu"))
     rows += [
+        # OCP Microscaling (MX) v1.0.
+        ("mxfp8_e4m3", BlockFormat(e4m3, e8m0, 32)),
+        ("mxfp8_e5m2", BlockFormat(named["float8_e5m2"], e8m0, 32)),
+        ("mxfp6_e3m2", BlockFormat(named["float6_e3m2fn"], e8m0, 32)),
+        ("mxfp6_e2m3", BlockFormat(named["float6_e2m3fn"], e8m0, 32)),
+        ("mxfp4_e2m1", BlockFormat(e2m1, e8m0, 32)),
+        ("mxint8", BlockFormat(FixedFormat(1, 6), e8m0, 32)),
+        # NVIDIA's.
+        ("nvfp4", BlockFormat(e2m1, e4m3, 16, scale_rule="amax", tensor_scale=True)),
         # Microsoft floating point: a box of 16, sign and 3 or 7 magnitude bits.
         ("msfp12", bfp(3)),
         ("msfp16", bfp(7)),
@@ -989,10 +978,17 @@ def _named_formats() -> dict[str, Format]:
 
 
 _NAMES: dict[Format, str] = {}
+# Rows whose names stand for their element and scale in derived names: those that `bfp` cannot make.
 _BLOCK_FAMILIES: dict[str, BlockFormat] = {}
 FORMATS: Mapping[str, Format] = MappingProxyType(_named_formats())
 _NAMES.update({fmt: name for name, fmt in FORMATS.items()})
-_BLOCK_FAMILIES.update(_block_families(**FORMATS))
+_BLOCK_FAMILIES.update(
+    {
+        name: fmt
+        for name, fmt in FORMATS.items()
+        if isinstance(fmt, BlockFormat) and fmt._derived_name().startswith("block_")
+    }
+)
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {

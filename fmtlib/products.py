@@ -68,7 +68,7 @@ def dot(
     depth, shape = a.shape[-1], a.shape[:-1]
     total = _start(c, shape)
     flat = total.reshape(-1)
-    count = -(-depth // a.format.block_size)
+    count = a.scales.shape[-1]
     a_codes, b_codes = (x.codes.reshape(flat.size, depth) for x in (a, b))
     a_scales, b_scales = (x.scales.reshape(flat.size, count) for x in (a, b))
     for i in range(flat.size):
@@ -219,8 +219,10 @@ def dot_passes(a: BlockArray, b: BlockArray) -> int:
             raise ValueError(f"dot needs operands of one shape, got {a.shape} and {b.shape}")
         _check_axes(a, a.ndim - 1, b, b.ndim - 1)
         results = int(np.prod(a.shape[:-1], dtype=np.int64))
-    whole, rest = divmod(a.shape[-1], a.format.block_size)
-    groups = whole * -(-a.format.block_size // FMAC_GROUP) + -(-rest // FMAC_GROUP)
+    size = a.format.block_size
+    assert isinstance(size, int)  # tiles have two axes, which the check above refuses
+    whole, rest = divmod(a.shape[-1], size)
+    groups = whole * -(-size // FMAC_GROUP) + -(-rest // FMAC_GROUP)
     return results * groups * passes_per_group(a.format, b.format)
 
 

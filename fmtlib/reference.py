@@ -443,11 +443,11 @@ def _encode_element(
     if isinstance(element, FloatFormat):
         scaled = value / scale if isinstance(value, Fraction) else value  # -0.0
         return encode(scaled, element, rounding, word=word, random_bits=random_bits)
-    m = element.magnitude_bits
-    k = min(_round_element(value, scale, fmt, rounding, word, random_bits), 2**m - 1)
-    if element.encoding == "sign_magnitude":
-        return k | is_negative(value) << m
-    return (-k if is_negative(value) else k) % 2 ** (m + 1)
+    sign_bit = 1 << element.magnitude_bits
+    k = min(_round_element(value, scale, fmt, rounding, word, random_bits), sign_bit - 1)
+    if not is_negative(value):
+        return k
+    return k | sign_bit if element.encoding == "sign_magnitude" else -k % (2 * sign_bit)
 
 
 def tensor_scales(amax: float | Fraction, fmt: BlockFormat) -> tuple[Fraction, Fraction]:
@@ -535,13 +535,14 @@ def _decode_element(code: int, fmt: BlockFormat) -> Value:
     element = fmt.element
     if isinstance(element, FloatFormat):
         return decode(code, element)
-    sign, k = divmod(code, 2**element.magnitude_bits)
+    sign_bit = 1 << element.magnitude_bits
+    negative, k = code & sign_bit, code & (sign_bit - 1)
     quantum = power_of_two(element.quantum_exponent)
+    if not negative:
+        return k * quantum
     if element.encoding == "twos_complement":
-        return (k - sign * 2**element.magnitude_bits) * quantum
-    if sign and not k:
-        return -0.0
-    return (-k if sign else k) * quantum
+        return (k - sign_bit) * quantum
+    return -k * quantum or -0.0
 
 
 # --- products -------------------------------------------------------------------------------

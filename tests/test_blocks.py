@@ -13,7 +13,6 @@ from numpy.testing import assert_array_equal
 
 import fmtlib as fl
 from fmtlib import reference
-from fmtlib.formats import FORMATS
 
 # One format of each family, for what does not depend on widths.
 FAMILIES = [
@@ -91,9 +90,7 @@ def assert_same_values(found, expected):
 def check(x, fmt, axis, rounding="nearest_even", seed=None, random_bits=None):
     """Kernels of every instruction set against the reference: codes, scales, values."""
     mode = {"rounding": rounding, "seed": seed, "random_bits": random_bits}
-    codes, scales, tensor, exact = reference_blocks(
-        x, fmt, axis, rounding, seed, random_bits or 32
-    )
+    codes, scales, tensor, exact = reference_blocks(x, fmt, axis, rounding, seed, random_bits or 32)
     wide = rounded_values(exact, np.dtype(np.float64), fmt)
     narrow = rounded_values(exact, x.dtype, fmt)
     for _ in each_target():

@@ -44,8 +44,8 @@ def encode_blocks(
     first: int,
     out: NDArray[Any],
     scales: NDArray[Any] | None,
-    encode_scale: float = 1,
-    decode_scale: float = 1,
+    encode_scale: float = 1.0,
+    decode_scale: float = 1.0,
 ) -> bool: ...
 def decode_blocks(
     codes: NDArray[Any],
@@ -53,7 +53,7 @@ def decode_blocks(
     fmt: BlockFormat,
     target: str,
     out: NDArray[Any],
-    decode_scale: float = 1,
+    decode_scale: float = 1.0,
 ) -> None: ...
 def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
 def matmul_blocks(

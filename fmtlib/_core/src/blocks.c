@@ -85,14 +85,15 @@ static int32_t rule_exponent(const fmt_block_plan *plan, uint64_t max)
 {
     const int mantissa = is_wide(plan) ? 52 : 23, bias = is_wide(plan) ? 1023 : 127;
     const int32_t field = (int32_t)(max >> mantissa);
+    if (field && plan->rule == RULE_FLOOR)
+        return field - bias - plan->emax;
     const int top = 63 - __builtin_clzll(max);
     const int32_t exponent = field ? field - bias : top - (bias + mantissa - 1);
-    if (plan->rule == RULE_FLOOR)
-        return exponent - plan->emax;
     /* the significand of max as 53 bits, the top one set */
     const uint64_t one = (uint64_t)1 << 52;
     const uint64_t s = field ? ((max << (52 - mantissa)) & (one - 1)) | one : max << (52 - top);
     switch (plan->rule) {
+    case RULE_FLOOR: return exponent - plan->emax;
     case RULE_CEIL: return exponent - plan->emax + (s != one);
     case RULE_EVEN: return exponent - plan->emax + (s + (one >> plan->precision) >= 2 * one);
     case RULE_RCEIL: {
@@ -145,27 +146,15 @@ static uint32_t encode_scale(const fmt_block_plan *plan, float value)
     return code;
 }
 
-/* The code of a group's scale, and exponent or factors, at element i. */
-static void set_scale(const fmt_block_plan *plan, uint64_t max, ptrdiff_t i, stages *s)
+/* RULE_AMAX: the code of a group's scale, and the factors, at element i. */
+static void set_float_scale(const fmt_block_plan *plan, uint32_t max, int nonfinite, ptrdiff_t i,
+                            stages *s)
 {
-    const uint64_t infinite = is_wide(plan) ? (uint64_t)0x7ff << 52 : (uint64_t)0xff << 23;
-    const int nonfinite = max >= infinite;
-    s->nonfinite |= nonfinite;
-    if (plan->rule != RULE_AMAX) {
-        const int32_t exponent = nonfinite ? NAN_EXPONENT : group_exponent(plan, max);
-        s->scales[i] = (uint32_t)(nonfinite ? plan->spec.block_max_code + 1
-                                            : exponent + plan->spec.block_bias);
-        s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
-        /* zeros are zeros by any scale; one in the middle keeps them off the deep end */
-        s->exponents[i] = max ? exponent : 0;
-        return;
-    }
     uint32_t code = plan->scale_spec.nan_code;
     float factor = 0;
     if (!nonfinite) {
-        const uint32_t bits = (uint32_t)max;
         float amax;
-        memcpy(&amax, &bits, sizeof amax);
+        memcpy(&amax, &max, sizeof amax);
         const float share = amax / plan->max_element;
         code = encode_scale(plan, share * plan->encode_scale);
         if (code != 0) {
@@ -180,14 +169,34 @@ static void set_scale(const fmt_block_plan *plan, uint64_t max, ptrdiff_t i, sta
     s->scales[i] = code;
 }
 
-/* Element i's scale for elements i + 1 ... end - 1. */
+/* The code of a group's scale, and the exponent or the factors, at element i. */
+static inline void set_scale(const fmt_block_plan *plan, uint64_t max, ptrdiff_t i, stages *s)
+{
+    const uint64_t infinite = is_wide(plan) ? (uint64_t)0x7ff << 52 : (uint64_t)0xff << 23;
+    const int nonfinite = max >= infinite;
+    s->nonfinite |= nonfinite;
+    if (plan->rule == RULE_AMAX) {
+        set_float_scale(plan, (uint32_t)max, nonfinite, i, s);
+        return;
+    }
+    const int32_t exponent = nonfinite ? NAN_EXPONENT : group_exponent(plan, max);
+    s->scales[i] = (uint32_t)(nonfinite ? plan->spec.block_max_code + 1
+                                        : exponent + plan->spec.block_bias);
+    s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
+    /* zeros are zeros by any scale; one in the middle keeps them off the deep end */
+    s->exponents[i] = max ? exponent : 0;
+}
+
+/* Element i's scale for elements up to end - 1. */
 static void spread_scale(const fmt_block_plan *plan, ptrdiff_t i, ptrdiff_t end, stages *s)
 {
     const uint32_t factor = s->factors[i]; /* or the exponent */
-    for (ptrdiff_t j = i + 1; j < end; j++)
+    for (ptrdiff_t j = i; j < end; j++)
         s->factors[j] = factor;
+    if (plan->rule != RULE_AMAX)
+        return;
     const uint64_t value = s->values[i];
-    for (ptrdiff_t j = i + 1; plan->rule == RULE_AMAX && j < end; j++)
+    for (ptrdiff_t j = i; j < end; j++)
         s->values[j] = value;
 }
 
