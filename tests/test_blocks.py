@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pytest
@@ -27,6 +28,9 @@ FAMILIES = [
 ]
 
 
+philox_word = cache(reference.philox_word)
+
+
 def last_axes(fmt, ndim):
     """The axis that blocks lie along by default."""
     return (ndim - 2, ndim - 1) if isinstance(fmt.block_size, tuple) else ndim - 1
@@ -36,7 +40,7 @@ def reference_blocks(x, fmt, axis, rounding="nearest_even", seed=None, random_bi
     """Codes, scales, scale of the tensor and exact values of an array, block by block."""
     words = np.zeros(x.shape, np.uint64)
     if seed is not None:
-        flat = [reference.philox_word(seed, 0, i) for i in range(x.size)]
+        flat = [philox_word(seed, 0, i) for i in range(x.size)]
         words = np.array(flat, np.uint64).reshape(x.shape)
     axes = axis if isinstance(axis, tuple) else (axis,)
     sizes = fmt.block_size if isinstance(fmt.block_size, tuple) else (fmt.block_size,)
@@ -123,8 +127,11 @@ def mixed(shape, dtype, seed=0):
         return x.astype(DTYPES[dtype])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("rounding", DETERMINISTIC)
+# Narrow types are widened before anything is rounded: one rounding of them will do.
+@pytest.mark.parametrize(
+    ("rounding", "dtype"),
+    [(r, d) for d in DTYPES for r in DETERMINISTIC if d in ("float32", "float64") or r == "up"],
+)
 @pytest.mark.parametrize("name", [*BLOCK_NAMES, WIDEST_BLOCKS])
 def test_against_reference(name, rounding, dtype):
     fmt = fl.get_format(name)
@@ -198,15 +205,15 @@ def test_tiles_over_any_axes(axes, block_size, name):
     check(x[::-1, :, ::2].swapaxes(0, 2), fmt, axes, "stochastic", 3)
 
 
-@pytest.mark.parametrize("block_size", [(1, 700), (700, 1), (3, 700)])
+@pytest.mark.parametrize("block_size", [(1, 520), (520, 1), (2, 520)])
 @pytest.mark.parametrize("name", ["bfp_m4_e8_g16_bump", "mxfp8_e4m3", "nvfp4"])
 def test_tiles_wider_than_a_chunk(block_size, name):
     fmt = replace(fl.get_format(name), block_size=block_size)
-    x = mixed((4, 1500), "float32")
+    x = mixed((3, 530), "float32")
     x.reshape(-1)[5] = 511.9  # rounds past the greatest code
     check(x, fmt, (0, 1))
     check(x.T, fmt, (0, 1))
-    check(mixed((3, 2, 600), "float32"), fmt, (0, 1), "stochastic", 1)
+    check(mixed((3, 1, 520), "float32"), fmt, (0, 1), "stochastic", 1)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

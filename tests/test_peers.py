@@ -8,7 +8,7 @@ from 2.12 on, those to E5M2 do not.
 
 import numpy as np
 import pytest
-from cases import DETERMINISTIC, all_16_bit, edges
+from cases import BLOCK_NAMES, DETERMINISTIC, all_16_bit, edges
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
@@ -52,6 +52,29 @@ def test_gfloat(name, rounding):
         overflow = "saturate" if saturate else "nonsaturating"
         ours = fl.quantize(x, name, rounding=rounding, overflow=overflow)
         assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("rounding", [r for r in DETERMINISTIC if r in MODES])
+@pytest.mark.parametrize("name", [name for name in BLOCK_NAMES if name.startswith("mx")])
+def test_gfloat_blocks(name, rounding):
+    """MX blocks; gfloat's MXINT8 has -128, ours, like microxcaling's, has not."""
+    import gfloat
+    import gfloat.block
+    import gfloat.formats
+
+    info = getattr(gfloat.formats, f"format_info_{name}")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 32)) * 2.0 ** rng.integers(-130, 120, (60, 1))
+    ours = fl.encode(x, name, rounding=rounding)
+    greatest = ours.format.element.max * np.ldexp(1.0, ours.scales.astype(int) - 127)
+    for row, values, limit in zip(x, fl.decode(ours, dtype=float), greatest[:, 0], strict=True):
+        theirs = gfloat.block.quantize_block(
+            info,
+            row,
+            gfloat.block.compute_scale_amax,
+            getattr(gfloat.RoundMode, MODES[rounding]),
+        )
+        assert_array_equal(values, np.maximum(theirs, -limit))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
