@@ -85,6 +85,10 @@ cdef extern from "kernels.h" nogil:
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
     void fmt_matmul(const fmt_matmul_plan *, const void *, const uint8_t *, const void *,
                     const uint8_t *, float *, void *)
+    void fmt_pack(const void *, int, int, Py_ssize_t, uint8_t *)
+    void fmt_unpack(const uint8_t *, int, int, Py_ssize_t, void *, int)
+    void fmt_crc32c_init()
+    uint32_t fmt_crc32c(const uint8_t *, size_t, uint32_t)
 
 cdef extern from "numpy/dtype_api.h":
     ctypedef struct PyArray_DTypeMeta:
@@ -596,3 +600,63 @@ def matmul_blocks(a_codes, a_scales, a_format, b_codes, b_scales, b_format, c):
         fmt_matmul(&plan, a_data, <uint8_t *>a_scale_data, b_data, <uint8_t *>b_scale_data,
                    <float *>out_data, scratch)
     free(scratch)
+
+
+# --- storage --------------------------------------------------------------------------------
+
+def pack_codes(codes, int width):
+    """Pack an integer array of at most 32 bits, C-contiguous, into uint8: see pack.c."""
+    cdef cnp.ndarray code_array = _check(codes, codes.dtype, codes.shape)
+    cdef int type = TYPES[codes.dtype.name]
+    cdef Py_ssize_t count = codes.size
+    if not 1 <= width <= 8 * codes.dtype.itemsize:
+        raise ValueError(f"{codes.dtype} has no {width} bits")
+    cdef cnp.ndarray packed = np.empty(packed_size(count, width), np.uint8)
+    cdef void *code_data = cnp.PyArray_DATA(code_array)
+    cdef uint8_t *packed_data = <uint8_t *>cnp.PyArray_DATA(packed)
+    if count:
+        with nogil:
+            fmt_pack(code_data, type, width, count, packed_data)
+    return packed
+
+
+def unpack_codes(packed, int width, codes):
+    """Fill `codes`, C-contiguous, from its packed form; signed types extend the sign."""
+    cdef cnp.ndarray code_array = _check(codes, codes.dtype, codes.shape)
+    cdef int type = TYPES[codes.dtype.name]
+    cdef Py_ssize_t count = codes.size
+    cdef bint is_signed = codes.dtype.kind == "i"
+    if not 1 <= width <= 8 * codes.dtype.itemsize:
+        raise ValueError(f"{codes.dtype} has no {width} bits")
+    cdef cnp.ndarray packed_array = _check(packed, np.dtype(np.uint8), (packed_size(count, width),))
+    cdef void *code_data = cnp.PyArray_DATA(code_array)
+    cdef uint8_t *packed_data = <uint8_t *>cnp.PyArray_DATA(packed_array)
+    if count:
+        with nogil:
+            fmt_unpack(packed_data, width, is_signed, count, code_data, type)
+
+
+def packed_size(count, width):
+    """Bytes that `count` packed codes of `width` bits take."""
+    return -(-count * width // 8)
+
+
+def crc32c(data, uint32_t start=0):
+    """CRC-32C of bytes, going on from the checksum `start` of what came before them.
+
+    Examples
+    --------
+    >>> from fmtlib._core.kernels import crc32c
+    >>> hex(crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    cdef const uint8_t[::1] view = memoryview(data).cast("B") if len(data) else b""
+    cdef size_t count = view.shape[0]
+    cdef uint32_t crc = start
+    if count:
+        with nogil:
+            crc = fmt_crc32c(&view[0], count, crc)
+    return crc
+
+
+fmt_crc32c_init()

@@ -230,4 +230,15 @@ size_t fmt_matmul_scratch(const fmt_matmul_plan *plan);
 void fmt_matmul(const fmt_matmul_plan *plan, const void *a, const uint8_t *a_scales, const void *b,
                 const uint8_t *b_scales, float *c, void *scratch);
 
+/* Codes (TYPE_INT*) packed without gaps, and back; see pack.c.  The packed side has exactly
+ * ceil(n * width / 8) bytes; width is at most that of the type.  Bits of a code beyond the width
+ * are dropped, padding is zero. */
+void fmt_pack(const void *codes, int type, int width, ptrdiff_t n, uint8_t *out);
+void fmt_unpack(const uint8_t *packed, int width, int is_signed, ptrdiff_t n, void *codes,
+                int type);
+
+/* CRC-32C of n bytes, going on from `crc` (0 at the start); init once, before any other thread. */
+void fmt_crc32c_init(void);
+uint32_t fmt_crc32c(const uint8_t *data, size_t n, uint32_t crc);
+
 #endif
