@@ -13,6 +13,7 @@ from fmtlib.formats import (
     get_format,
     p3109,
 )
+from fmtlib.packing import pack, unpack
 from fmtlib.precision import group_bits
 from fmtlib.products import dot, dot_passes, matmul
 
@@ -35,6 +36,8 @@ __all__ = [
     "group_bits",
     "matmul",
     "p3109",
+    "pack",
     "quantize",
     "ufunc",
+    "unpack",
 ]

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmtlib._core import kernels
-from fmtlib.formats import BlockFormat
+from fmtlib.arguments import whole_number
+from fmtlib.formats import BlockFormat, FixedFormat, get_format
+from fmtlib.packing import pack, unpack
 
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 15
+
+# The header of `tobytes`, little-endian: magic, version, number of dimensions, number of blocked
+# axes, those axes, whether there is a tensor scale, length of the format's name, two zero bytes.
+_MAGIC, _VERSION = b"\x93fmtlib", 1
+_HEADER = struct.Struct("<7sBBBBBBBH")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +129,444 @@ class BlockArray:
             f"BlockArray(shape={self.shape}, format={self.format.name}, axis={self.axis}, "
             f"nbytes={self.nbytes})"
         )
+
+    # --- parts and shapes -------------------------------------------------------------------
+
+    @property
+    def blocks(self) -> dict[int, int]:
+        """The blocked axes, each with the length of a block along it."""
+        axes, sizes = self.axis, self.format.block_size
+        if isinstance(axes, tuple) and isinstance(sizes, tuple):
+            return dict(zip(axes, sizes, strict=True))
+        return {axes: sizes}
+
+    def _with(self, codes: NDArray[Any], scales: NDArray[Any], axes: tuple[int, ...]) -> BlockArray:
+        return replace(
+            self, codes=codes, scales=scales, axis=axes if isinstance(self.axis, tuple) else axes[0]
+        )
+
+    def copy(self) -> BlockArray:
+        """A copy with codes and scales of its own."""
+        return replace(self, codes=self.codes.copy(), scales=self.scales.copy())
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, index: Any) -> BlockArray:
+        """A part of the array, as a view: whole blocks only.
+
+        Other axes than the blocked one take integers and any slices.  The blocked axis takes
+        slices without a step that start where a block starts and stop where a block stops, so
+        that no block is cut: what is left of one would keep a scale that is not its own.
+
+        Raises
+        ------
+        TypeError
+            For indices that are neither integers nor slices nor ``...``.
+        IndexError
+            For integers out of range and too many indices.
+        ValueError
+            If a block would be cut.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> b = fl.encode(np.ones((3, 40), np.float32), fl.bfp(4))
+        >>> b[0, 16:].shape
+        (24,)
+        """
+        items = list(index) if isinstance(index, tuple) else [index]
+        dots = [i for i, item in enumerate(items) if item is Ellipsis]
+        if len(items) - len(dots) > self.ndim or len(dots) > 1:
+            raise IndexError(f"too many indices for a BlockArray of {self.ndim} dimensions")
+        place = dots[0] if dots else len(items)
+        items[place : place + 1] = [slice(None)] * (self.ndim - len(items) + len(dots))
+        of_scales: list[int | slice] = []
+        for axis, item in enumerate(items):
+            if not isinstance(item, slice):
+                items[axis] = _whole_index(item)
+            elif axis in self.blocks:
+                items[axis], blocks = self._whole_blocks(axis, item)
+                of_scales.append(blocks)
+                continue
+            of_scales.append(items[axis])
+        if scalar := [axis for axis in self.blocks if not isinstance(items[axis], slice)]:
+            raise ValueError(
+                f"axis {scalar[0]} is blocked, it cannot be indexed by an integer; decode the "
+                "array for single values"
+            )
+        axes = tuple(sum(isinstance(item, slice) for item in items[:axis]) for axis in self.blocks)
+        return self._with(self.codes[tuple(items)], self.scales[tuple(of_scales)], axes)
+
+    def _whole_blocks(self, axis: int, part: slice) -> tuple[slice, slice]:
+        """The slice of a blocked axis, and that of its blocks."""
+        size, length = self.blocks[axis], self.shape[axis]
+        start, stop, step = part.indices(length)
+        if step != 1:
+            raise ValueError(f"axis {axis} is blocked, its slices have no step, got {step}")
+        if start >= stop:
+            return slice(0, 0), slice(0, 0)
+        if start % size or (stop % size and stop != length):
+            raise ValueError(
+                f"slices of axis {axis} start and stop at multiples of the block size {size}, or "
+                f"stop at the end; got {start}:{stop} of {length}"
+            )
+        return slice(start, stop), slice(start // size, -(-stop // size))
+
+    def transpose(self, *axes: Any) -> BlockArray:
+        """The array with its axes permuted, as a view; reversed by default.
+
+        Parameters
+        ----------
+        axes : None, ints, or a tuple of ints
+            As `numpy.ndarray.transpose`.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> fl.encode(np.ones((3, 40), np.float32), fl.bfp(4)).transpose().axis
+        0
+        """
+        codes = self.codes.transpose(*axes)
+        if len(axes) == 1:
+            axes = tuple(range(self.ndim))[::-1] if axes[0] is None else axes[0]
+        order = [operator.index(axis) % self.ndim for axis in axes or range(self.ndim)[::-1]]
+        return self._with(
+            codes, self.scales.transpose(order), tuple(order.index(axis) for axis in self.blocks)
+        )
+
+    @property
+    def T(self) -> BlockArray:  # noqa: N802 - as NumPy's
+        """The array with its axes reversed."""
+        return self.transpose()
+
+    def reshape(self, *shape: Any) -> BlockArray:
+        """The same elements in C order under another shape; blocks stay whole.
+
+        The blocked axis (for tiles: both, and all between them) keeps its length while others
+        are split and merged, or, for one axis, is itself split or merged where every length
+        along it is a multiple of the block size.
+
+        Parameters
+        ----------
+        shape : ints, or a tuple of ints
+            As `numpy.ndarray.reshape`; one may be -1.
+
+        Raises
+        ------
+        ValueError
+            If the number of elements differs, or blocks would not stay whole.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> b = fl.encode(np.ones((4, 6, 64), np.float32), fl.bfp(4))
+        >>> b.reshape(24, 64).axis, b.reshape(-1).axis
+        (1, 0)
+        """
+        codes = self.codes.reshape(*shape)
+        new, blocked = codes.shape, sorted(self.blocks)
+        first, last = blocked[0], blocked[-1]
+        kept = self.shape[first : last + 1]
+        before, after = math.prod(self.shape[:first]), math.prod(self.shape[last + 1 :])
+        for k in range(len(new) - len(kept) + 1):
+            if (math.prod(new[:k]), new[k : k + len(kept)], math.prod(new[k + len(kept) :])) == (
+                before, kept, after,
+            ):  # fmt: skip
+                moved = k - first
+                of_scales = (*new[:k], *self.scales.shape[first : last + 1], *new[k + len(kept) :])
+                axes = tuple(axis + moved for axis in self.blocks)
+                return self._with(codes, self.scales.reshape(of_scales), axes)
+        size = self.blocks[first]
+        for k, length in enumerate(new) if len(blocked) == 1 else ():
+            if math.prod(new[k + 1 :]) == after and not (kept[0] % size or length % size):
+                of_scales = (*new[:k], length // size, *new[k + 1 :])
+                return self._with(codes, self.scales.reshape(of_scales), (k,))
+        raise ValueError(
+            f"{self!r} cannot become {new}: blocks of {self.format.block_size} along axis "
+            f"{self.axis} would not stay whole; transpose first, or decode"
+        )
+
+    def __array__(
+        self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        """The decoded values, so that NumPy functions see numbers and never codes."""
+        if copy is False:
+            raise ValueError("the values of a BlockArray are decoded: there is no array to share")
+        exact = np.dtype(np.float32 if self.format.fits("float32") else np.float64)
+        values = decode_blocks(self, exact)
+        return values if dtype is None else values.astype(dtype, copy=False)
+
+    # --- storage ----------------------------------------------------------------------------
+
+    def planes(self) -> Planes:
+        """The array in FAST's storage layout: planes of 2-bit chunks, exponents apart.
+
+        For sign-magnitude block floating point.  See `Planes`.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> b = fl.encode(np.float32([1.0, -0.5, 0.25, 0.7]), fl.bfp(4, block_size=4))
+        >>> planes = b.planes()
+        >>> planes.nbytes, b.nbytes  # (8 + 4 * 2 * 3) / 8 and (8 + 4 * 5) / 8, rounded up
+        (4, 4)
+        >>> fl.decode(planes.read(1))  # the high plane alone: truncated to 2 bits
+        array([ 1. , -0.5,  0. ,  0.5], dtype=float32)
+        >>> fl.decode(planes.read())
+        array([ 1.  , -0.5 ,  0.25,  0.75], dtype=float32)
+        """
+        element = self.format.element
+        if not isinstance(element, FixedFormat) or element.encoding != "sign_magnitude":
+            raise TypeError(f"planes are of sign-magnitude elements, not of {self.format.name}")
+        m = element.magnitude_bits
+        count = -(-m // 2)
+        wide = self.codes.astype(np.uint32)
+        signs, magnitudes = wide >> m, (wide & ((1 << m) - 1)) << m % 2
+        chunks = (magnitudes >> 2 * (count - 1 - i) & 3 | signs << 2 for i in range(count))
+        return Planes(
+            planes=tuple(pack(chunk, 3) for chunk in chunks),
+            exponents=pack(self.scales, self.format.scale_bits),
+            format=self.format,
+            shape=self.shape,
+            axis=self.axis,
+        )
+
+    def tobytes(self) -> bytes:
+        r"""The array as bytes, packed, with a header that says all about it and a checksum.
+
+        Little-endian: magic ``b"\x93fmtlib"``, version 1, number of dimensions, number of blocked
+        axes, the two of them (0 for none), 1 if there is a tensor scale, length of the format's
+        name (a byte each), two zero bytes; the shape, 8 bytes a length; the format's name; the
+        tensor scale as float32, if there is one; the scales packed to ``format.scale_bits``; the
+        codes packed to ``format.bits`` (see `fmtlib.pack`); CRC-32C of all that.
+
+        Raises
+        ------
+        ValueError
+            If the format's name is longer than 255 bytes.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> b = fl.encode(np.ones((3, 40), np.float32), fl.bfp(4))
+        >>> again = fl.BlockArray.frombytes(b.tobytes())
+        >>> again, bool((again.codes == b.codes).all())
+        (BlockArray(shape=(3, 40), format=bfp_m4_e8_g16, axis=1, nbytes=84), True)
+        """
+        name = self.format.name.encode("ascii")
+        if len(name) > 255 or get_format(self.format.name) != self.format:
+            raise ValueError(f"the format has no name that could be stored: {self.format!r}")
+        axes = (*self.blocks, 0)
+        scale = self.tensor_scale
+        parts = [
+            _HEADER.pack(
+                _MAGIC, _VERSION, self.ndim, len(self.blocks), axes[0], axes[1], scale is not None,
+                len(name), 0,
+            ),
+            struct.pack(f"<{self.ndim}Q", *self.shape),
+            name,
+            b"" if scale is None else struct.pack("<f", scale),
+            pack(self.scales, self.format.scale_bits).tobytes(),
+            pack(self.codes, self.format.bits).tobytes(),
+        ]  # fmt: skip
+        body = b"".join(parts)
+        return body + struct.pack("<I", kernels.crc32c(body))
+
+    @classmethod
+    def frombytes(cls, data: bytes | bytearray | memoryview) -> BlockArray:
+        """The array that `tobytes` wrote.
+
+        Nothing in `data` is trusted: sizes are compared before memory is taken for them.
+
+        Raises
+        ------
+        TypeError
+            If `data` is not bytes.
+        ValueError
+            If it is not what `tobytes` writes, byte for byte: truncated, corrupted, of an unknown
+            version or format, or followed by anything.
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes, got {type(data).__name__}")
+        data = memoryview(data).cast("B")
+        if len(data) < _HEADER.size + 4:
+            raise ValueError(f"no BlockArray has {len(data)} bytes")
+        magic, version, ndim, axis_count, first, second, scaled, name_size, zeros = (
+            _HEADER.unpack_from(data)
+        )
+        if magic != _MAGIC:
+            raise ValueError("not the bytes of a BlockArray: they do not start with its magic")
+        if version != _VERSION:
+            raise ValueError(f"version {version} is unknown, this fmtlib reads {_VERSION}")
+        start = _HEADER.size + 8 * ndim
+        if len(data) < start + name_size + 4:
+            raise ValueError("truncated: the header of the BlockArray is not whole")
+        shape = struct.unpack_from(f"<{ndim}Q", data, _HEADER.size)
+        if (
+            axis_count not in (1, 2)
+            or scaled > 1
+            or zeros
+            or (axis_count == 1 and second)
+            or max(first, second) >= ndim
+            or ndim > 64
+            or math.prod(max(length, 1) for length in shape) >= 2**60
+        ):
+            raise ValueError("corrupted: the header of the BlockArray makes no sense")
+        fmt = _stored_format(bytes(data[start : start + name_size]))
+        axis = (first, second) if axis_count == 2 else first
+        if isinstance(fmt.block_size, tuple) != (axis_count == 2):
+            raise ValueError(f"corrupted: {fmt.name} has not {axis_count} blocked axes")
+        scales_shape = scale_shape(shape, axis, fmt.block_size)
+        scale_at = start + name_size
+        scales_at = scale_at + 4 * scaled
+        codes_at = scales_at + kernels.packed_size(math.prod(scales_shape), fmt.scale_bits)
+        end = codes_at + kernels.packed_size(math.prod(shape), fmt.bits)
+        if len(data) != end + 4:
+            raise ValueError(
+                f"a BlockArray of shape {shape} in {fmt.name} has {end + 4} bytes, got {len(data)}"
+            )
+        if kernels.crc32c(data[:end]) != struct.unpack_from("<I", data, end)[0]:
+            raise ValueError("corrupted: the checksum (CRC-32C) of the BlockArray is wrong")
+        scale = np.float32(struct.unpack_from("<f", data, scale_at)[0]) if scaled else None
+        return cls(
+            unpack(data[codes_at:end], fmt.bits, shape).astype(fmt.code_dtype, copy=False),
+            unpack(data[scales_at:codes_at], fmt.scale_bits, scales_shape).astype(
+                fmt.scale_dtype, copy=False
+            ),
+            fmt,
+            axis,
+            scale,
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Planes:
+    """Block floating point as FAST stores it: 2-bit chunks of the mantissas, plane by plane.
+
+    A magnitude of m bits, with a zero appended if m is odd, is cut in ``ceil(m / 2)`` chunks of 2
+    bits; plane 0 holds the highest.  Every chunk carries the sign of its element as its third
+    and highest bit.  A block of g elements so takes ``e + g * ceil(m / 2) * 3`` bits, e for the
+    exponent, which is stored apart.
+
+    Planes can be read progressively: the first k of them are the array truncated (rounded
+    toward zero) to ``2 * k`` mantissa bits.
+
+    Attributes
+    ----------
+    planes : tuple of ndarray of uint8
+        The chunks of each plane in C order, 3 bits each, as `fmtlib.pack` packs them.
+    exponents : ndarray of uint8
+        The codes of the shared exponents in C order, packed to ``format.scale_bits``.
+    format : BlockFormat
+    shape : tuple of int
+    axis : int, or pair of ints for tiles
+
+    References
+    ----------
+    S. Q. Zhang, B. McDanel, H. T. Kung, "FAST: DNN Training Under Variable Precision Block
+    Floating Point with Stochastic Rounding", HPCA 2022, arXiv 2110.15456: exponents apart from
+    mantissas, a sign in each 2-bit chunk.  The appended zero for odd m is ours.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.encode(np.ones(32, np.float32), fl.bfp(4)).planes()
+    Planes(shape=(32,), format=bfp_m4_e8_g16, axis=0, planes=2, nbytes=26)
+    """
+
+    planes: tuple[NDArray[np.uint8], ...]
+    exponents: NDArray[np.uint8]
+    format: BlockFormat
+    shape: tuple[int, ...]
+    axis: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes: 3 bits per chunk and the exponents, rounded up to a byte at the end."""
+        fmt = self.format
+        blocks = math.prod(scale_shape(self.shape, self.axis, fmt.block_size))
+        bits = blocks * fmt.scale_bits + math.prod(self.shape) * len(self.planes) * 3
+        return -(-bits // 8)
+
+    def __repr__(self) -> str:
+        return (
+            f"Planes(shape={self.shape}, format={self.format.name}, axis={self.axis}, "
+            f"planes={len(self.planes)}, nbytes={self.nbytes})"
+        )
+
+    def read(self, count: int | None = None) -> BlockArray:
+        """The array from its first `count` planes, by default from all.
+
+        Parameters
+        ----------
+        count : int, optional
+            From 1 to the number of planes.
+
+        Returns
+        -------
+        BlockArray
+            All planes: the stored array.  Fewer: the stored array truncated (rounded toward
+            zero) to ``2 * count`` mantissa bits, with the same exponents.
+
+        Raises
+        ------
+        ValueError
+            If `count` is out of range, or the planes read contradict each other.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> fl.encode(np.ones(32, np.float32), fl.bfp(5)).planes().read(2).format.name
+        'bfp_m4_e8_g16'
+        """
+        whole = len(self.planes)
+        count = whole if count is None else whole_number("count", count, 1, whole)
+        fmt = self.format
+        element = fmt.element
+        assert isinstance(element, FixedFormat)
+        m = min(2 * count, element.magnitude_bits)
+        chunks = [unpack(plane, 3, self.shape) for plane in self.planes[:count]]
+        signs = chunks[0] >> 2
+        magnitudes = np.zeros(self.shape, np.uint32)
+        for chunk in chunks:
+            magnitudes = magnitudes << np.uint32(2) | chunk & 3
+            if (chunk >> 2 != signs).any():
+                raise ValueError("the planes contradict each other about signs")
+        if m < 2 * count:
+            if (magnitudes & 1).any():
+                raise ValueError("the bit appended to an odd number of mantissa bits must be zero")
+            magnitudes = magnitudes >> np.uint32(1)
+        fmt = replace(fmt, element=replace(element, fraction_bits=m - element.integer_bits))
+        scales_shape = scale_shape(self.shape, self.axis, fmt.block_size)
+        return BlockArray(
+            (magnitudes | signs.astype(np.uint32) << m).astype(fmt.code_dtype),
+            unpack(self.exponents, fmt.scale_bits, scales_shape),
+            fmt,
+            self.axis,
+        )
+
+
+def _whole_index(item: SupportsIndex) -> int:
+    try:
+        if isinstance(item, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(item)
+    except TypeError:
+        raise TypeError(
+            f"a BlockArray takes integers, slices and ... as indices, got {item!r}"
+        ) from None
+
+
+def _stored_format(name: bytes) -> BlockFormat:
+    """The block format of a name that was read from a file."""
+    try:
+        fmt = get_format(name.decode("ascii"))
+    except ValueError as error:
+        raise ValueError(f"corrupted, or of a later fmtlib: {error}") from None
+    if not isinstance(fmt, BlockFormat) or fmt.name.encode() != name:
+        raise ValueError(f"corrupted: {name!r} is not the name of a block format")
+    return fmt
 
 
 def normalize_axis(axis: object, ndim: int) -> int:

@@ -632,3 +632,43 @@ def philox_word(seed: int, stream: int, index: int) -> int:
         counter = [high1 ^ counter[1] ^ key[0], low1, high0 ^ counter[3] ^ key[1], low0]
         key = [(key[0] + 0x9E3779B9) & mask, (key[1] + 0xBB67AE85) & mask]
     return counter[index & 3]
+
+
+# --- storage --------------------------------------------------------------------------------
+
+
+def pack(codes: Iterable[int], bits: int) -> bytes:
+    """Pack codes of `bits` bits, negative ones in two's complement: one great integer.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> reference.pack([1, 7, -6], 4).hex()
+    '710a'
+    """
+    stream = count = 0
+    for i, code in enumerate(codes):
+        stream |= (code & (2**bits - 1)) << (i * bits)
+        count = i + 1
+    return stream.to_bytes(-(-count * bits // 8), "little")
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), bit by bit: polynomial 0x1EDC6F41, reflected.
+
+    References
+    ----------
+    RFC 3720 (iSCSI), section 12.1 and the examples of appendix B.4.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> hex(reference.crc32c(b"123456789"))
+    '0xe3069283'
+    """
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
