@@ -3,6 +3,7 @@
 from fmtlib._core.kernels import cpu_target
 from fmtlib.blocks import BlockArray
 from fmtlib.codec import decode, encode, quantize, ufunc
+from fmtlib.files import load, save
 from fmtlib.formats import (
     BlockFormat,
     FixedFormat,
@@ -34,10 +35,12 @@ __all__ = [
     "formats",
     "get_format",
     "group_bits",
+    "load",
     "matmul",
     "p3109",
     "pack",
     "quantize",
+    "save",
     "ufunc",
     "unpack",
 ]

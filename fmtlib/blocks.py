@@ -528,15 +528,15 @@ class Planes:
         m = min(2 * count, element.magnitude_bits)
         chunks = [unpack(plane, 3, self.shape) for plane in self.planes[:count]]
         signs = chunks[0] >> 2
-        magnitudes = np.zeros(self.shape, np.uint32)
+        magnitudes: NDArray[Any] = np.zeros(self.shape, np.uint32)
         for chunk in chunks:
-            magnitudes = magnitudes << np.uint32(2) | chunk & 3
+            magnitudes = magnitudes << 2 | chunk & 3
             if (chunk >> 2 != signs).any():
                 raise ValueError("the planes contradict each other about signs")
         if m < 2 * count:
             if (magnitudes & 1).any():
                 raise ValueError("the bit appended to an odd number of mantissa bits must be zero")
-            magnitudes = magnitudes >> np.uint32(1)
+            magnitudes >>= 1
         fmt = replace(fmt, element=replace(element, fraction_bits=m - element.integer_bits))
         scales_shape = scale_shape(self.shape, self.axis, fmt.block_size)
         return BlockArray(

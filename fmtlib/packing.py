@@ -56,23 +56,8 @@ def pack(codes: ArrayLike, fmt: str | Format | int) -> NDArray[np.uint8]:
     >>> fl.pack([1, 2, 3, 4], 6)
     array([129,  48,  16], dtype=uint8)
     """
-    width, dtype, name = _layout(fmt)
-    if isinstance(codes, np.ma.MaskedArray):
-        raise TypeError("masked arrays are not supported; fill them")
-    array = np.asarray(codes)
-    if array.size == 0 and not hasattr(codes, "dtype"):
-        array = array.astype(dtype)  # an empty list has no type
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"codes must be integers, got {array.dtype}")
-    if name is not None and array.dtype.newbyteorder("=") != dtype:
-        raise TypeError(f"codes of {name} are {dtype}, got {array.dtype}")
-    low, high = _limits(width, dtype)
-    if array.size:
-        least, greatest = int(array.min()), int(array.max())
-        if least < low or greatest > high:
-            wrong = least if least < low else greatest
-            raise ValueError(f"codes of {width} bits are from {low} to {high}, got {wrong}")
-    return kernels.pack_codes(np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]), width)
+    array, width = checked_codes(codes, fmt)
+    return kernels.pack_codes(array, width)
 
 
 def unpack(
@@ -135,6 +120,27 @@ def unpack(
     codes = np.empty(lengths, dtype)
     kernels.unpack_codes(np.require(data, np.uint8, ["C_CONTIGUOUS"]), width, codes)
     return codes
+
+
+def checked_codes(codes: ArrayLike, fmt: str | Format | int) -> tuple[NDArray[Any], int]:
+    """The codes as the kernels read them, if they are what `pack` says; and their width."""
+    width, dtype, name = _layout(fmt)
+    if isinstance(codes, np.ma.MaskedArray):
+        raise TypeError("masked arrays are not supported; fill them")
+    array = np.asarray(codes)
+    if array.size == 0 and not hasattr(codes, "dtype"):
+        array = array.astype(dtype)  # an empty list has no type
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"codes must be integers, got {array.dtype}")
+    if name is not None and array.dtype.newbyteorder("=") != dtype:
+        raise TypeError(f"codes of {name} are {dtype}, got {array.dtype}")
+    low, high = _limits(width, dtype)
+    if array.size:
+        least, greatest = int(array.min()), int(array.max())
+        if least < low or greatest > high:
+            wrong = least if least < low else greatest
+            raise ValueError(f"codes of {width} bits are from {low} to {high}, got {wrong}")
+    return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"]), width
 
 
 def _layout(fmt: str | Format | int) -> tuple[int, np.dtype[Any], str | None]:
