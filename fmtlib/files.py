@@ -61,7 +61,9 @@ _SAFETENSORS: dict[str, tuple[str, str | None]] = {
     "F4": ("uint8", "float4_e2m1fn"),
 }
 # What the library can write, by NumPy's or our name: it writes no 6-bit types.
-_CODES = {fmt or dtype: code for code, (dtype, fmt) in _SAFETENSORS.items() if code[:2] != "F6"}
+_CODES = {
+    fmt or dtype: code for code, (dtype, fmt) in _SAFETENSORS.items() if not code.startswith("F6_")
+}
 _RECORD, _CHECKSUM, _VERSION = "fmtlib", "fmtlib_crc32c", 1
 _MEMBER = "__fmtlib__"  # of npz files, where the record is
 _RESERVED = ("__metadata__", _MEMBER)
@@ -225,7 +227,14 @@ def load(path: str | os.PathLike[str]) -> Archive:
         if _RECORD not in metadata:
             return _as_found(parts)
         return _put_together(parts, _checked_record(container, parts, metadata))
-    except (KeyError, TypeError, OverflowError, RecursionError, ValueError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(f"{path} is damaged or not what its suffix says: {error}") from error
 
 
@@ -307,12 +316,13 @@ def _unpacked(
     bits = fmt if isinstance(fmt, int) else fmt.bits
     if bits != 8 * dtype.itemsize:
         return unpack(_bytes_of(part.array), fmt, shape).astype(dtype, copy=False)
-    if part.array.dtype.newbyteorder("=") != dtype or part.array.shape != shape:
+    codes = part.array.view(dtype) if part.type == "F16" else part.array
+    if codes.dtype.newbyteorder("=") != dtype or codes.shape != shape:
         raise ValueError(
-            f"codes of {dtype} and shape {shape} were expected, found {part.array.dtype} and "
-            f"{part.array.shape}"
+            f"codes of {dtype} and shape {shape} were expected, found {codes.dtype} and "
+            f"{codes.shape}"
         )
-    return part.array
+    return codes
 
 
 def _block_fields(fmt: BlockFormat) -> tuple[Format | int, Format | int]:
@@ -500,7 +510,8 @@ class _Safetensors(_Container):
                 data_ptr=part.array.ctypes.data,  # `parts` keeps the arrays alive
                 data_len=part.array.nbytes,
             )
-        self.library.serialize_file(specs, path, metadata)
+        # Not serialize_file: it makes a file that nobody else may read.
+        path.write_bytes(self.library.serialize(specs, metadata))
 
     def read(self, data: bytes) -> tuple[dict[str, _Part], dict[str, str]]:
         try:
@@ -532,7 +543,8 @@ class _Npz(_Container):
 
     def write(self, path: Path, parts: dict[str, _Part], metadata: dict[str, str]) -> None:
         text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
-        arrays = {name: part.array for name, part in parts.items()} | {_MEMBER: text}
+        # The record first: if damage hides members after another, it tells.
+        arrays = {_MEMBER: text} | {name: part.array for name, part in parts.items()}
         with zipfile.ZipFile(path, "w") as archive:
             for name, array in arrays.items():
                 # ZipInfo: no time of day, so that equal values make equal files
@@ -544,7 +556,7 @@ class _Npz(_Container):
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 arrays = {
                     info.filename.removesuffix(".npy"): _read_npy(archive, info)
-                    for info in _checked_members(archive, len(data))
+                    for info in _checked_members(archive, data)
                 }
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error) as error:
             # RuntimeError: encrypted, or of a version or method that zipfile does not know
@@ -552,6 +564,8 @@ class _Npz(_Container):
         metadata = {}
         if (text := arrays.pop(_MEMBER, None)) is not None:
             metadata = json.loads(_bytes_of(text).tobytes(), object_pairs_hook=_without_duplicates)
+            if not isinstance(metadata, dict) or not metadata:
+                raise ValueError("the record of its arrays is not whole")
         return {name: _Part(array, "", array.shape) for name, array in arrays.items()}, metadata
 
 
@@ -571,12 +585,17 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _checked_members(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
-    """The members of an archive of `size` bytes, none of which can expand to surprising sizes."""
+def _checked_members(archive: zipfile.ZipFile, data: bytes) -> list[zipfile.ZipInfo]:
+    """The members of an archive: all of them, none of a size that the file does not justify."""
     members = archive.infolist()
+    # zipfile does not compare the number with the one at the end; 65535 stands for more.
+    end = data.rfind(b"PK\5\6")
+    count = int.from_bytes(data[end + 10 : end + 12], "little")
+    if count not in (len(members), 0xFFFF):
+        raise ValueError(f"{count} members are announced, {len(members)} found")
     if len({info.filename for info in members}) != len(members):
         raise ValueError("a name occurs twice")
-    if sum(info.compress_size for info in members) > size:
+    if sum(info.compress_size for info in members) > len(data):
         raise ValueError("its members are larger than the file")
     for info in members:
         greatest = {
