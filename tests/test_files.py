@@ -477,10 +477,10 @@ def with_sizes(data, packed, unpacked):
     return data[: at + 20] + struct.pack("<II", packed, unpacked) + data[at + 28 :]
 
 
-def with_extra(data, size):
-    """The archive with a longer extra field of its first member, which hides the second."""
+def with_comment(data, size):
+    """The archive with a longer comment of its first member, which hides the second."""
     at = data.index(b"PK\x01\x02")
-    return data[: at + 30] + struct.pack("<H", size) + data[at + 32 :]
+    return data[: at + 32] + struct.pack("<H", size) + data[at + 34 :]
 
 
 def test_forged_archives_load(tmp_path):
@@ -518,7 +518,7 @@ def test_forged_archives_load(tmp_path):
         archive(("x.txt", b"text")),
         archive(("x.npy", npy()), method=zipfile.ZIP_BZIP2),
         archive(("x.npy", npy()), method=zipfile.ZIP_LZMA),
-        with_extra(archive(("x.npy", npy()), ("y.npy", npy())), 51),
+        with_comment(archive(("x.npy", npy()), ("y.npy", npy())), 51),
         with_sizes(archive(("x.npy", npy())), 2**31, 2**31),
         with_sizes(archive(("x.npy", npy()), method=zipfile.ZIP_DEFLATED), 60, 2**31),
         archive(("__fmtlib__.npy", npy())),
