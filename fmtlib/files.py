@@ -64,8 +64,10 @@ _SAFETENSORS: dict[str, tuple[str, str | None]] = {
 _CODES = {
     fmt or dtype: code for code, (dtype, fmt) in _SAFETENSORS.items() if not code.startswith("F6_")
 }
-_RECORD, _CHECKSUM, _VERSION = "fmtlib", "fmtlib_crc32c", 1
-_MEMBER = "__fmtlib__"  # of npz files, where the record is
+# The record is the text "fmtlib", its CRC-32C and JSON, with spaces between: in the metadata of
+# safetensors under the key "fmtlib", in npz a member.
+_MARK, _VERSION = "fmtlib", 1
+_MEMBER = "__fmtlib__"
 _RESERVED = ("__metadata__", _MEMBER)
 # Deflate makes data at most this many times smaller.
 _DEFLATE_RATIO = 1032
@@ -176,9 +178,8 @@ def save(
         },
     }
     text = json.dumps(record, separators=(",", ":"))
-    metadata = {_RECORD: text, _CHECKSUM: f"{crc32c(text.encode()):08x}"}
     with replaced(path) as temporary:
-        container.write(temporary, parts, metadata)
+        container.write(temporary, parts, f"{_MARK} {crc32c(text.encode()):08x} {text}")
 
 
 def load(path: str | os.PathLike[str]) -> Archive:
@@ -221,12 +222,10 @@ def load(path: str | os.PathLike[str]) -> Archive:
     container = _container(path)
     data = path.read_bytes()
     try:
-        parts, metadata = container.read(data)
-        if (_RECORD in metadata) != (_CHECKSUM in metadata):
-            raise ValueError("the record of its arrays is not whole")
-        if _RECORD not in metadata:
+        parts, record = container.read(data)
+        if record is None:
             return _as_found(parts)
-        return _put_together(parts, _checked_record(container, parts, metadata))
+        return _put_together(parts, _checked_record(container, parts, record))
     except (
         AttributeError,
         LookupError,
@@ -436,12 +435,10 @@ def _as_found(parts: dict[str, _Part]) -> Archive:
     return found
 
 
-def _checked_record(
-    container: _Container, parts: dict[str, _Part], metadata: dict[str, str]
-) -> dict[str, Any]:
+def _checked_record(container: _Container, parts: dict[str, _Part], text: str) -> dict[str, Any]:
     """The record of a file of ours, once it is whole and agrees with the parts."""
-    text = metadata[_RECORD]
-    if metadata[_CHECKSUM] != f"{crc32c(text.encode()):08x}":
+    mark, checksum, text = text.split(" ", 2)
+    if mark != _MARK or checksum != f"{crc32c(text.encode()):08x}":
         raise ValueError("the checksum (CRC-32C) of its record is wrong")
     record: dict[str, Any] = json.loads(text)
     if record["version"] != _VERSION:
@@ -461,7 +458,7 @@ def _checked_record(
 
 
 class _Container(ABC):
-    """A kind of file that holds parts and a few strings."""
+    """A kind of file that holds parts and the record."""
 
     @abstractmethod
     def describe(self, part: _Part) -> list[Any]:
@@ -472,10 +469,10 @@ class _Container(ABC):
         """Raise if it cannot be stored."""
 
     @abstractmethod
-    def write(self, path: Path, parts: dict[str, _Part], metadata: dict[str, str]) -> None: ...
+    def write(self, path: Path, parts: dict[str, _Part], record: str) -> None: ...
 
     @abstractmethod
-    def read(self, data: bytes) -> tuple[dict[str, _Part], dict[str, str]]: ...
+    def read(self, data: bytes) -> tuple[dict[str, _Part], str | None]: ...
 
 
 class _Safetensors(_Container):
@@ -497,7 +494,7 @@ class _Safetensors(_Container):
         if not part.type:
             raise TypeError(f"safetensors has no type for {part.array.dtype} ({name!r})")
 
-    def write(self, path: Path, parts: dict[str, _Part], metadata: dict[str, str]) -> None:
+    def write(self, path: Path, parts: dict[str, _Part], record: str) -> None:
         specs = {}
         for name, part in parts.items():
             dtype, fmt = _SAFETENSORS[part.type]
@@ -511,9 +508,9 @@ class _Safetensors(_Container):
                 data_len=part.array.nbytes,
             )
         # Not serialize_file: it makes a file that nobody else may read.
-        path.write_bytes(self.library.serialize(specs, metadata))
+        path.write_bytes(self.library.serialize(specs, {_MARK: record}))
 
-    def read(self, data: bytes) -> tuple[dict[str, _Part], dict[str, str]]:
+    def read(self, data: bytes) -> tuple[dict[str, _Part], str | None]:
         try:
             tensors = self.library.deserialize(data)  # type: ignore[no-untyped-call]
         except self.library.SafetensorError as error:
@@ -528,11 +525,15 @@ class _Safetensors(_Container):
             if fmt is None or FORMATS[fmt].bits == 8 * array.itemsize:
                 array = _shaped(array, shape)
             parts[name] = _Part(array, code, shape)
-        return parts, header.get("__metadata__", {})
+        metadata: dict[str, str] = header.get("__metadata__", {})
+        # A damaged key must not make the file look like one of others.
+        if _MARK in metadata or any(text.startswith(f"{_MARK} ") for text in metadata.values()):
+            return parts, metadata[_MARK]
+        return parts, None
 
 
 class _Npz(_Container):
-    """A zip archive of .npy files; the strings are one more, JSON in uint8."""
+    """A zip archive of .npy files; the record is the first of them, as uint8."""
 
     def describe(self, part: _Part) -> list[Any]:
         return [part.array.dtype.str, list(part.array.shape)]
@@ -541,8 +542,8 @@ class _Npz(_Container):
         if zipfile.ZipInfo(name).filename != name or len(name.encode()) > 1 << 15:
             raise ValueError(f"{name!r} cannot be the name of a file in an archive")
 
-    def write(self, path: Path, parts: dict[str, _Part], metadata: dict[str, str]) -> None:
-        text = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    def write(self, path: Path, parts: dict[str, _Part], record: str) -> None:
+        text = np.frombuffer(record.encode(), np.uint8)
         # The record first: if damage hides members after another, it tells.
         arrays = {_MEMBER: text} | {name: part.array for name, part in parts.items()}
         with zipfile.ZipFile(path, "w") as archive:
@@ -551,7 +552,7 @@ class _Npz(_Container):
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
 
-    def read(self, data: bytes) -> tuple[dict[str, _Part], dict[str, str]]:
+    def read(self, data: bytes) -> tuple[dict[str, _Part], str | None]:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 arrays = {
@@ -561,12 +562,9 @@ class _Npz(_Container):
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error) as error:
             # RuntimeError: encrypted, or of a version or method that zipfile does not know
             raise ValueError(str(error)) from None
-        metadata = {}
-        if (text := arrays.pop(_MEMBER, None)) is not None:
-            metadata = json.loads(_bytes_of(text).tobytes(), object_pairs_hook=_without_duplicates)
-            if not isinstance(metadata, dict) or not metadata:
-                raise ValueError("the record of its arrays is not whole")
-        return {name: _Part(array, "", array.shape) for name, array in arrays.items()}, metadata
+        text = arrays.pop(_MEMBER, None)
+        record = None if text is None else _bytes_of(text).tobytes().decode()
+        return {name: _Part(array, "", array.shape) for name, array in arrays.items()}, record
 
 
 def _container(path: Path) -> _Container:

@@ -26,7 +26,7 @@ from fmtlib.formats import FORMATS
 
 SUFFIXES = [".safetensors", ".npz"]
 PLAIN = ["?", *"bBhHiIqQ", "f2", "f4", "f8", "c8"]
-ML_DTYPES = [name for name in FLOAT_NAMES if name != "float16"]
+ML_DTYPES = [name for name in FLOAT_NAMES if hasattr(ml_dtypes, name)]
 
 both = pytest.mark.parametrize("suffix", SUFFIXES)
 
@@ -388,7 +388,7 @@ def test_damage_that_the_containers_do_not_see(tmp_path):
         with zipfile.ZipFile(path, "w") as archive:
             for other, data in (members | {name: bytes(changed)}).items():
                 archive.writestr(other, data)
-        with pytest.raises(ValueError, match=r"CRC-32C|Expecting|delimiter|Extra"):
+        with pytest.raises(ValueError, match="CRC-32C"):
             fl.load(path)
     for missing in members:
         with zipfile.ZipFile(path, "w") as archive:
@@ -446,7 +446,8 @@ def test_forging_is_not_noticed(tmp_path):
         forged(b'{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},'
                b'"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', b"a"),
         forged(tensor() | {"__metadata__": {"fmtlib": "{}"}}, b"ab"),
-        forged(tensor() | {"__metadata__": {"fmtlib": "{}", "fmtlib_crc32c": "0"}}, b"ab"),
+        forged(tensor() | {"__metadata__": {"fmtlib": "fmtlib 00000000 {}"}}, b"ab"),
+        forged(tensor() | {"__metadata__": {"fmtlic": "fmtlib 00000000 {}"}}, b"ab"),
     ],
 )  # fmt: skip
 def test_hostile_safetensors(tmp_path, data):
@@ -547,7 +548,7 @@ BLOCKS = {"format": "bfp_m7_e8_g16", "shape": [2]}
 def recorded(record, head=None, data=b"ab"):
     """A safetensors file with a record whose checksum is right."""
     text = json.dumps(record) if not isinstance(record, str) else record
-    metadata = {"fmtlib": text, "fmtlib_crc32c": f"{files.crc32c(text.encode()):08x}"}
+    metadata = {"fmtlib": f"fmtlib {files.crc32c(text.encode()):08x} {text}"}
     return forged((head or tensor(dtype="F8_E4M3")) | {"__metadata__": metadata}, data)
 
 

@@ -607,7 +607,7 @@ def matmul_blocks(a_codes, a_scales, a_format, b_codes, b_scales, b_format, c):
 def pack_codes(codes, int width):
     """Pack an integer array of at most 32 bits, C-contiguous, into uint8: see pack.c."""
     cdef cnp.ndarray code_array = _check(codes, codes.dtype, codes.shape)
-    cdef int type = TYPES[codes.dtype.name]
+    cdef int type = CODE_TYPES[codes.dtype.name]
     cdef Py_ssize_t count = codes.size
     if not 1 <= width <= 8 * codes.dtype.itemsize:
         raise ValueError(f"{codes.dtype} has no {width} bits")
@@ -623,7 +623,7 @@ def pack_codes(codes, int width):
 def unpack_codes(packed, int width, codes):
     """Fill `codes`, C-contiguous, from its packed form; signed types extend the sign."""
     cdef cnp.ndarray code_array = _check(codes, codes.dtype, codes.shape)
-    cdef int type = TYPES[codes.dtype.name]
+    cdef int type = CODE_TYPES[codes.dtype.name]
     cdef Py_ssize_t count = codes.size
     cdef bint is_signed = codes.dtype.kind == "i"
     if not 1 <= width <= 8 * codes.dtype.itemsize:
