@@ -135,15 +135,13 @@ class BlockArray:
     @property
     def blocks(self) -> dict[int, int]:
         """The blocked axes, each with the length of a block along it."""
-        axes, sizes = self.axis, self.format.block_size
-        if isinstance(axes, tuple) and isinstance(sizes, tuple):
-            return dict(zip(axes, sizes, strict=True))
-        return {axes: sizes}
+        axis, size = self.axis, self.format.block_size
+        axes = axis if isinstance(axis, tuple) else (axis,)
+        return dict(zip(axes, size if isinstance(size, tuple) else (size,), strict=True))
 
     def _with(self, codes: NDArray[Any], scales: NDArray[Any], axes: tuple[int, ...]) -> BlockArray:
-        return replace(
-            self, codes=codes, scales=scales, axis=axes if isinstance(self.axis, tuple) else axes[0]
-        )
+        axis = axes[0] if len(axes) == 1 else (axes[0], axes[1])
+        return replace(self, codes=codes, scales=scales, axis=axis)
 
     def copy(self) -> BlockArray:
         """A copy with codes and scales of its own."""
@@ -417,6 +415,8 @@ class BlockArray:
         axis = (first, second) if axis_count == 2 else first
         if isinstance(fmt.block_size, tuple) != (axis_count == 2):
             raise ValueError(f"corrupted: {fmt.name} has not {axis_count} blocked axes")
+        if scaled != fmt.tensor_scale:
+            raise ValueError(f"corrupted: {fmt.name} and the header differ about a tensor scale")
         scales_shape = scale_shape(shape, axis, fmt.block_size)
         scale_at = start + name_size
         scales_at = scale_at + 4 * scaled
@@ -479,7 +479,7 @@ class Planes:
     exponents: NDArray[np.uint8]
     format: BlockFormat
     shape: tuple[int, ...]
-    axis: int
+    axis: int | tuple[int, int]
 
     @property
     def nbytes(self) -> int:

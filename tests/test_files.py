@@ -244,19 +244,50 @@ class TestTypesOfSafetensors:
             assert found.formats == {"x": FORMATS[name]}
 
 
-@pytest.mark.peers
-def test_torch_reads_the_fields_of_blocks(tmp_path):
-    """MX: elements and scales in types of their own."""
-    import safetensors.torch
-    import torch
+@pytest.mark.parametrize(
+    ("name", "code", "scales"),
+    [
+        ("mxfp8_e4m3", "F8_E4M3", "F8_E8M0"),
+        ("mxfp8_e5m2", "F8_E5M2", "F8_E8M0"),
+        ("mxfp4_e2m1", "F4", "F8_E8M0"),
+        ("mxint8", "U8", "F8_E8M0"),
+        ("nvfp4", "F4", "F8_E4M3"),
+        ("bfp_m4_e8_g16", "U8", "F8_E8M0"),
+        ("smx6", "U8", "U16"),
+    ],
+)
+class TestFieldsOfBlocks:
+    """Elements and scales in types of their own where safetensors has them."""
 
-    path = tmp_path / "a.safetensors"
-    b = encoded(fl.bfp(4))
-    fl.save(path, {"w": b})
-    found = safetensors.torch.load_file(path)
-    assert found["w.scales"].dtype == torch.float8_e8m0fnu
-    assert_array_equal(found["w.scales"].view(torch.uint8).numpy(), b.scales)
-    assert_array_equal(found["w"].numpy(), fl.pack(b.codes, b.format))
+    def test_types(self, tmp_path, name, code, scales):
+        path = tmp_path / "a.safetensors"
+        fl.save(path, {"w": encoded(name, (4, 64))})
+        found = header(path.read_bytes())
+        assert (found["w"]["dtype"], found["w.scales"]["dtype"]) == (code, scales)
+        assert ("w.tensor_scale" in found) == (name == "nvfp4")
+
+    @pytest.mark.peers
+    def test_torch_reads_them(self, tmp_path, name, code, scales):
+        import safetensors.torch
+        import torch
+
+        path = tmp_path / "a.safetensors"
+        b = encoded(name, (4, 64))
+        fl.save(path, {"w": b})
+        found = safetensors.torch.load_file(path)
+        assert (
+            found["w"].view(torch.uint8).numpy().tobytes() == fl.pack(b.codes, b.format).tobytes()
+        )
+        if scales == "U16":
+            return
+        assert_array_equal(found["w.scales"].view(torch.uint8).numpy(), b.scales)
+        if scales == "F8_E8M0":  # torch's values of scales and of 8-bit elements
+            theirs = found["w.scales"].float().numpy()
+            assert_array_equal(theirs, fl.decode(b.scales, "e8m0"))
+            if code.startswith("F8"):
+                with np.errstate(invalid="ignore"):  # a block of NaN
+                    values = found["w"].float().numpy() * theirs.repeat(32, axis=1)
+                assert_array_equal(values, fl.decode(b))
 
 
 def test_safetensors_of_others(tmp_path):
@@ -590,6 +621,7 @@ def test_forged_records_load(tmp_path):
         changed_record(values={"x": {"format": "float6_e2m3fn", "shape": [2**60]}}),
         changed_record(values={"x": {"format": "fixed_s2_9", "shape": [2], "dtype": "x"}}),
         changed_record(values={"x": {"format": "bfp_m4_e8_g16", "shape": [2]}}),
+        changed_record(values={"x": BLOCKS | {"format": "bfp_m7_e8_g1x2", "axis": [0, 1]}}),
         changed_record(
             values={"x": BLOCKS | {"axis": 0, "tensor_scale": False}}
         ),

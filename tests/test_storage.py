@@ -16,7 +16,6 @@ from numpy.testing import assert_array_equal
 import fmtlib as fl
 from fmtlib import reference
 from fmtlib._core.kernels import crc32c
-from fmtlib.formats import FORMATS
 
 NAMES = [*BLOCK_NAMES, WIDEST_BLOCKS]
 PLANAR = [
@@ -126,6 +125,8 @@ def test_forging_is_not_noticed():
         ({"ndim": 200}, "not whole"),
         ({"axes": 0}, "makes no sense"),
         ({"axes": 2}, "blocked axes"),
+        ({"axes": 1, "name": b"bfp_m4_e5_g2x2"}, "blocked axes"),
+        ({"axes": 2, "first": 1, "second": 1, "name": b"bfp_m4_e5_g2x2"}, "axes"),
         ({"axes": 3}, "makes no sense"),
         ({"first": 2}, "makes no sense"),
         ({"second": 1}, "makes no sense"),
@@ -464,6 +465,63 @@ def test_numpy_sees_values():
         np.asarray(CUBE, copy=False)
 
 
+TILES = fl.encode(
+    np.random.default_rng(0).standard_normal((4, 6, 3, 10)), fl.bfp(4, 8, (2, 5)), axis=(1, 3)
+)
+
+
 def test_blocked_axes():
     assert CUBE.blocks == {1: 8}
-    assert FORMATS[BLOCK_NAMES[0]].block_size == encoded(BLOCK_NAMES[0]).blocks[1]
+    assert TILES.blocks == {1: 2, 3: 5}
+    turned = TILES.transpose(3, 0, 1, 2)
+    assert turned.axis == (2, 0)
+    assert turned.blocks == {2: 2, 0: 5}
+    assert_array_equal(fl.decode(turned), fl.decode(TILES).transpose(3, 0, 1, 2))
+    assert_same(fl.BlockArray.frombytes(turned.tobytes()), turned)
+
+
+def test_parts_of_tiles():
+    part = TILES[1, 2:, 1, 5:]
+    assert part.axis == (0, 1)
+    assert_array_equal(fl.decode(part), fl.decode(TILES)[1, 2:, 1, 5:])
+    for index in (np.s_[:, 1:], np.s_[..., :4], np.s_[..., 3], np.s_[:, 0]):
+        with pytest.raises(ValueError, match=r"block size|blocked"):
+            TILES[index]
+
+
+def test_reshape_of_tiles():
+    """The axes of tiles and all between them stay."""
+    for new, axis in (((2, 2, 6, 3, 10), (2, 4)), ((4, 6, 3, 10, 1), (1, 3))):
+        again = TILES.reshape(new)
+        assert again.axis == axis
+        assert_array_equal(fl.decode(again), fl.decode(TILES).reshape(new))
+    for new in ((24, 3, 10), (4, 18, 10), (4, 6, 30), (4, 3, 6, 10)):
+        with pytest.raises(ValueError, match="stay whole"):
+            TILES.reshape(new)
+
+
+def test_parts_keep_the_scale_of_the_tensor():
+    b = encoded("nvfp4", (4, 64))
+    for part in (b[1:3], b[:, 16:], b.T, b.reshape(2, 2, 64), b.copy()):
+        assert part.tensor_scale == b.tensor_scale
+    assert_array_equal(fl.decode(b[2, 16:48]), fl.decode(b)[2, 16:48])
+    with pytest.raises(TypeError, match="sign-magnitude"):
+        b.planes()
+
+
+@pytest.mark.parametrize("scale", [np.float32(np.nan), np.float32(0), np.float32(-1)])
+def test_impossible_scales_of_the_tensor(scale):
+    b = encoded("nvfp4", (1, 3))
+    data = bytearray(b.tobytes())
+    at = data.index(b"nvfp4") + 5
+    data[at : at + 4] = scale.tobytes()
+    data[-4:] = struct.pack("<I", crc32c(data[:-4]))
+    with pytest.raises(ValueError, match="tensor_scale"):
+        fl.BlockArray.frombytes(data)
+
+
+@pytest.mark.parametrize(("name", "scaled"), [("nvfp4", 0), ("mxfp4_e2m1", 1)])
+def test_scales_of_the_tensor_where_they_belong(name, scaled):
+    body = bytes(4 * scaled) + bytes(2) + bytes(1)
+    with pytest.raises(ValueError, match="tensor scale"):
+        fl.BlockArray.frombytes(forged(name=name.encode(), scaled=scaled, body=body))
