@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import reference
 from fmtlib.blocks import BlockArray, normalize_axis, scale_shape
 from fmtlib.formats import (
+    FORMATS,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -150,8 +151,8 @@ def assert_correctly_rounded(
     x : array_like of floats or integers
         What was encoded or quantised.
     result : array_like or BlockArray
-        Codes (integers, or an array of the format's ml_dtypes dtype) or values (floats), in the
-        shape of `x`.  NaN codes are all the same.
+        Codes (integers) or values (floats, those of ml_dtypes too), in the shape of `x`.  NaN
+        codes are all the same.
     fmt : str or Format
         See `fmtlib.get_format`.
     rounding, overflow : str
@@ -187,7 +188,7 @@ def assert_correctly_rounded(
     AssertionError: not correctly rounded to float8_e4m3fn (nearest_even, saturate)
     Mismatched elements: 1 / 2 (50%)
      [1]: 0.0009765625000000002 (0x1.0000000000001p-10) lies between 0x00 (0.0) and \
-0x01 (0.001953125); got 0x00 (0.0), expected 0x01 (0.001953125)
+0x01 (0.001953125); got 0.0, expected 0x01 (0.001953125)
     """
     fmt = get_format(fmt)
     array = _real_array("x", x)
@@ -206,7 +207,7 @@ def assert_correctly_rounded(
         for word in words
     ]
     wrong = np.ones(array.shape, bool)
-    if _holds_codes(result, fmt):
+    if np.asarray(result).dtype.kind in "iu":
         found = _code_array("result", result, fmt)
         _check_shapes(found, array, fmt)
         for codes in choices:
@@ -433,19 +434,15 @@ def _assert_block_arrays_equal(actual: object, expected: object, fmt: str | Form
 
 def _real_array(name: str, x: ArrayLike | BlockArray) -> NDArray[Any]:
     array = np.asarray(x)
-    if array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+    # ml_dtypes' floats are named as rows of the table are
+    if array.dtype.kind not in "iuf" and array.dtype.name not in FORMATS:
         raise TypeError(f"{name} must hold floats or integers, got {array.dtype}")
     return array
 
 
-def _holds_codes(x: ArrayLike | BlockArray, fmt: Format) -> bool:
-    dtype = np.asarray(x).dtype
-    return dtype.kind in "iu" or (dtype.kind == "V" and dtype.name == fmt.name)
-
-
 def _code_array(name: str, x: ArrayLike | BlockArray, fmt: Format) -> NDArray[Any]:
     array = np.asarray(x)
-    if array.dtype.kind == "V" and array.dtype.name == fmt.name:  # an ml_dtypes dtype
+    if array.dtype.name == fmt.name and array.dtype.kind not in "iu":  # an ml_dtypes dtype
         array = array.view(fmt.code_dtype)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold codes of {fmt.name}, got {array.dtype}")

@@ -21,6 +21,7 @@ Examples
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -498,7 +499,8 @@ def codes(fmt: str | Format, *, nan: bool = True, infinity: bool = True) -> Sear
         if not (nan if np.isnan(float(reference.decode(code, record))) else infinity)
     }
     marks = {mark | sign for mark in _landmarks(record) for sign in (0, record.sign_bit)}
-    special = sorted(marks.union(_special_codes(record)[:8]) - unwanted)
+    marks |= {*_special_codes(record)[:8], record.nan_code or 0}
+    special = sorted(marks - unwanted)
     every = st.integers(0, 2**record.bits - 1).filter(lambda code: code not in unwanted)
     return st.one_of(every, st.sampled_from(special))
 
@@ -601,7 +603,7 @@ def values(
     """
     record, wanted = get_format(fmt), _value_dtype(fmt, dtype)
     patterns = _patterns(
-        record, wanted, _points(record), nan=nan, infinity=infinity, in_range=in_range
+        record, wanted, _points(record, wanted), nan=nan, infinity=infinity, in_range=in_range
     )
     unsigned = f"u{wanted.itemsize}"
     return patterns.map(lambda bits: np.array(bits, unsigned).view(wanted)[()])
@@ -650,19 +652,19 @@ def arrays(
         raise ValueError(f"layouts must be of {', '.join(LAYOUTS)}, got {layouts!r}")
     shapes = _shapes(shape, min_dims=1 if isinstance(record, BlockFormat) else 0)
 
-    def dense(points: list[SearchStrategy[Fraction]]) -> SearchStrategy[NDArray[Any]]:
+    def dense(points: list[tuple[int, SearchStrategy[Fraction]]]) -> SearchStrategy[NDArray[Any]]:
         elements = _patterns(record, wanted, points, nan=nan, infinity=infinity, in_range=in_range)
         return hnp.arrays(f"u{wanted.itemsize}", shapes, elements=elements, fill=elements)
 
     if isinstance(record, BlockFormat):
-        scales = st.sampled_from(_scales(record.scale))
+        scales = st.sampled_from(_scales(record, wanted))
         bits = scales.flatmap(lambda scale: dense(_near_scale(record, scale)))
     else:
-        bits = dense(_points(record))
+        bits = dense(_points(record, wanted))
     return st.builds(
-        lambda array, layout: _lay_out(array.view(wanted), layout),
-        bits,
+        lambda layout, array: _lay_out(array.view(wanted), layout),
         st.sampled_from([layout for layout in LAYOUTS if layout in layouts]),
+        bits,
     )
 
 
@@ -819,38 +821,67 @@ def _value_dtype(fmt: str | Format, dtype: DTypeLike | None) -> np.dtype[Any]:
 
 # Exponent and mantissa bits of each float dtype.
 _FIELDS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
-_HALF = Fraction(1, 2)
 
 
-def _points(fmt: Format) -> list[SearchStrategy[Fraction]]:
-    """Magnitudes of a format with those midway between neighbours, and others between; exact."""
+def _points(fmt: Format, dtype: np.dtype[Any]) -> list[tuple[int, SearchStrategy[Fraction]]]:
+    """Magnitudes of a format with those midway between, the notable ones, and others between.
+
+    Exact, with weights, and as far as a dtype reaches.
+    """
     if isinstance(fmt, BlockFormat):
-        scales = st.sampled_from(_scales(fmt.scale))
-        return [st.builds(Fraction.__mul__, p, scales) for p in _points(fmt.element)]
+        scales = st.sampled_from(_scales(fmt, dtype))
+        return [
+            (weight, st.builds(Fraction.__mul__, points, scales))
+            for weight, points in _element_points(fmt.element)
+        ]
+    least, greatest = _extent(dtype)
+    steps = range(_top(fmt) + 2)
+    first = bisect_right(steps, least / 4, key=lambda step: _magnitude(step, fmt)) - 1
+    last = bisect_left(steps, greatest, key=lambda step: _magnitude(step, fmt))
+    return _element_points(fmt, max(first, 0), min(last, steps[-1]))
+
+
+def _element_points(
+    fmt: FloatFormat | FixedFormat | IntegerFormat, first: int = 0, last: int | None = None
+) -> list[tuple[int, SearchStrategy[Fraction]]]:
+    """See `_points`; from the first to the last of the numbered magnitudes."""
     top = _top(fmt)
+    last = top + 1 if last is None else last
+    notable = {1, 2, 3, *range(2 * top - 3, 2 * top + 3)}
     if isinstance(fmt, FloatFormat):
-        marks = {code + (not fmt.subnormals) for code in _landmarks(fmt)}
-    else:
-        marks = {1, top - 1, top}
-    # Magnitudes and midpoints are numbered by half steps.  Those where something changes are
-    # numbered as widely as all of them, and in order, so that one shrinks to another.
-    last = 2 * top + 3
-    marked = sorted({2 * mark + i for mark in {*marks, top + 1} for i in (-1, 0, 1)})
+        normal = (1 << fmt.mantissa_bits) + (not fmt.subnormals)
+        notable |= {2 * normal - 1, 2 * normal, 2 * normal + 1}
+    # Odd half steps are midpoints.  The notable ones are numbered in order and as widely as all
+    # of them, so that they shrink alike, and to each other.
+    low, high = 2 * first, 2 * last + 1
+    marks = sorted(mark for mark in {*notable, low, high} if low <= mark <= high)
+
+    def mark(half_step: int) -> int:
+        return marks[(half_step - low) * len(marks) // (high - low + 1)]
 
     def between(step: int, fraction: Fraction) -> Fraction:
         below = _magnitude(step, fmt)
         return below + fraction * (_magnitude(step + 1, fmt) - below) if fraction else below
 
-    def at(half_steps: int) -> Fraction:
-        return between(half_steps // 2, half_steps % 2 * _HALF)
+    def at(half_step: int) -> Fraction:
+        return between(half_step // 2, Fraction(half_step % 2, 2))
 
-    half_steps = st.integers(0, last)
+    half_steps = st.integers(low, high)
     fractions = st.integers(1, 2**16 - 1).map(lambda k: Fraction(k, 2**16))
     return [
-        half_steps.map(at),
-        half_steps.map(lambda i: at(max(marked[i * len(marked) // (last + 1)], 0))),
-        st.builds(lambda i, fraction: between(i // 2, fraction), half_steps, fractions),
+        (3, half_steps.map(at)),
+        (3, half_steps.map(lambda half_step: at(mark(half_step)))),
+        (2, st.builds(lambda i, fraction: between(i // 2, fraction), half_steps, fractions)),
     ]
+
+
+def _extent(dtype: np.dtype[Any]) -> tuple[Fraction, Fraction]:
+    """The least and the greatest positive number of a dtype."""
+    if dtype.kind in "iu":
+        return Fraction(1), Fraction(int(np.iinfo(dtype).max))
+    exponent_bits, mantissa_bits = _FIELDS[dtype.name]
+    infinite = (2**exponent_bits - 1) << mantissa_bits
+    return Fraction(_number(1, dtype)), Fraction(_number(infinite - 1, dtype))
 
 
 def _top(fmt: FloatFormat | FixedFormat | IntegerFormat) -> int:
@@ -873,25 +904,37 @@ def _magnitude(step: int, fmt: FloatFormat | FixedFormat | IntegerFormat) -> Fra
 
 
 @cache
-def _scales(fmt: FloatFormat) -> list[Fraction]:
-    """The positive values that a scale can have; those near 1 first."""
-    found = [Fraction(reference.decode(code, fmt)) for code in range(fmt.max_code + 1)]
-    return sorted(filter(None, found), key=lambda s: (abs(reference.floor_log2(s)), s))
+def _scales(fmt: BlockFormat, dtype: np.dtype[Any]) -> list[Fraction]:
+    """The scales under which elements are numbers of a dtype; those near 1 first."""
+    least, greatest = _extent(dtype)
+    found = {Fraction(reference.decode(code, fmt.scale)) for code in range(fmt.scale.max_code + 1)}
+    top = _magnitude(_top(fmt.element), fmt.element)
+    reachable = {scale for scale in found if least <= scale * top <= greatest}
+    return sorted(
+        reachable or {max(found)},
+        key=lambda scale: (abs(reference.floor_log2(scale)), scale),
+    )
 
 
-def _near_scale(fmt: BlockFormat, scale: Fraction) -> list[SearchStrategy[Fraction]]:
+def _near_scale(fmt: BlockFormat, scale: Fraction) -> list[tuple[int, SearchStrategy[Fraction]]]:
     """Magnitudes in a block of this scale: any element, and what is shifted out to the right."""
-    shifts = st.integers(0, fmt.precision + 3)
+    shifts = st.integers(0, fmt.precision + 3).map(lambda shift: scale / 2**shift)
     return [
-        st.builds(lambda p, shift: p * scale * reference.power_of_two(-shift), points, shifts)
-        for points in _points(fmt.element)
+        (weight, st.builds(Fraction.__mul__, points, shifts))
+        for weight, points in _element_points(fmt.element)
     ]
+
+
+def _weighted(choices: list[tuple[int, SearchStrategy[Any]]]) -> SearchStrategy[Any]:
+    """Like `one_of`, but each strategy so much more often."""
+    tickets = [strategy for weight, strategy in choices for _ in range(weight)]
+    return st.sampled_from(tickets).flatmap(lambda strategy: strategy)
 
 
 def _patterns(
     fmt: Format,
     dtype: np.dtype[Any],
-    points: list[SearchStrategy[Fraction]],
+    points: list[tuple[int, SearchStrategy[Fraction]]],
     *,
     nan: bool,
     infinity: bool,
@@ -910,37 +953,40 @@ def _patterns(
         greatest = _pattern(limit, dtype)
         greatest -= Fraction(_number(greatest, dtype)) > limit
 
-    def near(point: Fraction, step: int = 0) -> int:
-        return min(max(_pattern(point, dtype) + step, 0), greatest)
+    def near(point: Fraction, ulps: int = 0) -> int:
+        return min(max(_pattern(point, dtype) + ulps, 0), greatest)
 
+    one_ulp = st.sampled_from((1, -1))
+    normal = 1 << mantissa_bits
+    marks = {0, 1, 2, 3, normal - 1, normal, normal + 1, greatest - 1, greatest}
     # What the dtype has beyond both ends of the format's range.
-    least_normal = 1 << mantissa_bits
+    bottom = min(_pattern(reference.power_of_two(fmt.quantum_exponent), dtype), greatest)
     top = min(_pattern(Fraction(fmt.max), dtype), greatest)
-    bottom = _pattern(reference.power_of_two(fmt.quantum_exponent), dtype)
-    marks = {1, 2, 3, least_normal - 1, least_normal, least_normal + 1, greatest - 1, greatest}
-    choices = [
-        *(point.map(near) for point in points),
-        *(st.builds(near, point, st.sampled_from((1, -1))) for point in points[:2]),
-        st.sampled_from(sorted(min(mark, greatest) for mark in marks)),
-        _spread(0, min(bottom, greatest), mantissa_bits),
-        _spread(top, greatest, mantissa_bits),
+    choices: list[tuple[int, SearchStrategy[int]]] = [
+        *((weight, point.map(near)) for weight, point in points),
+        *((weight, st.builds(near, point, one_ulp)) for weight, point in points),
+        (1, st.sampled_from(sorted(min(mark, greatest) for mark in marks))),
+        (1, _spread(0, bottom, mantissa_bits)),
+        (1, _spread(top, greatest, mantissa_bits)),
     ]
     if infinity and not in_range:
         # A choice without effect, lest an infinity count as the simplest example.
-        choices.append(st.booleans().map(lambda _: infinite))
+        choices.append((1, st.booleans().map(lambda _: infinite)))
     if nan:
-        quiet = least_normal >> 1
+        quiet = normal >> 1
         choices.append(
-            st.builds(
-                lambda signalling, payload: (
-                    infinite | (max(payload, 1) if signalling else quiet | payload)
+            (
+                1,
+                st.builds(
+                    lambda signalling, payload: (
+                        infinite | (max(payload, 1) if signalling else quiet | payload)
+                    ),
+                    st.booleans(),
+                    st.integers(0, quiet - 1),
                 ),
-                st.booleans(),
-                st.integers(0, quiet - 1),
             )
         )
-    # Hypothesis prefers examples of few choices, then those from a strategy early in this list.
-    magnitudes = st.one_of(choices)
+    magnitudes = _weighted(choices)
     if not negative:
         return magnitudes
     return st.builds(lambda pattern, minus: pattern | sign * minus, magnitudes, st.booleans())
@@ -957,7 +1003,7 @@ def _spread(low: int, high: int, mantissa_bits: int) -> SearchStrategy[int]:
 
 def _integer_patterns(
     dtype: np.dtype[Any],
-    points: list[SearchStrategy[Fraction]],
+    points: list[tuple[int, SearchStrategy[Fraction]]],
     negative: bool,
     limit: Fraction | None,
 ) -> SearchStrategy[int]:
@@ -968,12 +1014,17 @@ def _integer_patterns(
         least = max(least, -greatest)
     if not negative:
         least = max(least, 0)
-    steps = st.sampled_from((1, -1))
-    magnitudes = st.one_of(
-        *(point.map(int) for point in points),
-        *(st.builds(lambda point, step: int(point) + step, point, steps) for point in points[:2]),
-        st.sampled_from((1, greatest - 1, greatest, greatest + 1)),
-        st.integers(0, greatest),
+    one_off = st.sampled_from((1, -1))
+    magnitudes = _weighted(
+        [
+            *((weight, point.map(int)) for weight, point in points),
+            *(
+                (weight, st.builds(lambda point, by: int(point) + by, point, one_off))
+                for weight, point in points
+            ),
+            (1, st.sampled_from((0, 1, greatest - 1, greatest, greatest + 1))),
+            (2, st.integers(0, greatest)),
+        ]
     )
     return st.builds(
         lambda magnitude, minus: min(max(-magnitude if minus else magnitude, least), greatest),
