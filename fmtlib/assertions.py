@@ -18,6 +18,7 @@ from fmtlib import reference
 from fmtlib.blocks import BlockArray, normalize_axis, scale_shape
 from fmtlib.formats import (
     FORMATS,
+    STOCHASTIC,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -198,14 +199,19 @@ def assert_correctly_rounded(
     _refuse_axis(axis, fmt)
     distinct, where = _distinct(array)
     # Words of zeros and of ones give the least and the greatest that stochastic rounding can.
-    words = (0, 2**32 - 1) if rounding.startswith("stochastic") else (0,)
-    choices = [
-        np.array(
-            [reference.encode(value, fmt, rounding, overflow, word=word) for value in distinct],
-            np.int64,
-        )[where]
-        for word in words
-    ]
+    words = (0, 2**32 - 1) if rounding in STOCHASTIC else (0,)
+    try:
+        choices = [
+            np.array(
+                [reference.encode(value, fmt, rounding, overflow, word=word) for value in distinct],
+                np.int64,
+            )[where]
+            for word in words
+        ]
+    except OverflowError:
+        raise AssertionError(
+            f"an input overflows {fmt.name}, which with overflow='raise' has no result"
+        ) from None
     wrong = np.ones(array.shape, bool)
     if np.asarray(result).dtype.kind in "iu":
         found = _code_array("result", result, fmt)
@@ -305,7 +311,7 @@ def _assert_blocks_on_grid(array: NDArray[Any], fmt: BlockFormat, axis: int | No
     off = np.zeros(scale_shape(array.shape, axis, fmt.block_size), bool)
     parts = dict(_blocks(array, fmt, axis))
     for index, part in parts.items():
-        off[index] = not _one_scale_fits([_exact(x) for x in array[part]], fmt, scales)
+        off[index] = not _one_scale_fits([reference.as_value(x) for x in array[part]], fmt, scales)
     _raise_if(
         off,
         f"blocks are not on the grid of {fmt.name}",
@@ -332,7 +338,7 @@ def _reference_blocks(
     scales = np.zeros(scale_shape(array.shape, axis, fmt.block_size), np.int64)
     values = np.zeros(array.shape)
     for index, part in _blocks(array, fmt, axis):
-        block = [_exact(x) for x in array[part]]
+        block = [reference.as_value(x) for x in array[part]]
         found, scale = reference.encode_block(block, fmt, rounding, words=[word] * len(block))
         codes[part], scales[index] = found, scale
         values[part] = [float(v) for v in reference.decode_block(found, scale, fmt)]
@@ -348,7 +354,7 @@ def _assert_blocks_rounded(
     signed_zeros: bool,
 ) -> None:
     axis = normalize_axis(axis, array.ndim)
-    words = (0, 2**32 - 1) if rounding.startswith("stochastic") else (0,)
+    words = (0, 2**32 - 1) if rounding in STOCHASTIC else (0,)
     if isinstance(result, BlockArray):
         if (result.format, result.axis) != (fmt, axis):
             raise AssertionError(
@@ -469,22 +475,15 @@ def _check_shapes(found: NDArray[Any], wanted: NDArray[Any], fmt: Format) -> Non
         )
 
 
-def _exact(x: Any) -> Value:
-    """A NumPy number, exactly."""
-    if isinstance(x, (int, np.integer)):
-        return Fraction(int(x))
-    if isinstance(x, np.longdouble) and np.isfinite(x) and x != 0:
-        return Fraction(*x.as_integer_ratio())
-    return reference.as_value(x)
-
-
 def _distinct(array: NDArray[Any]) -> tuple[list[Value], NDArray[np.intp]]:
     """The distinct values, and for each element which of them it is."""
     native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
     if native.itemsize > 8:  # longdouble: its padding is not to be compared
-        return [_exact(x) for x in native.flat], np.arange(native.size).reshape(native.shape)
+        return [reference.as_value(x) for x in native.flat], np.arange(native.size).reshape(
+            native.shape
+        )
     bits, where = np.unique(native.reshape(-1).view(f"u{native.itemsize}"), return_inverse=True)
-    return [_exact(x) for x in bits.view(native.dtype)], where.reshape(native.shape)
+    return [reference.as_value(x) for x in bits.view(native.dtype)], where.reshape(native.shape)
 
 
 # --- messages -------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ from fmtlib.blocks import BlockArray, normalize_axis, scale_shape
 from fmtlib.codec import encode
 from fmtlib.formats import (
     FORMATS,
-    OVERFLOWS,
     ROUNDINGS,
+    STOCHASTIC,
     BlockFormat,
     FixedFormat,
     FloatFormat,
@@ -413,10 +413,20 @@ def roundings(
     found = [
         mode
         for mode in ROUNDINGS
-        if not (deterministic and mode.startswith("stochastic"))
-        and (fmt is None or _allows(get_format(fmt), "rounding", mode))
+        if not (deterministic and mode in STOCHASTIC)
+        and (fmt is None or _takes_rounding(get_format(fmt), mode))
     ]
     return st.sampled_from(cast("list[Rounding]", found))
+
+
+@cache
+def _takes_rounding(fmt: Format, mode: str) -> bool:
+    """Whether `fmtlib.encode` does: its own check decides."""
+    try:
+        encode(np.zeros(0, np.float32), fmt, rounding=cast(Rounding, mode))
+    except ValueError:
+        return False
+    return True
 
 
 def overflows(fmt: str | Format, raising: bool = False) -> SearchStrategy[Overflow]:
@@ -440,23 +450,8 @@ def overflows(fmt: str | Format, raising: bool = False) -> SearchStrategy[Overfl
     >>> find(testing.overflows("e4m3"), lambda mode: mode != "saturate")
     'nonsaturating'
     """
-    record = get_format(fmt)
-    found = [
-        mode
-        for mode in OVERFLOWS
-        if (raising or mode != "raise") and _allows(record, "overflow", mode)
-    ]
+    found = [mode for mode in get_format(fmt).overflows if raising or mode != "raise"]
     return st.sampled_from(cast("list[Overflow]", found))
-
-
-@cache
-def _allows(fmt: Format, argument: str, mode: str) -> bool:
-    """Whether `fmtlib.encode` takes the mode: its own check decides."""
-    try:
-        encode(np.zeros(0, np.float32), fmt, **cast(Any, {argument: mode}))
-    except ValueError:
-        return False
-    return True
 
 
 # --- codes ----------------------------------------------------------------------------------
@@ -657,8 +652,8 @@ def arrays(
         return hnp.arrays(f"u{wanted.itemsize}", shapes, elements=elements, fill=elements)
 
     if isinstance(record, BlockFormat):
-        scales = st.sampled_from(_scales(record, wanted))
-        bits = scales.flatmap(lambda scale: dense(_near_scale(record, scale)))
+        around = cache(lambda scale: dense(_near_scale(record, scale)))
+        bits = st.sampled_from(_scales(record, wanted)).flatmap(around)
     else:
         bits = dense(_points(record, wanted))
     return st.builds(
@@ -854,10 +849,12 @@ def _element_points(
     # Odd half steps are midpoints.  The notable ones are numbered in order and as widely as all
     # of them, so that they shrink alike, and to each other.
     low, high = 2 * first, 2 * last + 1
-    marks = sorted(mark for mark in {*notable, low, high} if low <= mark <= high)
+    marks: list[int] = [half for half in sorted({*notable, low, high}) if low <= half <= high]
+
+    width = min(high - low, 2**20)  # beyond, Hypothesis would nearly always draw small numbers
 
     def mark(half_step: int) -> int:
-        return marks[(half_step - low) * len(marks) // (high - low + 1)]
+        return marks[(half_step - low) * len(marks) // (width + 1)]
 
     def between(step: int, fraction: Fraction) -> Fraction:
         below = _magnitude(step, fmt)
@@ -870,7 +867,7 @@ def _element_points(
     fractions = st.integers(1, 2**16 - 1).map(lambda k: Fraction(k, 2**16))
     return [
         (3, half_steps.map(at)),
-        (3, half_steps.map(lambda half_step: at(mark(half_step)))),
+        (3, st.integers(low, low + width).map(lambda half_step: at(mark(half_step)))),
         (2, st.builds(lambda i, fraction: between(i // 2, fraction), half_steps, fractions)),
     ]
 
@@ -974,18 +971,12 @@ def _patterns(
         choices.append((1, st.booleans().map(lambda _: infinite)))
     if nan:
         quiet = normal >> 1
-        choices.append(
-            (
-                1,
-                st.builds(
-                    lambda signalling, payload: (
-                        infinite | (max(payload, 1) if signalling else quiet | payload)
-                    ),
-                    st.booleans(),
-                    st.integers(0, quiet - 1),
-                ),
-            )
-        )
+        payloads = st.integers(0, quiet - 1)
+        choices += [
+            (1, st.booleans().map(lambda _: infinite | quiet)),
+            (1, payloads.map(lambda payload: infinite | quiet | payload)),
+            (1, payloads.map(lambda payload: infinite | max(payload, 1))),  # signalling
+        ]
     magnitudes = _weighted(choices)
     if not negative:
         return magnitudes
@@ -1096,7 +1087,8 @@ def assert_quantizer_conforms(
     function : callable
         Takes an array and returns codes or values, as `assert_correctly_rounded` takes them.
     fmt, rounding, overflow, signed_zeros
-        What it should do; see `assert_correctly_rounded`.
+        What it should do; see `assert_correctly_rounded`.  With ``overflow="raise"`` ask for
+        numbers `in_range`.
     dtype : dtype, optional
         Of the arrays; as for `values`.
     nan : bool, optional
