@@ -656,11 +656,8 @@ def arrays(
         bits = st.sampled_from(_scales(record, wanted)).flatmap(around)
     else:
         bits = dense(_points(record, wanted))
-    return st.builds(
-        lambda layout, array: _lay_out(array.view(wanted), layout),
-        st.sampled_from([layout for layout in LAYOUTS if layout in layouts]),
-        bits,
-    )
+    chosen = st.sampled_from([layout for layout in LAYOUTS if layout in layouts])
+    return _laid_out(bits, wanted, chosen)
 
 
 def blocks(
@@ -1040,6 +1037,18 @@ def _number(pattern: int, dtype: np.dtype[Any]) -> float:
     return float(np.array(pattern, f"u{dtype.itemsize}").view(dtype))
 
 
+@st.composite
+def _laid_out(
+    draw: st.DrawFn,
+    bits: SearchStrategy[NDArray[Any]],
+    dtype: np.dtype[Any],
+    layouts: SearchStrategy[Layout],
+) -> NDArray[Any]:
+    """Composite, so that Hypothesis shows the array itself and not how it was made."""
+    layout = draw(layouts)
+    return _lay_out(draw(bits).view(dtype), layout)
+
+
 def _lay_out(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
     """The array in memory of its own, laid out so; under "broadcast" its first row repeated."""
     match layout:
@@ -1073,7 +1082,7 @@ def assert_quantizer_conforms(
     dtype: DTypeLike | None = None,
     *,
     nan: bool | None = None,
-    infinity: bool = True,
+    infinity: bool | None = None,
     in_range: bool = False,
     signed_zeros: bool = True,
     shape: Shape | None = None,
@@ -1091,9 +1100,10 @@ def assert_quantizer_conforms(
         numbers `in_range`.
     dtype : dtype, optional
         Of the arrays; as for `values`.
-    nan : bool, optional
-        Whether to try NaN: by default if the format has NaN.
-    infinity, in_range, layouts
+    nan, infinity : bool, optional
+        Whether to try NaN, by default if the format has it, and infinities, by default unless it
+        is a block format.
+    in_range, layouts
         As for `arrays`; only C-contiguous arrays are tried by default.
     shape : int, tuple of int or strategy, optional
         Of the arrays; by default one dimension of up to 16 elements, blocks for block formats.
@@ -1125,6 +1135,8 @@ got 0.00390625 (0x1.0000000000000p-8), expected 0 (0.0)
     record = get_format(fmt)
     if nan is None:
         nan = isinstance(record, FloatFormat) and record.nan_code is not None
+    if infinity is None:
+        infinity = not isinstance(record, BlockFormat)
     if shape is None:
         if isinstance(record, BlockFormat):
             shape = _block_lengths(record).map(lambda n: (n,))
