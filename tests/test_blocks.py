@@ -9,11 +9,10 @@ import pytest
 from cases import BLOCK_NAMES, DETERMINISTIC, DTYPES, ROUNDINGS, WIDEST_BLOCKS, each_target
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import reference
+from fmtlib import reference, testing
 
 # One format of each family, for what does not depend on widths.
 FAMILIES = [
@@ -233,20 +232,10 @@ def test_groups_longer_than_a_chunk(carry, shape):
     check(x, fmt, int(shape[0] > shape[1]), "nearest_even")
 
 
-@given(
-    hnp.arrays(
-        np.float32,
-        hnp.array_shapes(max_dims=2, max_side=20),
-        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
-    ),
-    st.integers(1, 23),
-    st.integers(2, 8),
-    st.integers(1, 20),
-    st.sampled_from(DETERMINISTIC),
-    st.sampled_from(["saturate", "bump"]),
-)
-def test_any_block_format(x, m, e, block_size, rounding, carry):
-    check(x, fl.bfp(m, e, block_size, carry=carry), x.ndim - 1, rounding)
+@given(testing.block_formats(named=False, max_block_size=20), st.data())
+def test_any_block_format(fmt, data):
+    x = data.draw(testing.arrays(fmt, "float32", nan=False, infinity=False))
+    check(x, fmt, data.draw(st.integers(0, x.ndim - 1)), data.draw(testing.roundings(fmt)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import reference
-from fmtlib.formats import FORMATS, ROUNDINGS, STOCHASTIC, FixedFormat, FloatFormat, IntegerFormat
+from fmtlib import reference, testing
+from fmtlib.formats import FORMATS, ROUNDINGS, STOCHASTIC, FloatFormat
 
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 HAS_LONGDOUBLE = np.finfo(np.longdouble).nmant > 52
@@ -68,14 +68,7 @@ def test_wrap_from_floats(target, name):
             fl.encode(bad, name, overflow="wrap")
 
 
-records = st.one_of(
-    st.builds(
-        lambda e, m, bias: FloatFormat(e, m, bias),
-        st.integers(2, 8), st.integers(1, 10), st.integers(-60, 200),
-    ),
-    st.builds(FixedFormat, st.integers(1, 15), st.integers(0, 16), st.booleans()),
-    st.builds(IntegerFormat, st.integers(2, 16), st.booleans(), st.booleans()),
-)  # fmt: skip
+records = testing.formats(("float", "fixed", "integer"))
 int64s = st.integers(-(2**63), 2**63 - 1) | st.builds(
     lambda lead, exponent, step: max(-(2**63), min((lead << exponent) + step, 2**63 - 1)),
     st.integers(-4095, 4095), st.integers(0, 52), st.integers(-2, 2),

@@ -4,17 +4,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import DETERMINISTIC, DTYPES, ELEMENTWISE_NAMES, INTEGER_NAMES
+from cases import DETERMINISTIC, DTYPES, ELEMENTWISE_NAMES
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import IntegerFormat, reference
+from fmtlib import reference, testing
 from fmtlib.formats import FORMATS, FloatFormat
 
 scales = st.floats(2**-40, 2**40, allow_nan=False)
-integers = [n for n in INTEGER_NAMES if isinstance(FORMATS[n], IntegerFormat)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -43,24 +42,17 @@ def test_quotients_round_once(target, name, dtype):
             assert_array_equal(codes, np.array(expected, np.int64).astype(fmt.code_dtype))
 
 
-@given(
-    st.floats(allow_nan=False),
-    scales,
-    st.sampled_from(integers),
-    st.sampled_from(DETERMINISTIC),
-    st.data(),
-)
-def test_zero_points(x, scale, name, rounding, data):
-    fmt = FORMATS[name]
+@given(testing.integer_formats(), scales, testing.roundings(), st.data())
+def test_zero_points(fmt, scale, rounding, data):
+    x = float(data.draw(testing.values(fmt, "float64", nan=False)))
+    x *= data.draw(st.sampled_from((1.0, scale)))
     zero = data.draw(st.integers(fmt.min_integer, fmt.max_integer))
-    code = int(fl.encode(x, name, rounding=rounding, scale=scale, zero_point=zero))
+    code = int(fl.encode(x, fmt, rounding=rounding, scale=scale, zero_point=zero))
     assert code == reference.encode(x, fmt, rounding, scale=Fraction(scale), zero_point=zero)
     exact = Fraction(scale) * (code - zero)
-    got = fl.decode(np.array(code, fmt.code_dtype), name, scale=scale, zero_point=zero)
+    got = fl.decode(np.array(code, fmt.code_dtype), fmt, scale=scale, zero_point=zero)
     assert float(got) == float(reference.round_to_float32(exact))
-    wide = fl.decode(
-        np.array(code, fmt.code_dtype), name, scale=scale, zero_point=zero, dtype=float
-    )
+    wide = fl.decode(np.array(code, fmt.code_dtype), fmt, scale=scale, zero_point=zero, dtype=float)
     assert float(wide) == exact.numerator / exact.denominator
 
 
