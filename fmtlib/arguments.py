@@ -1,9 +1,12 @@
-"""The check of an argument that many functions share."""
+"""The checks of arguments that many functions share."""
 
 from __future__ import annotations
 
 import operator
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def whole_number(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -32,3 +35,30 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
     if high is not None and not low <= number <= high:
         raise ValueError(f"{name} must be from {low} to {high}, got {number}")
     return number
+
+
+def as_array(x: Any) -> NDArray[Any]:
+    """Return `x` as NumPy sees it through its protocols or DLPack, copied only where it must be.
+
+    Raises
+    ------
+    TypeError
+        For masked arrays, and for arrays of other libraries that NumPy cannot see.
+
+    Examples
+    --------
+    >>> as_array([1.0, 2.0])
+    array([1., 2.])
+    """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("masked arrays are not supported; fill them, or use where= with out=")
+    if not hasattr(x, "__dlpack__") or isinstance(x, np.ndarray):
+        return np.asarray(x)
+    try:
+        # Arrays of other libraries; most offer NumPy's own protocol, some only DLPack.
+        return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
+    except (TypeError, RuntimeError, BufferError, ValueError) as error:
+        raise TypeError(
+            f"NumPy cannot see this {type(x).__name__} of {getattr(x, 'dtype', 'unknown dtype')}: "
+            f"{error}; detach it and move it to the CPU, or view it as integers of its width"
+        ) from error

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import blocks
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc, to_odd
+from fmtlib.arguments import as_array as _array
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
@@ -470,12 +471,6 @@ def _elementwise(fmt: Format) -> Elementwise:
 def _is_foreign(x: object) -> bool:
     """Whether x is another library's array that handles ufuncs itself (dask, pandas, ...)."""
     return not isinstance(x, (np.ndarray, np.generic)) and hasattr(type(x), "__array_ufunc__")
-
-
-def _array(x: ArrayLike) -> NDArray[Any]:
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError("masked arrays are not supported; fill them, or use where= with out=")
-    return np.asarray(x)
 
 
 def _real_array(x: ArrayLike) -> NDArray[Any]:
