@@ -14,6 +14,7 @@ from fmtlib.formats import (
     get_format,
     p3109,
 )
+from fmtlib.interop import as_ml_dtypes, from_ml_dtypes
 from fmtlib.packing import pack, unpack
 from fmtlib.precision import group_bits
 from fmtlib.products import dot, dot_passes, matmul
@@ -26,6 +27,7 @@ __all__ = [
     "FixedFormat",
     "FloatFormat",
     "IntegerFormat",
+    "as_ml_dtypes",
     "bfp",
     "cpu_target",
     "decode",
@@ -33,6 +35,7 @@ __all__ = [
     "dot_passes",
     "encode",
     "formats",
+    "from_ml_dtypes",
     "get_format",
     "group_bits",
     "load",

@@ -59,6 +59,7 @@ def as_array(x: Any) -> NDArray[Any]:
         return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
         raise TypeError(
-            f"NumPy cannot see this {type(x).__name__} of {getattr(x, 'dtype', 'unknown dtype')}: "
-            f"{error}; detach it and move it to the CPU, or view it as integers of its width"
+            f"NumPy cannot see this {type(x).__name__} of {getattr(x, 'dtype', 'unknown dtype')} "
+            f"({error}); give one that is dense, detached and on the CPU, and view types that "
+            "NumPy has not as unsigned integers, which are their codes"
         ) from error

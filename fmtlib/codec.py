@@ -6,6 +6,7 @@ Arguments are checked here, before any kernel runs; the kernels cannot fail.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from itertools import pairwise
@@ -33,6 +34,7 @@ from fmtlib.formats import (
     Rounding,
     get_format,
 )
+from fmtlib.interop import format_of, from_ml_dtypes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,8 +190,10 @@ def encode(
 
     Notes
     -----
-    Arrays of libraries that handle ufuncs themselves (dask, pandas, ...) stay theirs: they are
-    handed to the ufunc, without `out` and `where`.
+    Arrays of libraries that handle ufuncs themselves (dask, pandas, xarray, ...) stay theirs: they
+    are handed to the ufunc, without `out` and `where`.  The words of stochastic rounding are made
+    at once for all of the array, also of a lazy one.  Block formats take their values as a NumPy
+    array.
 
     Every input type rounds once.  Of scaled values and of longdouble, stochastic rounding sees the
     leading 53 bits: to a fixed-point value of k bits its noise then has at most 52 - k bits.
@@ -226,10 +230,14 @@ def encode(
     fmt = _elementwise(fmt)
     if scale is None:
         return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
+    scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
+    if _is_foreign(x):
+        shape = getattr(x, "shape", ())
+        factors = _scaling(fmt, shape, axis, scale, zero_point)
+        return _call_foreign(scaled, mode, key, x, factors, out, where)
     array = _real_array(x)
     _check_out(where, out, fmt.code_dtype)
     scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
-    scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
     words = () if not mode.stochastic else (_all_words(key, array.shape),)
     if mode.overflow == "raise":
         return _raising(scaled, fmt, array, (scales, zeros, *words), out, where)
@@ -289,11 +297,25 @@ def quantize(
     mode = _Mode(fmt, rounding, overflow, random_bits)
     key = _key(seed, mode)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
-    if not isinstance(fmt, BlockFormat) and scale is None and _is_foreign(x):
-        _check_fits(fmt, np.dtype(getattr(x, "dtype", object)).name)
-        return _apply(
-            "quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
-        )
+    if not isinstance(fmt, BlockFormat) and _is_foreign(x):
+        dtypes = _foreign_dtypes(x)
+        for dtype in dtypes:
+            _check_fits(fmt, dtype.name)
+        if scale is None:
+            return _apply(
+                "quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
+            )
+        if len(set(dtypes)) != 1 or dtypes[0].name not in ("float32", "float64"):
+            raise TypeError(
+                f"{type(x).__name__} with a scale must be all float32 or all float64, got "
+                f"{', '.join(sorted({dtype.name for dtype in dtypes}))}"
+            )
+        codes = encode(
+            x, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
+            seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
+            out=out, where=where,
+        )  # fmt: skip
+        return decode(codes, fmt, dtype=dtypes[0], scale=scale, zero_point=zero_point, axis=axis)
     array = _real_array(x)
     _check_fits(fmt, array.dtype.name)
     if isinstance(fmt, BlockFormat):
@@ -324,7 +346,7 @@ def decode(
 @overload
 def decode(
     codes: ArrayLike,
-    fmt: str | Format,
+    fmt: str | Format | None = None,
     *,
     dtype: Any = None,
     scale: ArrayLike | None = None,
@@ -346,9 +368,9 @@ def decode(
 
     Parameters
     ----------
-    codes : array_like of the format's `code_dtype`, or BlockArray
-    fmt : str or Format
-        Not needed for a BlockArray.
+    codes : array_like of the format's `code_dtype`, or of its ml_dtypes dtype, or BlockArray
+    fmt : str or Format, optional
+        Not needed for a BlockArray and for arrays of ml_dtypes' dtypes.
     dtype : dtype, optional
         float16, bfloat16, float32, float64 or longdouble; by default the smaller of float32 and
         float64 that holds every value of the format.
@@ -384,6 +406,9 @@ def decode(
         wanted = _decode_dtype(codes.format, dtype, out)
         values = blocks.decode_blocks(codes, np.dtype(float) if wanted.itemsize > 8 else wanted)
         return _put(values.astype(wanted, copy=False), out, True)
+    own = format_of(getattr(codes, "dtype", None)) if not _is_foreign(codes) else None
+    if own is not None and (fmt is None or get_format(fmt) == own):
+        fmt, codes = own, from_ml_dtypes(codes)
     if fmt is None:
         raise TypeError("decode needs the format of the codes")
     fmt = get_format(fmt)
@@ -395,12 +420,19 @@ def decode(
     if scale is None:
         _refuse_scaling(zero_point, axis)
     if _is_foreign(codes):
-        if scale is not None or out is not None or wanted != wide:
+        if out is not None or wanted != wide:
             raise TypeError(
-                f"{type(codes).__name__} decodes to float32 or float64 only, without scale and out"
+                f"{type(codes).__name__} decodes to float32 or float64 only, without out"
             )
-        _check_code_dtype(np.dtype(getattr(codes, "dtype", object)), fmt)
-        return get_ufunc("decode", fmt)(codes, dtype=wide)
+        for code_dtype in _foreign_dtypes(codes):
+            _check_code_dtype(code_dtype, fmt)
+        if scale is None:
+            return get_ufunc("decode", fmt)(codes, dtype=wide)
+        scales, zeros = _scaling(fmt, getattr(codes, "shape", ()), axis, scale, zero_point)
+        if wanted == np.float32:
+            return get_ufunc("decode", fmt, scaled=True)(codes, scales, zeros, dtype=wide)
+        # dask keeps dtype= from the ufunc; only the product rounds
+        return (get_ufunc("decode", fmt)(codes, dtype=wide) - zeros) * scales
     array = _code_array(codes, fmt)
     if scale is None:
         into = out if wanted == wide else None
@@ -471,6 +503,43 @@ def _elementwise(fmt: Format) -> Elementwise:
 def _is_foreign(x: object) -> bool:
     """Whether x is another library's array that handles ufuncs itself (dask, pandas, ...)."""
     return not isinstance(x, (np.ndarray, np.generic)) and hasattr(type(x), "__array_ufunc__")
+
+
+def _foreign_dtypes(x: Any) -> list[np.dtype[Any]]:
+    """The dtypes of another library's array, or of the columns of its table."""
+    found = [x.dtype] if hasattr(x, "dtype") else getattr(x, "dtypes", [])
+    if isinstance(found, Mapping):
+        found = found.values()
+    try:
+        # pandas' types that have missing values name the NumPy type of the others
+        return [np.dtype(getattr(dtype, "numpy_dtype", dtype)) for dtype in found]
+    except TypeError as error:
+        raise TypeError(f"{type(x).__name__} must hold numbers: {error}") from error
+
+
+def _call_foreign(
+    function: np.ufunc,
+    mode: _Mode,
+    key: tuple[int, int],
+    x: Any,
+    others: tuple[Any, ...],
+    out: object,
+    where: object,
+) -> Any:
+    """Hand another library's array to a ufunc, which that library carries out."""
+    name = type(x).__name__
+    if out is not None or where is not True:
+        raise TypeError(f"{name} takes neither out nor where; see fmtlib.ufunc")
+    if mode.overflow == "raise":
+        raise TypeError(f"overflow='raise' needs values, got {name}")
+    for dtype in _foreign_dtypes(x):
+        _check_real_dtype(dtype)
+    if not mode.stochastic:
+        return function(x, *others)
+    shape = getattr(x, "shape", None)
+    if shape is None or not all(isinstance(n, (int, np.integer)) for n in shape):
+        raise TypeError(f"stochastic rounding needs an array of known shape, got {name}")
+    return function(x, *others, _all_words(key, shape))
 
 
 def _real_array(x: ArrayLike) -> NDArray[Any]:
@@ -651,13 +720,8 @@ def _apply(
     """Run an unscaled ufunc over x."""
     _refuse_scaling(zero_point, axis)
     function = get_ufunc(verb, fmt, mode.rounding, mode.overflow, mode.random_bits)
-    if _is_foreign(x) and not mode.stochastic:
-        if out is not None or where is not True:
-            raise TypeError(f"{type(x).__name__} takes neither out nor where; see fmtlib.ufunc")
-        if mode.overflow == "raise":
-            raise TypeError(f"overflow='raise' needs values, got {type(x).__name__}")
-        _check_real_dtype(np.dtype(getattr(x, "dtype", object)))
-        return function(x)
+    if _is_foreign(x):
+        return _call_foreign(function, mode, key, x, (), out, where)
     array = _real_array(x)
     _check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
     if mode.overflow == "raise":
