@@ -406,15 +406,16 @@ def decode(
         wanted = _decode_dtype(codes.format, dtype, out)
         values = blocks.decode_blocks(codes, np.dtype(float) if wanted.itemsize > 8 else wanted)
         return _put(values.astype(wanted, copy=False), out, True)
-    own = format_of(getattr(codes, "dtype", None)) if not _is_foreign(codes) else None
-    if own is not None and (fmt is None or get_format(fmt) == own):
-        fmt, codes = own, from_ml_dtypes(codes)
+    if fmt is None:
+        fmt = format_of(getattr(codes, "dtype", None))
     if fmt is None:
         raise TypeError("decode needs the format of the codes")
     fmt = get_format(fmt)
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"decode of {fmt.name} takes a BlockArray, got {type(codes).__name__}")
     fmt = _elementwise(fmt)
+    if not _is_foreign(codes) and format_of(getattr(codes, "dtype", None)) == fmt:
+        codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
     wide = _working_dtype(wanted)
     if scale is None:
