@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
+from itertools import pairwise
 from numbers import Integral
-from typing import SupportsFloat, TypeAlias
+from typing import NamedTuple, SupportsFloat, TypeAlias
 
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, Format, IntegerFormat
 
@@ -312,6 +313,144 @@ def quantize(
     """The value of the format that stands for x: ``decode(encode(x))``."""
     code = encode(x, fmt, rounding, overflow, word=word, random_bits=random_bits)
     return decode(code, fmt)
+
+
+# --- decision thresholds --------------------------------------------------------------------
+
+
+class Threshold(NamedTuple):
+    """Where the code of a number changes as its magnitude grows.
+
+    Attributes
+    ----------
+    magnitude : Fraction or float
+        The place; a float only for infinity.
+    inclusive : bool
+        Whether `code` is also that of a number of exactly this magnitude; if not, that one
+        belongs to the threshold before.
+    code : int
+        The code of all numbers from here up to the next threshold.
+    """
+
+    magnitude: Value
+    inclusive: bool
+    code: int
+
+
+def thresholds(
+    fmt: Format,
+    rounding: str = "nearest_even",
+    overflow: str = "saturate",
+    *,
+    negative: bool = False,
+) -> list[Threshold]:
+    """All places where `encode` goes over to another code, for numbers of one sign.
+
+    Within a sign the code is a step function of the magnitude.  The list begins at zero, is
+    sorted, and names each step once, so that the code of any number is found by search; NaN is
+    not on it.
+
+    Parameters
+    ----------
+    fmt : Format
+        An elementwise format of at most 19 bits.
+    rounding, overflow : str
+        See `fmtlib.encode`; not stochastic, and not "wrap" or "raise", which have no last step.
+    negative : bool
+        List the negative numbers (-0.0 among them) instead of the positive ones.
+
+    Raises
+    ------
+    ValueError
+        For a rounding or an overflow that the list cannot tell, or a format too wide to list.
+
+    Notes
+    -----
+    Every deterministic rounding decides by comparing the discarded fraction with zero and with
+    one half, so that a number goes up from one value to the next after the lower value, from or
+    after the midpoint, or at the upper value: three questions to `round_magnitude` tell which.
+    Below the least and above the greatest value, `encode` itself is asked at those places and
+    between them.
+
+    Examples
+    --------
+    >>> from bisect import bisect_right
+    >>> from fmtlib import get_format, reference
+    >>> steps = reference.thresholds(get_format("e4m3"), overflow="nonsaturating")
+    >>> for magnitude, inclusive, code in steps[-2:]:
+    ...     print(magnitude, inclusive, hex(code))
+    432 True 0x7e
+    464 False 0x7f
+    >>> order = lambda step: (step.magnitude, not step.inclusive)
+    >>> [steps[bisect_right(steps, (x, False), key=order) - 1].code for x in (464, 464.5)]
+    [126, 127]
+    """
+    if rounding.startswith("stochastic"):
+        raise ValueError(f"thresholds need a deterministic rounding, got {rounding!r}")
+    if overflow in ("wrap", "raise"):
+        raise ValueError(f"the thresholds of overflow={overflow!r} do not end")
+
+    def code_of(magnitude: Value) -> int:
+        x = -float(magnitude) if negative and magnitude in (0, math.inf) else magnitude
+        return encode(-x if negative and x > 0 else x, fmt, rounding, overflow)
+
+    def asked(low: Fraction, high: Fraction) -> list[Threshold]:
+        middle = (low + high) / 2
+        return [
+            Threshold(low, True, code_of(low)),
+            Threshold(low, False, code_of((low + middle) / 2)),
+            Threshold(middle, True, code_of(middle)),
+            Threshold(middle, False, code_of((middle + high) / 2)),
+            Threshold(high, True, code_of(high)),
+        ]
+
+    values, beyond = _ladder(fmt, negative)
+    found = asked(Fraction(0), values[0]) if values[0] else [Threshold(values[0], True, code_of(0))]
+    found += _climb(fmt, rounding, negative)
+    found += asked(values[-1], beyond)
+    found.append(Threshold(math.inf, True, code_of(math.inf)))
+    return [step for i, step in enumerate(found) if i == 0 or step.code != found[i - 1].code]
+
+
+@lru_cache(maxsize=4)
+def _climb(fmt: Format, rounding: str, negative: bool) -> list[Threshold]:
+    """The step to each value but the least: whatever the overflow."""
+    values, _ = _ladder(fmt, negative)
+    codes = list(range(1, len(values)))
+    if negative:
+        codes = [c | fmt.sign_bit if isinstance(fmt, FloatFormat) else -c for c in codes]
+    goes_up = [_goes_up(rounding, negative, parity) for parity in (0, 1)]
+    steps = []
+    for i, (low, high) in enumerate(pairwise(values)):
+        halves, inclusive = goes_up[i % 2]
+        place = (low + high) / 2 if halves == 1 else high if halves else low
+        steps.append(Threshold(place, inclusive, codes[i]))
+    return steps
+
+
+def _goes_up(rounding: str, negative: bool, parity: int) -> tuple[int, bool]:
+    """From where a number goes up: so many halves above the lower value, and inclusively?"""
+    ups = [
+        round_magnitude(Fraction(quarters, 4), rounding, negative=negative, parity=parity)
+        for quarters in (1, 2, 3)
+    ]
+    return {3: (0, False), 2: (1, True), 1: (1, False), 0: (2, True)}[sum(ups)]
+
+
+@lru_cache(maxsize=4)
+def _ladder(fmt: Format, negative: bool) -> tuple[list[Fraction], Fraction]:
+    """The magnitudes of one sign in order, and the one that would be next."""
+    if isinstance(fmt, BlockFormat) or fmt.bits > 19:
+        raise ValueError(f"thresholds are of elementwise formats up to 19 bits, not {fmt.name}")
+    if isinstance(fmt, FloatFormat):
+        values = [_magnitude(decode(code, fmt)) for code in range(fmt.max_code + 1)]
+        if negative and not fmt.signed:
+            return values[:1], values[1]
+        binade = max(floor_log2(values[-1]), fmt.min_exponent)
+        return values, values[-1] + power_of_two(binade - fmt.mantissa_bits)
+    quantum = power_of_two(fmt.quantum_exponent)
+    greatest = -fmt.min_integer if negative else fmt.max_integer
+    return [k * quantum for k in range(greatest + 1)], (greatest + 1) * quantum
 
 
 # --- blocks ---------------------------------------------------------------------------------
