@@ -75,7 +75,7 @@ def edges(name, dtype):
         values += [values[-1] + gap, values[-1] + 2 * gap]
     else:
         count = fmt.max_integer + 3
-        steps = range(count) if count <= 1 << 16 else [*range(64), *range(64, count, 70_001)]
+        steps = range(count) if count <= 1 << 16 else [*range(64), *range(64, count, 7_000_001)]
         steps = sorted({*steps, count - 3, count - 2, count - 1})
         values = [k * reference.power_of_two(fmt.quantum_exponent) for k in steps]
     middles = [(a + b) / 2 for a, b in pairwise(values)]

@@ -51,7 +51,6 @@ class Steps:
 
     starts: np.ndarray
     codes: np.ndarray
-    width: int
 
     def of_bits(self, magnitudes):
         """Expected codes of any bit patterns (without their sign)."""
@@ -65,9 +64,9 @@ class Steps:
         return np.repeat(self.codes[first : first + len(lengths)], lengths)
 
 
-@lru_cache(maxsize=32)
-def steps(fmt, dtype, rounding="nearest_even", overflow="saturate", negative=False):
-    """The codes of a format as a step function of the bits of a float type."""
+@lru_cache(maxsize=4)
+def thresholds(fmt, rounding, overflow, negative):
+    """The reference's thresholds as arrays: magnitude, whether exclusive, code."""
     found = reference.thresholds(fmt, rounding, overflow, negative=negative)
     points = np.array([float(step.magnitude) for step in found])
     # half a quantum of any format is a float64
@@ -75,14 +74,21 @@ def steps(fmt, dtype, rounding="nearest_even", overflow="saturate", negative=Fal
         math.isinf(p) or p.as_integer_ratio() == step.magnitude.as_integer_ratio()
         for p, step in zip(points.tolist(), found, strict=True)
     )
-    starts = first_at_or_above(points, dtype)
     exclusive = np.array([not step.inclusive for step in found])
+    return points, exclusive, np.array([step.code for step in found])
+
+
+@lru_cache(maxsize=32)
+def steps(fmt, dtype, rounding="nearest_even", overflow="saturate", negative=False):
+    """The codes of a format as a step function of the bits of a float type."""
+    points, exclusive, codes = thresholds(fmt, rounding, overflow, negative)
+    starts = first_at_or_above(points, dtype)
     starts += exclusive & (as_float64(starts, dtype) == points)
     nan = reference.encode(-math.nan if negative else math.nan, fmt, rounding, overflow)
     starts = np.append(starts, starts.dtype.type(INFINITIES[dtype] + 1))
-    codes = np.array([*(step.code for step in found), nan], np.int64).astype(fmt.code_dtype)
     last_of_equals = np.append(starts[1:] != starts[:-1], True)
-    return Steps(starts[last_of_equals], codes[last_of_equals], WIDTHS[dtype])
+    codes = np.append(codes, nan).astype(fmt.code_dtype)
+    return Steps(starts[last_of_equals], codes[last_of_equals])
 
 
 def expected_codes(x, fmt, rounding="nearest_even", overflow="saturate"):

@@ -54,7 +54,7 @@ def test_every_threshold(name, rounding, overflow, negative):
         assert (a.magnitude, not a.inclusive) < (b.magnitude, not b.inclusive)
         assert a.code != b.code
     picks = range(len(found))
-    if fmt.bits > 8:  # both ends and a sample
+    if len(found) > 300:  # both ends and a sample
         rng = np.random.default_rng(0)
         picks = {0, 1, len(found) - 2, len(found) - 1, *rng.choice(len(found), 30).tolist()}
     little = reference.power_of_two(fmt.quantum_exponent - 60)
