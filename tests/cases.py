@@ -2,6 +2,7 @@
 
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -28,6 +29,7 @@ WIDEST_BLOCKS = "bfp_m23_e8_g16"
 ELEMENTWISE_NAMES = FLOAT_NAMES + INTEGER_NAMES
 
 DETERMINISTIC = [rounding for rounding in ROUNDINGS if rounding not in STOCHASTIC]
+GOLDEN = Path(__file__).parent / "data" / "golden"
 DTYPES = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
@@ -96,3 +98,23 @@ def reference_codes(x, name, rounding="nearest_even", overflow="saturate", **key
     fmt = FORMATS[name]
     codes = [reference.encode(v, fmt, rounding, overflow, **keywords) for v in x.tolist()]
     return np.array(codes, np.int64).astype(fmt.code_dtype)
+
+
+@cache
+def _nan_codes(fmt):
+    values = [float(reference.decode(code, fmt)) for code in range(1 << fmt.bits)]
+    return np.flatnonzero(np.isnan(values))
+
+
+def one_nan(codes, fmt):
+    """Codes with every NaN of a float format as its one NaN code: they compare as a class."""
+    if fmt.nan_code is None:
+        return codes
+    return np.where(np.isin(codes, _nan_codes(fmt)), codes.dtype.type(fmt.nan_code), codes)
+
+
+@cache
+def golden(name):
+    """The arrays of one file of data/golden."""
+    with np.load(GOLDEN / f"{name}.npz") as data:
+        return dict(data)

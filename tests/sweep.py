@@ -1,8 +1,8 @@
 """All 2**32 float32 patterns through a cast, counted against the reference's thresholds.
 
-The expected codes of a run of consecutive patterns are a few constants, each repeated: what a cast's
-results are compared with is `np.repeat` of what `reference.thresholds` says.  The kernels take no
-part in it.
+The expected codes of a run of consecutive patterns are a few constants, each repeated: a cast's
+results are compared with `np.repeat` of what `reference.thresholds` says.  The kernels take no part
+in it.
 """
 
 import os
