@@ -58,6 +58,17 @@ def all_16_bit(dtype):
     return np.arange(1 << 16, dtype=np.uint16).view(DTYPES[dtype])
 
 
+def _sample(count):
+    """All of a range of up to 2**16; of a longer one the ends, powers of two and a hundred others,
+    each with its neighbours.
+    """
+    if count <= 1 << 16:
+        return range(count)
+    powers = {1 << i for i in range(count.bit_length())}
+    picks = {*range(64), *powers, *range(0, count, count // 101), count - 3}
+    return sorted({k + i for k in picks for i in (-1, 0, 1, 2) if 0 <= k + i < count})
+
+
 @cache
 def edges(name, dtype):
     """Inputs around every decision of a format, in float32 or float64, both signs.
@@ -68,17 +79,12 @@ def edges(name, dtype):
     """
     fmt = FORMATS[name]
     if isinstance(fmt, FloatFormat):
-        codes = range(fmt.max_code + 1)
-        if fmt.bits > 16:  # the ends, and runs of neighbours across binades
-            starts = [0, 1000, *range(2**12 - 4, fmt.max_code, 5003), fmt.max_code - 9]
-            codes = sorted({s + i for s in starts for i in range(10)} & set(codes))
+        codes = _sample(fmt.max_code + 1)
         values = [reference.decode(code, fmt) for code in codes]
         gap = values[-1] - values[-2]
         values += [values[-1] + gap, values[-1] + 2 * gap]
     else:
-        count = fmt.max_integer + 3
-        steps = range(count) if count <= 1 << 16 else [*range(64), *range(64, count, 7_000_001)]
-        steps = sorted({*steps, count - 3, count - 2, count - 1})
+        steps = _sample(fmt.max_integer + 3)
         values = [k * reference.power_of_two(fmt.quantum_exponent) for k in steps]
     middles = [(a + b) / 2 for a, b in pairwise(values)]
     info = np.finfo(DTYPES[dtype])

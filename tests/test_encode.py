@@ -30,12 +30,17 @@ MODES = [
 ]
 
 
+def listed(name, overflow):
+    """Whether the reference lists the thresholds (of all codes: in reasonable time)."""
+    return FORMATS[name].bits <= 16 and overflow != "wrap"
+
+
 def expected(x, name, rounding, overflow):
     """By search among the reference's thresholds; one by one where there are none."""
-    if FORMATS[name].bits > 16 or overflow == "wrap":
-        with np.errstate(invalid="ignore"):  # signalling NaN
-            return reference_codes(x.astype(np.float64), name, rounding, overflow)
-    return expected_codes(x, FORMATS[name], rounding, overflow)
+    if listed(name, overflow):
+        return expected_codes(x, FORMATS[name], rounding, overflow)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        return reference_codes(x.astype(np.float64), name, rounding, overflow)
 
 
 def check(x, name, rounding, overflow):
@@ -51,15 +56,14 @@ def check(x, name, rounding, overflow):
 @pytest.mark.parametrize(("name", "rounding", "overflow"), MODES)
 def test_every_16_bit_input(dtype, name, rounding, overflow):
     x = all_16_bit(dtype)
-    if FORMATS[name].bits > 16 or overflow == "wrap":
-        x = x[:: 37 if overflow == "saturate" else 997]
-    check(x, name, rounding, overflow)
+    check(x if listed(name, overflow) else x[::37], name, rounding, overflow)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "rounding", "overflow"), MODES)
 def test_every_midpoint(dtype, name, rounding, overflow):
-    check(edges(name, dtype), name, rounding, overflow)
+    x = edges(name, dtype)
+    check(x if listed(name, overflow) or x.size < 10_000 else x[::97], name, rounding, overflow)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -80,9 +84,10 @@ def test_the_reference_itself(name, dtype):
 
 @pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
 def test_decode_is_exact_for_every_code(target, name):
+    """Every code of up to 16 bits."""
     fmt = FORMATS[name]
     if isinstance(fmt, FloatFormat):
-        codes = np.arange(2**fmt.bits, dtype=fmt.code_dtype)
+        codes = np.arange(0, 2**fmt.bits, 1 if fmt.bits <= 16 else 29, fmt.code_dtype)
     else:
         span = range(fmt.min_integer, fmt.max_integer + 1, max(1, 2 ** (fmt.bits - 16)))
         codes = np.array([*span, fmt.max_integer], fmt.code_dtype)
@@ -113,6 +118,7 @@ def test_encode_gives_a_decoded_code_back(target, name):
 def test_quantize_is_decode_of_encode(target, name, dtype):
     fmt = FORMATS[name]
     x = all_16_bit(dtype) if dtype in ("float16", "bfloat16") else edges(name, dtype)
+    x = x[:: 1 + x.size // 70_000]
     if not fmt.fits(dtype):
         with pytest.raises(TypeError, match=f"{dtype} cannot hold.*{fmt.smallest_dtype}"):
             fl.quantize(x, name)

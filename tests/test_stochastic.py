@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import BLOCK_NAMES, DTYPES, STOCHASTIC, each_target
+from cases import BLOCK_NAMES, DTYPES, each_target
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
 from fmtlib import reference
-from fmtlib.formats import FORMATS
+from fmtlib.formats import FORMATS, STOCHASTIC
 
 # IEEE P3109 (draft), its StochasticA, B and C: round(f * 2**r) is to nearest, ties to even.
 LAWS = {

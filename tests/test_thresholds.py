@@ -3,7 +3,6 @@
 import math
 from bisect import bisect_right
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,13 +49,15 @@ def test_every_threshold(name, rounding, overflow, negative):
     fmt = FORMATS[name]
     found = reference.thresholds(fmt, rounding, overflow, negative=negative)
     assert found[0][:2] == (0, True)
-    for a, b in pairwise(found):
-        assert (a.magnitude, not a.inclusive) < (b.magnitude, not b.inclusive)
-        assert a.code != b.code
     picks = range(len(found))
     if len(found) > 300:  # both ends and a sample
         rng = np.random.default_rng(0)
-        picks = {0, 1, len(found) - 2, len(found) - 1, *rng.choice(len(found), 30).tolist()}
+        picks = {0, 1, len(found) - 2, len(found) - 1, *rng.choice(len(found), 40).tolist()}
+    for i in picks:
+        if i > 0:
+            below, here = found[i - 1], found[i]
+            assert (below.magnitude, not below.inclusive) < (here.magnitude, not here.inclusive)
+            assert below.code != here.code
     little = reference.power_of_two(fmt.quantum_exponent - 60)
     magnitudes = {Fraction(0), math.inf}
     for step in (found[i] for i in picks):
