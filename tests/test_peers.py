@@ -215,10 +215,10 @@ def test_the_installed_onnx_generates_cases_of_the_same_names():
     from onnx_nodes import TYPES, from_bits, run
     from test_onnx import BETWEEN_NUMPY_TYPES, CASES, NAN_WITHOUT_NAN, NEGATIVE_ZERO_LOST, check
 
-    def tensor(proto):
-        array = onnx.numpy_helper.to_array(proto)
+    def tensor(x, info):
+        array = onnx.numpy_helper.to_array(x) if hasattr(x, "HasField") else np.asarray(x)
         bits = np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(-1)
-        return from_bits(TYPES[proto.data_type], bits, array.shape)
+        return from_bits(TYPES[info.type.tensor_type.elem_type], bits, array.shape)
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -232,6 +232,7 @@ def test_the_installed_onnx_generates_cases_of_the_same_names():
             value = onnx.helper.get_attribute_value(attribute)
             attributes[attribute.name] = value.decode() if isinstance(value, bytes) else value
         inputs, outputs = case.data_sets[0]
-        found = run([tensor(x) for x in inputs], attributes)
-        for ours, theirs in zip(found, outputs, strict=True):
-            check(ours, tensor(theirs))
+        graph = case.model.graph
+        found = run([tensor(*pair) for pair in zip(inputs, graph.input, strict=True)], attributes)
+        for ours, *theirs in zip(found, outputs, graph.output, strict=True):
+            check(ours, tensor(*theirs))
