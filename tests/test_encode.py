@@ -16,7 +16,7 @@ from cases import (
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from steps import expected_codes
+from steps import expected_codes, steps
 
 import fmtlib as fl
 from fmtlib import reference
@@ -43,9 +43,10 @@ def expected(x, name, rounding, overflow):
         return reference_codes(x.astype(np.float64), name, rounding, overflow)
 
 
-def check(x, name, rounding, overflow):
+def check(x, name, rounding, overflow, record_property):
     codes = expected(x, name, rounding, overflow)
     for target in each_target():
+        record_property("inputs", x.size)
         with np.errstate(invalid="ignore"):  # NaN into formats without NaN
             found = fl.encode(x, name, rounding=rounding, overflow=overflow)
         assert_array_equal(found, codes, err_msg=target)
@@ -54,16 +55,39 @@ def check(x, name, rounding, overflow):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize(("name", "rounding", "overflow"), MODES)
-def test_every_16_bit_input(dtype, name, rounding, overflow):
+def test_every_16_bit_input(dtype, name, rounding, overflow, record_property):
     x = all_16_bit(dtype)
-    check(x if listed(name, overflow) else x[::37], name, rounding, overflow)
+    x = x if listed(name, overflow) else x[::37]
+    check(x, name, rounding, overflow, record_property)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "rounding", "overflow"), MODES)
-def test_every_midpoint(dtype, name, rounding, overflow):
+def test_every_midpoint(dtype, name, rounding, overflow, record_property):
     x = edges(name, dtype)
-    check(x if listed(name, overflow) or x.size < 10_000 else x[::97], name, rounding, overflow)
+    x = x if listed(name, overflow) or x.size < 10_000 else x[::97]
+    check(x, name, rounding, overflow, record_property)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rounding", DETERMINISTIC)
+@pytest.mark.parametrize("name", [name for name in FLOAT_NAMES if FORMATS[name].bits > 16])
+def test_every_threshold_of_wide_formats(name, rounding, dtype, record_property):
+    """The first float of each step and the last of the one before."""
+    fmt = FORMATS[name]
+    for overflow in ("saturate", "nonsaturating"):
+        bits = []
+        for negative in (False, True):
+            starts = steps(fmt, dtype, rounding, overflow, negative).starts
+            sign = starts.dtype.type(negative) << (8 * starts.itemsize - 1)
+            bits += [starts | sign, (starts - (starts > 0)) | sign]
+        x = np.concatenate(bits).view(dtype)
+        codes = expected_codes(x, fmt, rounding, overflow)
+        for target in each_target():
+            found = fl.encode(x, name, rounding=rounding, overflow=overflow)
+            assert_array_equal(found, codes, err_msg=target)
+            record_property("inputs", x.size)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
