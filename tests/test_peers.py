@@ -163,7 +163,7 @@ def torch_cast(x, name):
     return codes.numpy()
 
 
-@pytest.mark.parametrize("rounding", [r for r in DETERMINISTIC if r in MODES])
+@pytest.mark.parametrize("rounding", [r for r in DETERMINISTIC if r in ROUNDINGS])
 @pytest.mark.parametrize("name", [name for name in BLOCK_NAMES if name.startswith("mx")])
 def test_gfloat_blocks(name, rounding):
     """MX blocks; gfloat's MXINT8 has -128, ours, like microxcaling's, has not."""
@@ -181,7 +181,7 @@ def test_gfloat_blocks(name, rounding):
             info,
             row,
             gfloat.block.compute_scale_amax,
-            getattr(gfloat.RoundMode, MODES[rounding]),
+            getattr(gfloat.RoundMode, ROUNDINGS[rounding]),
         )
         assert_array_equal(values, np.maximum(theirs, -limit))
 
