@@ -90,6 +90,21 @@ def bench_quantize_bfp(compare, x, y, rounding, axis):
     )
 
 
+BLOCK_NAMES = [name for name, fmt in fl.formats().items() if isinstance(fmt, fl.BlockFormat)]
+
+
+@pytest.mark.parametrize("name", BLOCK_NAMES)
+def bench_quantize_blocks(compare, x, y, name):
+    square = x.reshape(4096, 4096)
+    compare("copyto", lambda: fl.quantize(square, name), lambda: np.copyto(y, x))
+
+
+@pytest.mark.parametrize("name", BLOCK_NAMES)
+def bench_decode_blocks(compare, x, y, name):
+    b = fl.encode(x.reshape(4096, 4096), name)
+    compare("copyto", lambda: fl.decode(b), lambda: np.copyto(y, x))
+
+
 def bench_group_bits(compare, x):
     data = (x * 1000).astype(np.int16)
     copy = np.empty_like(data)

@@ -537,6 +537,10 @@ class BlockFormat(_ValueSet):
     set and half the scale.  The stored scale is one integer: the code of the block's scale in the
     low bits, the bit of sub-block i at ``scale.bits + i``, 0 for those that a short block lacks.
 
+    Values of a format quantise to themselves, with these exceptions: under "amax" the scale of
+    the tensor is rounded; under "hbfp" the 1e-8 raises the exponent of small values close below a
+    power of two; and a greatest float32 may round up to an infinity, unless the rule is "floor".
+
     References
     ----------
     OCP Microscaling Formats (MX) Specification v1.0, 5.1 to 6.3; B. Rouhani et al., "With

@@ -597,7 +597,7 @@ def tensor_scales(amax: float | Fraction, fmt: BlockFormat) -> tuple[Fraction, F
     amax : number
         The greatest finite magnitude of the tensor.
     """
-    greatest = _float32(Fraction(amax))
+    greatest = _float32(Fraction(as_value(amax)))
     if greatest == 0:
         return Fraction(1), Fraction(1)
     scale = _float32(Fraction(fmt.element.max * fmt.scale.max) / greatest)

@@ -68,15 +68,9 @@ def decisive_maxima(fmt, dtype):
     precision = fmt.precision
     last = 2.0 - 2.0**-precision  # halfway from the last significand to 2
     points = [1.0, 1.5, element.max / 2.0**fmt.emax, last, 2 - 2.0 ** (1 - precision)]
-    binades = [*range(-150, -108), -64, -28, -27, -26, -25, -1, 0, 1, 64, *range(118, 128)]
+    binades = [-149, -140, *range(-129, -109), -64, -28, -27, -26, -25, 0, 1, *range(124, 128)]
     x = np.array([np.ldexp(p, k) for p in points for k in binades]).astype(dtype)
-    near = [x]
-    for _ in range(2):
-        near.append(np.nextafter(near[-1], np.array(np.inf, dtype)))
-    below = x
-    for _ in range(2):
-        below = np.nextafter(below, np.array(0, dtype))
-        near.append(below)
+    near = [x, np.nextafter(x, np.array(np.inf, dtype)), np.nextafter(x, np.array(0, dtype))]
     if dtype == np.float64:  # ties of the rounding to float32, and beside them
         ties = np.ldexp(element.max / 2.0**fmt.emax * (1 + 2.0**-24), np.array(binades))
         ties = np.concatenate([ties, ties * (1 + 2.0**-24)])

@@ -259,6 +259,29 @@ def test_nonfinite_values_make_their_block_nan(target, bad, axis):
     assert not out.any()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "uint64", "longdouble"])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_integers_and_long_doubles_round_once(name, dtype):
+    """Also where float64 would round first: beside powers of two and ties beyond 2**53."""
+    fmt = fl.get_format(name)
+    if dtype == "longdouble":
+        x = np.ldexp(np.longdouble(1), np.arange(40)) * (1 + np.ldexp(np.longdouble(1), -60))
+        x[::3] *= -1.5
+    else:
+        info = np.iinfo(dtype)
+        powers = [2**k + d for k in range(info.bits - 1) for d in (-1, 0, 1)]
+        ties = [3 * 2 ** (info.bits - 4) + d for d in (-1, 0, 1)] + [info.max, info.min]
+        x = np.array([*powers, *ties], dtype)
+    x = np.resize(x, (16, 20))
+    axis = last_axes(fmt, 2)
+    for rounding in DETERMINISTIC:
+        codes, scales, tensor, _ = reference_blocks(x, fmt, axis, rounding)
+        b = fl.encode(x, fmt, rounding=rounding)
+        assert_array_equal(b.scales, scales)
+        assert_array_equal(b.codes, codes)
+        assert b.tensor_scale == tensor
+
+
 def test_stochastic_bias_of_saturation():
     """Values above the greatest code are pinned under `saturate`; `bump` restores the mean."""
     words = range(2**8)

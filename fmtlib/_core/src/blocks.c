@@ -32,6 +32,7 @@ typedef struct {
     };
     uint64_t values[CHUNK];
     uint32_t scales[CHUNK]; /* the codes of scales, at the first element of a group */
+    uint64_t maxima[CHUNK]; /* by group: bits of the greatest magnitude */
     uint8_t carries[CHUNK];
     /* RULE_AMAX, by scale code: the value of a scale (bits of a float), and the same times the
      * scale of the array (bits of a double). */
@@ -64,6 +65,14 @@ static const void *load(const fmt_block_plan *plan, const void *x, ptrdiff_t ind
 
 static uint64_t run_max(const fmt_block_plan *plan, const void *bits, ptrdiff_t n)
 {
+    if (n <= 4 && !is_wide(plan)) { /* sub-blocks are that short; a call would take longer */
+        uint32_t max = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const uint32_t magnitude = ((const uint32_t *)bits)[i] & 0x7fffffff;
+            max = magnitude > max ? magnitude : max;
+        }
+        return max;
+    }
     return is_wide(plan) ? fmt_active->absmax_run64(bits, n) : fmt_active->absmax_run32(bits, n);
 }
 
@@ -85,8 +94,6 @@ static int32_t rule_exponent(const fmt_block_plan *plan, uint64_t max)
 {
     const int mantissa = is_wide(plan) ? 52 : 23, bias = is_wide(plan) ? 1023 : 127;
     const int32_t field = (int32_t)(max >> mantissa);
-    if (field && plan->rule == RULE_FLOOR)
-        return field - bias - plan->emax;
     const int top = 63 - __builtin_clzll(max);
     const int32_t exponent = field ? field - bias : top - (bias + mantissa - 1);
     /* the significand of max as 53 bits, the top one set */
@@ -128,63 +135,60 @@ static int32_t greatest_exponent(const fmt_block_plan *plan)
     return plan->spec.block_max_code - plan->spec.block_bias;
 }
 
-/* The same within the window; for a sub-block by its own maximum. */
-static int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
+/* The same within the window, also for the maximum of a sub-block. */
+static inline int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
 {
     const int32_t least = least_exponent(plan), greatest = greatest_exponent(plan);
+    const int32_t field = (int32_t)(max >> (is_wide(plan) ? 52 : 23));
     if (max == 0)
         return least;
-    const int32_t exponent = rule_exponent(plan, max);
+    const int32_t exponent = field && plan->rule == RULE_FLOOR
+                                 ? field - (is_wide(plan) ? 1023 : 127) - plan->emax
+                                 : rule_exponent(plan, max);
     return exponent < least ? least : exponent > greatest ? greatest : exponent;
 }
 
-static uint32_t encode_scale(const fmt_block_plan *plan, float value)
+/* Exponents, or factors, and codes of the scales of n groups, from their maxima: those of group g
+ * at element g * width. */
+static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t width, stages *s)
 {
-    uint32_t bits, code;
-    memcpy(&bits, &value, sizeof bits);
-    fmt_active->encode_float32(&bits, NULL, &code, 1, &plan->scale_spec);
-    return code;
-}
-
-/* RULE_AMAX: the code of a group's scale, and the factors, at element i. */
-static void set_float_scale(const fmt_block_plan *plan, uint32_t max, int nonfinite, ptrdiff_t i,
-                            stages *s)
-{
-    uint32_t code = plan->scale_spec.nan_code;
-    float factor = 0;
-    if (!nonfinite) {
-        float amax;
-        memcpy(&amax, &max, sizeof amax);
-        const float share = amax / plan->max_element;
-        code = encode_scale(plan, share * plan->encode_scale);
-        if (code != 0) {
-            float scale;
-            memcpy(&scale, &s->scale_bits[code], sizeof scale);
+    const uint64_t infinite = is_wide(plan) ? (uint64_t)0x7ff << 52 : (uint64_t)0xff << 23;
+    for (ptrdiff_t g = 0; plan->rule != RULE_AMAX && g < n; g++) {
+        const uint64_t max = s->maxima[g];
+        const int nonfinite = max >= infinite;
+        const int32_t exponent = nonfinite ? NAN_EXPONENT : group_exponent(plan, max);
+        s->nonfinite |= nonfinite;
+        s->scales[g * width] = (uint32_t)(nonfinite ? plan->spec.block_max_code + 1
+                                                    : exponent + plan->spec.block_bias);
+        s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
+        /* zeros are zeros by any scale; one in the middle keeps them off the deep end */
+        s->exponents[g * width] = max ? exponent : 0;
+    }
+    if (plan->rule != RULE_AMAX)
+        return;
+    for (ptrdiff_t g = 0; g < n; g++) {
+        const uint32_t bits = (uint32_t)s->maxima[g];
+        float share;
+        memcpy(&share, &bits, sizeof share);
+        share /= plan->max_element;
+        share *= plan->encode_scale;
+        memcpy(&s->words[g], &share, sizeof share);
+        s->words[g] = s->maxima[g] < infinite ? s->words[g] : 0x7fc00000;
+        s->nonfinite |= s->maxima[g] >= infinite;
+    }
+    fmt_active->encode_float32(s->words, NULL, s->codes, n, &plan->scale_spec);
+    for (ptrdiff_t g = 0; g < n; g++) {
+        const uint32_t code = s->codes[g];
+        float scale, factor = 0; /* 0 where codes are to be 0: for a scale of 0, and for NaN */
+        memcpy(&scale, &s->scale_bits[code], sizeof scale);
+        if (scale > 0) {
             factor = 1.0f / (scale * plan->decode_scale);
             factor = factor < HUGE_VALF ? factor : 0x1.fffffep127f;
         }
+        memcpy(&s->factors[g * width], &factor, sizeof factor);
+        s->values[g * width] = s->scale_values[code];
+        s->scales[g * width] = code;
     }
-    memcpy(&s->factors[i], &factor, sizeof factor);
-    s->values[i] = s->scale_values[code];
-    s->scales[i] = code;
-}
-
-/* The code of a group's scale, and the exponent or the factors, at element i. */
-static inline void set_scale(const fmt_block_plan *plan, uint64_t max, ptrdiff_t i, stages *s)
-{
-    const uint64_t infinite = is_wide(plan) ? (uint64_t)0x7ff << 52 : (uint64_t)0xff << 23;
-    const int nonfinite = max >= infinite;
-    s->nonfinite |= nonfinite;
-    if (plan->rule == RULE_AMAX) {
-        set_float_scale(plan, (uint32_t)max, nonfinite, i, s);
-        return;
-    }
-    const int32_t exponent = nonfinite ? NAN_EXPONENT : group_exponent(plan, max);
-    s->scales[i] = (uint32_t)(nonfinite ? plan->spec.block_max_code + 1
-                                        : exponent + plan->spec.block_bias);
-    s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
-    /* zeros are zeros by any scale; one in the middle keeps them off the deep end */
-    s->exponents[i] = max ? exponent : 0;
 }
 
 /* Element i's scale for elements up to end - 1. */
@@ -413,12 +417,15 @@ static void encode_panel(const fmt_block_plan *plan, const void *x, region r, pt
     const char *bits
         = r.depth == 1 ? load(plan, x, r.index, n, s) : column_max(plan, x, r, n, s);
     s->deep = 0;
+    for (ptrdiff_t first = 0, g = 0; first < n; first += width, g++)
+        s->maxima[g] = run_max(plan, bits + first * size, smaller(width, n - first));
+    set_scales(plan, parts(n, width), width, s);
     for (ptrdiff_t first = 0; first < n; first += width) {
         const ptrdiff_t end = smaller(first + width, n);
-        set_scale(plan, run_max(plan, bits + first * size, end - first), first, s);
-        spread_scale(plan, first, end, s);
         if (plan->micro)
             set_micro(plan, bits, first, end, s);
+        else
+            spread_scale(plan, first, end, s);
     }
     if (plan->bump) {
         memset(s->carries, 0, (size_t)n);
@@ -453,7 +460,8 @@ static void encode_long_run(const fmt_block_plan *plan, const void *x, region r,
             max = found > max ? found : max;
         }
     s->deep = 0;
-    set_scale(plan, max, 0, s);
+    s->maxima[0] = max;
+    set_scales(plan, 1, 1, s);
     spread_scale(plan, 0, CHUNK, s);
     for (int pass = plan->bump ? 0 : 1; pass < 2; pass++) {
         memset(s->carries, 0, sizeof s->carries);
@@ -486,7 +494,8 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, region r, 
     column_max(plan, x, r, n, s);
     s->deep = 0;
     for (ptrdiff_t j = 0; j < n; j++)
-        set_scale(plan, is_wide(plan) ? s->max64[j] : s->max32[j], j, s);
+        s->maxima[j] = is_wide(plan) ? s->max64[j] : s->max32[j];
+    set_scales(plan, n, 1, s);
     if (plan->bump) {
         memset(s->carries, 0, (size_t)n);
         for (ptrdiff_t k = 0; k < r.depth * r.width; k++)
