@@ -3,6 +3,19 @@
 from fmtlib._core.kernels import cpu_target
 from fmtlib.blocks import BlockArray
 from fmtlib.codec import decode, encode, quantize, ufunc
+from fmtlib.codes import (
+    classify,
+    convert,
+    isfinite,
+    isinf,
+    isnan,
+    issubnormal,
+    iszero,
+    nextafter,
+    signbit,
+    spacing,
+    ulp_distance,
+)
 from fmtlib.formats import (
     BlockFormat,
     FixedFormat,
@@ -13,28 +26,46 @@ from fmtlib.formats import (
     get_format,
     p3109,
 )
+from fmtlib.limits import finfo
+from fmtlib.listing import show
 from fmtlib.precision import group_bits
 from fmtlib.products import dot, dot_passes, matmul
+from fmtlib.statistics import ErrorStatistics, error_statistics
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BlockArray",
     "BlockFormat",
+    "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
     "IntegerFormat",
     "bfp",
+    "classify",
+    "convert",
     "cpu_target",
     "decode",
     "dot",
     "dot_passes",
     "encode",
+    "error_statistics",
+    "finfo",
     "formats",
     "get_format",
     "group_bits",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "issubnormal",
+    "iszero",
     "matmul",
+    "nextafter",
     "p3109",
     "quantize",
+    "show",
+    "signbit",
+    "spacing",
     "ufunc",
+    "ulp_distance",
 ]

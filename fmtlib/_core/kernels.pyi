@@ -65,3 +65,22 @@ def matmul_blocks(
     b_format: BlockFormat,
     c: NDArray[np.float32],
 ) -> None: ...
+def lookup(codes: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> None: ...
+
+ERRORS: np.dtype[Any]
+
+def add_errors(
+    fmt: FloatFormat | FixedFormat | IntegerFormat,
+    rounding: str,
+    random_bits: int,
+    x: NDArray[np.float64],
+    q: NDArray[np.float64],
+    scales: NDArray[np.float64] | None,
+    zero_points: NDArray[np.int64] | None,
+    words: NDArray[np.uint32] | None,
+    first: int,
+    length: int,
+    inner: int,
+    first_channel: int,
+    out: NDArray[Any],
+) -> None: ...

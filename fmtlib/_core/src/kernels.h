@@ -230,4 +230,40 @@ size_t fmt_matmul_scratch(const fmt_matmul_plan *plan);
 void fmt_matmul(const fmt_matmul_plan *plan, const void *a, const uint8_t *a_scales, const void *b,
                 const uint8_t *b_scales, float *c, void *scratch);
 
+/* out[i] = table[codes[i]]: codes of 1 or 2 bytes, table entries of 1, 2 or 4; an entry for every
+ * number that a code's bytes can hold. */
+void fmt_lookup(const void *codes, int code_size, const void *table, int entry_size, void *out,
+                ptrdiff_t n);
+
+/* Statistics of quantising: how each element is looked at, and what is summed of a channel. */
+#define FMT_INFINITY_BITS ((uint64_t)0x7ff << 52)
+
+typedef struct {
+    int is_float;
+    fmt_spec spec;         /* the format, but without a greatest value: see find_overflow */
+    uint64_t limit[2];     /* bits of the greatest magnitude, by sign: up to it nothing overflows */
+    int32_t max_code;      /* of floats */
+    int64_t min_integer, max_integer; /* of the others */
+    int64_t min_exponent, max_exponent, mantissa_bits; /* a step at binade E is 2**(E - mantissa) */
+    double least_normal;   /* results below have underflowed */
+    int no_zero;           /* so have those from below it, then */
+    ptrdiff_t length, inner; /* the element at index i is of channel i / inner % length */
+} fmt_statistics_plan;
+
+enum {
+    FMT_COUNT, FMT_NAN, FMT_INFINITE, FMT_NONFINITE, FMT_INEXACT, FMT_OVERFLOW, FMT_UNDERFLOW,
+    FMT_FLUSHED, FMT_COUNTS
+};
+
+typedef struct {
+    double signal, noise, max_error, max_ulps;
+    int64_t counts[FMT_COUNTS];
+} fmt_errors;
+
+/* x and q: n elements and what they were quantised to, the first of them at index `first`; scales,
+ * zero_points, words: NULL if there are none.  `to` starts with the channel first_channel. */
+void fmt_statistics(const fmt_statistics_plan *plan, const double *x, const double *q,
+                    const double *scales, const int64_t *zero_points, const uint32_t *words,
+                    ptrdiff_t first, ptrdiff_t n, ptrdiff_t first_channel, fmt_errors *to);
+
 #endif
