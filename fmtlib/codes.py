@@ -374,7 +374,7 @@ def convert(
         kernels.lookup(indices[start:stop], table, flat[start:stop])
 
     codec.share(run, array.size, workers)
-    return codec._put(result, out, True)[()]
+    return result[()] if out is None else codec._put(result, out, True)
 
 
 @lru_cache(maxsize=32)

@@ -298,7 +298,7 @@ def error_statistics(
         if block_size is None:
             statistics = _per_channel(given, axis, workers)
         else:
-            statistics = _per_block(given, (axis,), (block_size,), workers)
+            statistics = _per_block(given, _tuple(axis), (block_size,), workers)
     return (statistics, values) if return_values else statistics
 
 
