@@ -51,7 +51,8 @@ class ErrorStatistics:
         Finite x with ``q != x``.
     overflow : int
         Finite x that, rounded as if the format had no greatest value, lie beyond its greatest (or
-        least) value; whatever became of them.
+        least) value; whatever became of them.  A negative x in an unsigned float format is no
+        overflow but invalid: `nonfinite`, or `flushed` where there is no NaN.
     underflow : int
         Finite x with ``q != x`` and ``|q|`` below the least normal value: tininess is judged on the
         result.  (IEEE 754 judges it on x rounded with unbounded exponent, which differs where x

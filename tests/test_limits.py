@@ -10,24 +10,9 @@ from fmtlib import reference
 from fmtlib.formats import FORMATS, FloatFormat
 
 ATTRIBUTES = [
-    "bits",
-    "dtype",
-    "eps",
-    "epsneg",
-    "iexp",
-    "machep",
-    "max",
-    "maxexp",
-    "min",
-    "minexp",
-    "negep",
-    "nexp",
-    "nmant",
-    "precision",
-    "resolution",
-    "smallest_normal",
-    "smallest_subnormal",
-    "tiny",
+    *("bits", "dtype", "eps", "epsneg", "iexp", "machep", "max", "maxexp", "min", "minexp"),
+    *("negep", "nexp", "nmant", "precision", "resolution"),
+    *("smallest_normal", "smallest_subnormal", "tiny"),
 ]
 THEIRS = [name for name in FLOAT_NAMES if name == "float16" or hasattr(ml_dtypes, name)]
 

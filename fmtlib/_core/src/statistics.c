@@ -49,7 +49,9 @@ static void find_overflow(const fmt_statistics_plan *plan, const int64_t *zero_p
     if (plan->is_float) {
         fmt_active->encode_float64(s->y, words, s->codes, n, &plan->spec);
         for (ptrdiff_t i = 0; i < n; i++)
-            s->over[i] = (int32_t)(s->codes[i] & 0x7fffffff) > plan->max_code;
+            /* a negative number is no overflow of an unsigned format, but invalid */
+            s->over[i] = ((int32_t)(s->codes[i] & 0x7fffffff) > plan->max_code)
+                         & !(plan->spec.is_unsigned & (uint32_t)(s->y[i] >> 63));
     } else {
         /* relative to the limit on x's side, so that the difference fits in 32 bits */
         for (ptrdiff_t i = 0; i < n; i++)
