@@ -51,8 +51,7 @@ class ErrorStatistics:
         Finite x with ``q != x``.
     overflow : int
         Finite x that, rounded as if the format had no greatest value, lie beyond its greatest (or
-        least) value; whatever became of them.  A negative x in an unsigned float format is no
-        overflow but invalid: `nonfinite`, or `flushed` where there is no NaN.
+        least) value, as ``overflow="raise"`` has it; whatever became of them.
     underflow : int
         Finite x with ``q != x`` and ``|q|`` below the least normal value: tininess is judged on the
         result.  (IEEE 754 judges it on x rounded with unbounded exponent, which differs where x
@@ -292,10 +291,10 @@ def error_statistics(
         given = _Elements(fmt, mode, array, values)
         given.words = codec._all_words(key, array.shape) if mode.stochastic else None
         if scale is not None:
-            given.scales, given.zero_points = (
-                np.ascontiguousarray(np.broadcast_to(part, array.shape))
-                for part in codec._scaling(fmt, array.shape, along, scale, zero_point)
-            )
+            scales, zeros = codec._scaling(fmt, array.shape, along, scale, zero_point)
+            given.scales = np.ascontiguousarray(np.broadcast_to(scales, array.shape))
+            if zero_point is not None:
+                given.zero_points = np.ascontiguousarray(np.broadcast_to(zeros, array.shape))
         if block_size is None:
             statistics = _per_channel(given, axis, workers)
         else:
@@ -305,14 +304,14 @@ def error_statistics(
 
 def _values(x: ArrayLike, fmt: Format) -> NDArray[Any]:
     """The array, in a type that holds both its values and the format's."""
-    array = codec._array(x)
+    array = codec._real_array(x)
+    if array.dtype.itemsize > 8:
+        raise TypeError(f"statistics are in float64: x must not be wider, got {array.dtype}")
     if array.dtype.kind in "iu":
-        if array.dtype.itemsize == 8 and array.size:
-            greatest = max(int(array.max()), -int(array.min()))
-            if greatest > 2**53:
-                raise ValueError(f"integers must be within 2**53 in magnitude, got {greatest}")
+        greatest = max(int(array.max()), -int(array.min())) if array.size else 0
+        if greatest > 2**53:
+            raise ValueError(f"integers must be within 2**53 in magnitude, got {greatest}")
         return array.astype(np.float64)
-    codec._check_float_dtype(array.dtype)
     return array if fmt.fits(array.dtype.name) else array.astype(np.float64)
 
 

@@ -35,7 +35,7 @@ def test_every_attribute_of_numpy_is_there():
     assert numpys - {name for name in dir(ours) if not name.startswith("_")} == set()
 
 
-@pytest.mark.parametrize("name", FLOAT_NAMES)
+@pytest.mark.parametrize("name", [name for name in FLOAT_NAMES if FORMATS[name].bits <= 16])
 def test_against_the_codes(name):
     fmt, limits = FORMATS[name], fl.finfo(name)
     codes = np.arange(2**fmt.bits).astype(fmt.code_dtype)

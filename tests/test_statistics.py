@@ -31,18 +31,20 @@ def spacing_at(magnitude, fmt):
 
 
 def overflows(y, fmt, rounding, word, random_bits, zero_point):
-    """Whether y rounds, as if there were no greatest value, to one beyond it."""
+    """Whether y rounds, as if there were no limits, to a value beyond those of the format."""
     mode = {"negative": y < 0, "word": word, "random_bits": random_bits}
     if not isinstance(fmt, FloatFormat):
         k = reference.round_magnitude(abs(y) / power_of_two(fmt.quantum_exponent), rounding, **mode)
         return not fmt.min_integer <= (-k if y < 0 else k) + zero_point <= fmt.max_integer
-    if y == 0 or (y < 0 and not fmt.signed) or abs(y) < power_of_two(fmt.min_exponent):
+    if y == 0:
         return False
-    binade = floor_log2(abs(y))
+    binade = max(floor_log2(abs(y)), fmt.min_exponent)
     foot = (binade - fmt.min_exponent - (not fmt.subnormals)) << fmt.mantissa_bits
     significand = abs(y) / power_of_two(binade - fmt.mantissa_bits)
-    k = reference.round_magnitude(significand, rounding, parity=foot, **mode)
-    return foot + k > fmt.max_code
+    code = foot + reference.round_magnitude(significand, rounding, parity=foot, **mode)
+    if y < 0 and not fmt.signed:
+        return code > 0 or not fmt.subnormals
+    return code > fmt.max_code
 
 
 def model(x, q, fmt, rounding="nearest_even", words=None, random_bits=32, scale=None, zero_point=0):
@@ -110,13 +112,13 @@ def some_edges(name, dtype):
     fmt = FORMATS[name]
     rng = np.random.default_rng(0)
     if isinstance(fmt, FloatFormat):
-        codes = rng.integers(0, fmt.max_code, 60)
+        codes = rng.integers(0, fmt.max_code, 25)
     else:
-        codes = rng.integers(max(fmt.min_integer, 0), fmt.max_integer, 60)
+        codes = rng.integers(max(fmt.min_integer, 0), fmt.max_integer, 25)
     codes = codes.astype(fmt.code_dtype)
     steps = np.arange(17) / 8  # from the greatest value to two steps beyond it
     values = np.append(fl.decode(codes, fmt, dtype=float), fmt.max + steps * float(top_step(fmt)))
-    middles = values[:60] + fl.spacing(codes, fmt) / 2
+    middles = values[:25] + fl.spacing(codes, fmt) / 2
     with np.errstate(over="ignore"):
         values, middles = values.astype(dtype), middles.astype(dtype)
     zero, top = np.zeros((), dtype), np.array(np.inf, dtype)
@@ -155,6 +157,26 @@ def test_elementwise(name, rounding, dtype):
     assert found.nan == 2
     if dtype == "float64":  # no float32 overflows bfloat16 toward zero
         assert found.overflow > 0
+
+
+@pytest.mark.parametrize("rounding", ["nearest_even", "to_odd", "down", "stochastic_c"])
+@pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
+def test_overflow_is_what_raises(name, rounding):
+    mode = {"rounding": rounding}
+    if rounding.startswith("stochastic"):
+        mode |= {"seed": 2, "random_bits": 2}
+    x = some_edges(name, "float64")
+    for value in x[np.isfinite(x)][::3]:
+        found = fl.error_statistics(value, name, **mode)
+        try:
+            fl.encode(value, name, overflow="raise", **mode)
+            raised = False
+        except OverflowError:
+            raised = True
+        assert found.overflow == raised
+        if raised:
+            with pytest.raises(OverflowError):
+                fl.error_statistics(value, name, overflow="raise", **mode)
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)

@@ -89,11 +89,11 @@ cdef extern from "kernels.h" nogil:
     void fmt_lookup(const void *, int, const void *, int, void *, Py_ssize_t)
 
     ctypedef struct fmt_statistics_plan:
-        int is_float, no_zero
+        int is_float
         fmt_spec spec
         uint64_t limit[2]
         int32_t max_code
-        int64_t min_integer, max_integer, min_exponent, max_exponent, mantissa_bits
+        int64_t min_integer, max_integer, min_field, max_field, mantissa_bits, no_zero
         double least_normal
         Py_ssize_t length, inner
 
@@ -661,23 +661,26 @@ def add_errors(fmt, str rounding, int random_bits, x, q, scales, zero_points, wo
     if is_float:
         _fill_float(&plan.spec, fmt, rounding, "saturate")
         # codes that run on past the greatest one, the sign out of their way
-        plan.spec.max_code = 0x3FFFFFFF
+        plan.spec.max_code = plan.spec.negative_code = 0x3FFFFFFF
         plan.spec.sign_bit = plan.spec.zero_sign = plan.spec.nan_sign = 1 << 31
         plan.max_code = fmt.max_code
         plan.mantissa_bits = fmt.mantissa_bits
-        plan.min_exponent, plan.max_exponent = fmt.min_exponent, fmt.max_exponent
+        exponents = fmt.min_exponent, fmt.max_exponent
         plan.no_zero = not fmt.subnormals
-        limits = [fmt.max, fmt.max]
+        limits = [fmt.max, fmt.max if fmt.signed else 0.0]
     else:
-        _fill_integer(&plan.spec, fmt)
+        _fill_integer(&plan.spec, fmt, "saturate")
         plan.spec.min_integer, plan.spec.max_integer = -(1 << 31), (1 << 31) - 1
         plan.min_integer, plan.max_integer = fmt.min_integer, fmt.max_integer
-        plan.min_exponent = plan.max_exponent = fmt.quantum_exponent
-        limits = [fmt.max_integer * 2.0**fmt.quantum_exponent,
-                  -fmt.min_integer * 2.0**fmt.quantum_exponent]
+        exponents = fmt.quantum_exponent, fmt.quantum_exponent
+        least, most = (0, 0) if zero_points is None or not n else (
+            int(zero_points.min()), int(zero_points.max()))
+        limits = [(fmt.max_integer - most) * 2.0**fmt.quantum_exponent,
+                  (least - fmt.min_integer) * 2.0**fmt.quantum_exponent]
     plan.is_float = is_float
     plan.limit[0], plan.limit[1] = np.array(limits).view(np.uint64).tolist()
-    plan.least_normal = 2.0**plan.min_exponent
+    plan.min_field, plan.max_field = (exponent + 1023 for exponent in exponents)
+    plan.least_normal = 2.0**exponents[0]
     plan.length, plan.inner = length, inner
     last = first_channel + len(out) - 1
     touched = {(first + i) // inner % length for i in (0, n - 1)} if n else set()
