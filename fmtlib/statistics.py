@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
@@ -19,7 +19,7 @@ from fmtlib._core.ufuncs import Elementwise, get_ufunc
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray, for_kernels, normalize_axis, split_axis
 from fmtlib.codec import Seed
-from fmtlib.formats import BlockFormat, Format, Overflow, Rounding, get_format
+from fmtlib.formats import BlockFormat, FixedFormat, Format, Overflow, Rounding, get_format
 
 # Elements are quantised and looked at this many at a time, so that they stay in the cache.
 _PIECE = 1 << 14
@@ -164,7 +164,7 @@ def error_statistics(
     overflow: Overflow = ...,
     seed: Seed = ...,
     random_bits: int | None = ...,
-    axis: int | None = ...,
+    axis: int | tuple[int, int] | None = ...,
     block_size: int | None = ...,
     scale: ArrayLike | None = ...,
     zero_point: ArrayLike | None = ...,
@@ -180,7 +180,7 @@ def error_statistics(
     overflow: Overflow = ...,
     seed: Seed = ...,
     random_bits: int | None = ...,
-    axis: int | None = ...,
+    axis: int | tuple[int, int] | None = ...,
     block_size: int | None = ...,
     scale: ArrayLike | None = ...,
     zero_point: ArrayLike | None = ...,
@@ -195,7 +195,7 @@ def error_statistics(
     overflow: Overflow = "saturate",
     seed: Seed = None,
     random_bits: int | None = None,
-    axis: int | None = None,
+    axis: int | tuple[int, int] | None = None,
     block_size: int | None = None,
     scale: ArrayLike | None = None,
     zero_point: ArrayLike | None = None,
@@ -212,10 +212,10 @@ def error_statistics(
         See `get_format`.
     rounding, overflow, seed, random_bits, scale, zero_point
         As for `quantize`.
-    axis : int, optional
+    axis : int or (int, int), optional
         Statistics per channel, the entries of this axis; None is the whole array.  A
         one-dimensional `scale` runs along it too.  For block formats, and with `block_size`, the
-        axis of the blocks, by default the last.
+        axis of the blocks, by default the last; for formats of tiles a pair of axes.
     block_size : int, optional
         Statistics per block of so many elements along `axis`.  Not for block formats, whose blocks
         are their own.
@@ -240,6 +240,9 @@ def error_statistics(
     Notes
     -----
     A NaN that meets a format without NaN raises NumPy's "invalid" error as in `quantize`.
+    Whether an element of a block overflows is told by its exact quotient by the block's scale, of
+    which the float32 steps of NVFP4 may fall short.
+
     Sums are the same for any number of workers, strides and instruction sets: the order of
     additions depends on the shape alone.
 
@@ -269,7 +272,7 @@ def error_statistics(
         codec._refuse_for_blocks(scale, zero_point)
         encoded = codec.encode(array, fmt, axis=axis, **modes)
         values = codec.decode(encoded, dtype=array.dtype)
-        given = _Elements(fmt.element, mode, array, values, _block_scales(encoded))
+        given = _Elements(_block_element(fmt), mode, array, values, _block_scales(encoded))
         given.words = codec._all_words(key, array.shape) if mode.stochastic else None
         statistics = _per_block(given, _tuple(encoded.axis), _tuple(fmt.block_size), workers)
         return (statistics, values) if return_values else statistics
@@ -321,13 +324,29 @@ def _tuple(value: Any) -> tuple[int, ...]:
 
 
 def _block_scales(b: BlockArray) -> NDArray[np.float64]:
-    """The scale of each element's block; infinity, which leaves it out, where there is none."""
-    scales = codec.decode(b.scales, b.format.scale, dtype=np.float64)
-    scales = np.where(scales > 0, scales, np.inf)
-    for axis, size in zip(_tuple(b.axis), _tuple(b.format.block_size), strict=True):
-        index = np.arange(b.shape[axis]) // size
-        scales = np.take(scales, index, axis=axis)
-    return np.ascontiguousarray(scales)
+    """The scale of each element; infinity, which leaves it out, where there is none."""
+    fmt = b.format
+    size_of = dict(zip(_tuple(b.axis), _tuple(fmt.block_size), strict=True))
+    block_of = [np.arange(n) // size_of.get(axis, 1) for axis, n in enumerate(b.shape)]
+    stored = b.scales[np.ix_(*block_of)]
+    codes = (stored & (2**fmt.scale.bits - 1)).astype(fmt.scale.code_dtype)
+    scales = codec.decode(codes, fmt.scale, dtype=np.float64)
+    tensor_scale, micro_size = getattr(b, "tensor_scale", None), getattr(fmt, "micro_size", None)
+    if tensor_scale is not None:
+        scales *= np.float64(tensor_scale)
+    if micro_size is not None:  # a bit for each part of a block that halves the scale
+        (axis,) = _tuple(b.axis)
+        part = np.arange(b.shape[axis]) % fmt.block_size // micro_size
+        part = part.reshape([-1 if i == axis else 1 for i in range(b.ndim)])
+        scales = np.where(stored >> (fmt.scale.bits + part) & 1, scales / 2, scales)
+    return np.ascontiguousarray(np.where(scales > 0, scales, np.inf))
+
+
+def _block_element(fmt: BlockFormat) -> Elementwise:
+    """The format of the elements; blocks never hold the most negative one of two's complement."""
+    if isinstance(fmt.element, FixedFormat):
+        return replace(fmt.element, encoding="sign_magnitude")
+    return fmt.element
 
 
 # --- sums -----------------------------------------------------------------------------------
