@@ -266,11 +266,12 @@ def error_statistics(
     modes: dict[str, Any] = {"rounding": rounding, "overflow": overflow, "random_bits": random_bits}
     modes |= {"seed": key if mode.stochastic else None, "workers": workers}
     values: Any = None
+    along: Any = axis
     if isinstance(fmt, BlockFormat):
         if block_size is not None:
             raise ValueError(f"{fmt.name} has blocks of its own: block_size must be None")
         codec._refuse_for_blocks(scale, zero_point)
-        encoded = codec.encode(array, fmt, axis=axis, **modes)
+        encoded = codec.encode(array, fmt, axis=along, **modes)
         values = codec.decode(encoded, dtype=array.dtype)
         given = _Elements(_block_element(fmt), mode, array, values, _block_scales(encoded))
         given.words = codec._all_words(key, array.shape) if mode.stochastic else None
@@ -280,28 +281,29 @@ def error_statistics(
     if block_size is not None:
         block_size = whole_number("block_size", block_size, 1)
     if block_size is not None or axis is not None:
-        axis = normalize_axis(axis, array.ndim)
+        along = normalize_axis(along, array.ndim)
     array = for_kernels(array)
     if scale is None and block_size is None and mode.overflow != "raise":
         codec._refuse_scaling(zero_point, None)
         if return_values:
             values = np.empty(array.shape, array.dtype)
-        statistics = _per_channel(_Elements(fmt, mode, array, values, key=key), axis, workers)
+        statistics = _per_channel(_Elements(fmt, mode, array, values, key=key), along, workers)
     else:
-        along = axis if max(np.ndim(part) for part in (scale, zero_point)) else None  # type: ignore[arg-type]
-        modes |= {"axis": along, "scale": scale, "zero_point": zero_point}
+        per_channel = max(np.ndim(part) for part in (scale, zero_point))  # type: ignore[arg-type]
+        scale_axis = along if per_channel else None
+        modes |= {"axis": scale_axis, "scale": scale, "zero_point": zero_point}
         values = np.asarray(codec.quantize(array, fmt, **modes))
         given = _Elements(fmt, mode, array, values)
         given.words = codec._all_words(key, array.shape) if mode.stochastic else None
         if scale is not None:
-            scales, zeros = codec._scaling(fmt, array.shape, along, scale, zero_point)
+            scales, zeros = codec._scaling(fmt, array.shape, scale_axis, scale, zero_point)
             given.scales = np.ascontiguousarray(np.broadcast_to(scales, array.shape))
             if zero_point is not None:
                 given.zero_points = np.ascontiguousarray(np.broadcast_to(zeros, array.shape))
         if block_size is None:
-            statistics = _per_channel(given, axis, workers)
+            statistics = _per_channel(given, along, workers)
         else:
-            statistics = _per_block(given, _tuple(axis), (block_size,), workers)
+            statistics = _per_block(given, (along,), (block_size,), workers)
     return (statistics, values) if return_values else statistics
 
 
@@ -328,18 +330,19 @@ def _block_scales(b: BlockArray) -> NDArray[np.float64]:
     fmt = b.format
     size_of = dict(zip(_tuple(b.axis), _tuple(fmt.block_size), strict=True))
     block_of = [np.arange(n) // size_of.get(axis, 1) for axis, n in enumerate(b.shape)]
-    stored = b.scales[np.ix_(*block_of)]
-    codes = (stored & (2**fmt.scale.bits - 1)).astype(fmt.scale.code_dtype)
+    spread = np.ix_(*block_of)
+    codes = (b.scales & (2**fmt.scale.bits - 1)).astype(fmt.scale.code_dtype)
     scales = codec.decode(codes, fmt.scale, dtype=np.float64)
     tensor_scale, micro_size = getattr(b, "tensor_scale", None), getattr(fmt, "micro_size", None)
     if tensor_scale is not None:
-        scales *= np.float64(tensor_scale)
+        scales = scales * np.float64(tensor_scale)
+    scales = np.where(scales > 0, scales, np.inf)[spread]
     if micro_size is not None:  # a bit for each part of a block that halves the scale
         (axis,) = _tuple(b.axis)
         part = np.arange(b.shape[axis]) % fmt.block_size // micro_size
         part = part.reshape([-1 if i == axis else 1 for i in range(b.ndim)])
-        scales = np.where(stored >> (fmt.scale.bits + part) & 1, scales / 2, scales)
-    return np.ascontiguousarray(np.where(scales > 0, scales, np.inf))
+        scales = np.where(b.scales[spread] >> (fmt.scale.bits + part) & 1, scales / 2, scales)
+    return np.ascontiguousarray(scales)
 
 
 def _block_element(fmt: BlockFormat) -> Elementwise:

@@ -6,7 +6,7 @@ from functools import cache
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import BLOCK_NAMES, ELEMENTWISE_NAMES, FLOAT_NAMES
+from cases import BLOCK_NAMES, ELEMENTWISE_NAMES, FLOAT_NAMES, overflows, run_time_formats
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -204,27 +204,6 @@ def test_numpy_float16():
 # --- formats made at run time ---------------------------------------------------------------
 
 
-def make_format(e, m, bias, nan, infinities, signed, subnormals):
-    try:
-        return FloatFormat(
-            e, m, bias, infinities=infinities, nan=nan, signed=signed, subnormals=subnormals
-        )
-    except ValueError:
-        return None
-
-
-run_time_formats = st.builds(
-    make_format,
-    st.integers(1, 6),
-    st.integers(0, 5),
-    st.integers(-40, 160),
-    st.sampled_from(["ieee", "all_ones", "negative_zero", "none"]),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-).filter(lambda fmt: fmt is not None and fmt.bits <= 10)
-
-
 @given(run_time_formats, st.data())
 def test_run_time_formats(fmt, data):
     check_predicates(fmt)
@@ -355,6 +334,27 @@ def test_convert_wide_codes():
     values = exact_values(codes, FORMATS["tf32"])
     expected = [reference.encode(value, FORMATS["bfloat16"]) for value in values]
     assert_array_equal(fl.convert(codes, "tf32", "bfloat16"), expected)
+
+
+@pytest.mark.parametrize("to_name", ["float8_e5m2", "binary8p1uf", "float4_e2m1fn", "fixed_u8_8"])
+def test_convert_overflows(to_name):
+    source, to = FORMATS["float8_e5m2"], FORMATS[to_name]
+    codes = all_codes(source)
+    for overflow in overflows(to_name):
+        expected = reference_table(source, to, "nearest_even", overflow)
+        with np.errstate(invalid="ignore"):
+            assert_array_equal(fl.convert(codes, source, to, overflow=overflow), expected)
+    fitting = np.repeat(np.uint8([0x00, 0x3C, 0x40]), 100)  # 0, 1, 2
+    expected = fl.convert(fitting, source, to)
+    assert_array_equal(fl.convert(fitting, source, to, overflow="raise"), expected)
+    out = np.full(301, 7, to.code_dtype)
+    too_great = np.append(fitting, np.uint8(0x7B))
+    if to_name == "float8_e5m2":
+        fl.convert(too_great, source, to, overflow="raise")
+    elif FORMATS[to_name].max < 57344:
+        with pytest.raises(OverflowError):
+            fl.convert(too_great, source, to, overflow="raise", out=out)
+        assert (out == 7).all()
 
 
 @pytest.mark.parametrize("size", [10, 100_000])

@@ -7,7 +7,14 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import BLOCK_NAMES, DTYPES, ELEMENTWISE_NAMES, FLOAT_NAMES, each_target
+from cases import (
+    BLOCK_NAMES,
+    DTYPES,
+    ELEMENTWISE_NAMES,
+    FLOAT_NAMES,
+    each_target,
+    run_time_formats,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -390,6 +397,20 @@ def test_any_values(x, name):
         q = fl.quantize(x, fmt)
         found = fl.error_statistics(x, fmt)
     check(found, model(x, q, fmt))
+
+
+@given(run_time_formats, st.sampled_from(["nearest_even", "to_odd", "up"]), st.data())
+def test_run_time_formats(fmt, rounding, data):
+    codes = data.draw(npst.arrays(fmt.code_dtype, 12, elements=st.integers(0, 2**fmt.bits - 1)))
+    factors = data.draw(npst.arrays(np.float64, 12, elements=st.floats(-2, 2, width=16)))
+    with np.errstate(invalid="ignore"):
+        x = fl.decode(codes, fmt, dtype=float) * factors  # about the format's range
+        q = fl.quantize(x, fmt, rounding=rounding)
+        found = fl.error_statistics(x, fmt, rounding=rounding)
+    expected = model(x, q, fmt, rounding)
+    assert {name: getattr(found, name) for name in COUNTS} == {n: expected[n] for n in COUNTS}
+    assert found.max_error == as_float(expected["max_error"])
+    assert found.max_ulp_error == pytest.approx(as_float(expected["max_ulp_error"]), rel=1e-12)
 
 
 @given(st.data())

@@ -663,6 +663,8 @@ def add_errors(fmt, str rounding, int random_bits, x, q, scales, zero_points, wo
         # codes that run on past the greatest one, the sign out of their way
         plan.spec.max_code = plan.spec.negative_code = 0x3FFFFFFF
         plan.spec.sign_bit = plan.spec.zero_sign = plan.spec.nan_sign = 1 << 31
+        if not fmt.subnormals:
+            plan.spec.negative_zero_code = plan.spec.negative_code
         plan.max_code = fmt.max_code
         plan.mantissa_bits = fmt.mantissa_bits
         exponents = fmt.min_exponent, fmt.max_exponent
