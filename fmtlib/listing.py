@@ -309,11 +309,9 @@ def _block_facts(fmt: BlockFormat) -> list[str]:
     elements = math.prod(size) if isinstance(size, tuple) else size
     shape = " x ".join(map(str, size)) if isinstance(size, tuple) else str(size)
     per_element = fmt.bits + fmt.scale_bits / elements
-    besides, micro_size = "", getattr(fmt, "micro_size", None)
-    if getattr(fmt, "tensor_scale", False):
-        besides = "; a float32 scale for the whole array"
-    if micro_size is not None:
-        besides = f"; a bit for each {micro_size} elements that halves their scale"
+    besides = "; a float32 scale for the whole array" if fmt.tensor_scale else ""
+    if fmt.micro_size is not None:
+        besides = f"; a bit for each {fmt.micro_size} elements that halves their scale"
     return [
         f"{fmt.name}: blocks of {shape} elements that share a scale",
         f"element {fmt.element.name}, {fmt.bits} bits; scale {fmt.scale.name}, "

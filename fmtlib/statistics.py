@@ -333,13 +333,12 @@ def _block_scales(b: BlockArray) -> NDArray[np.float64]:
     spread = np.ix_(*block_of)
     codes = (b.scales & (2**fmt.scale.bits - 1)).astype(fmt.scale.code_dtype)
     scales = codec.decode(codes, fmt.scale, dtype=np.float64)
-    tensor_scale, micro_size = getattr(b, "tensor_scale", None), getattr(fmt, "micro_size", None)
-    if tensor_scale is not None:
-        scales = scales * np.float64(tensor_scale)
+    if b.tensor_scale is not None:
+        scales = scales * np.float64(b.tensor_scale)
     scales = np.where(scales > 0, scales, np.inf)[spread]
-    if micro_size is not None:  # a bit for each part of a block that halves the scale
+    if fmt.micro_size is not None:  # a bit for each part of a block that halves the scale
         (axis,) = _tuple(b.axis)
-        part = np.arange(b.shape[axis]) % fmt.block_size // micro_size
+        part = np.arange(b.shape[axis]) % fmt.block_size // fmt.micro_size
         part = part.reshape([-1 if i == axis else 1 for i in range(b.ndim)])
         scales = np.where(b.scales[spread] >> (fmt.scale.bits + part) & 1, scales / 2, scales)
     return np.ascontiguousarray(scales)
