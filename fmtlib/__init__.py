@@ -3,6 +3,19 @@
 from fmtlib._core.kernels import cpu_target
 from fmtlib.blocks import BlockArray
 from fmtlib.codec import decode, encode, quantize, ufunc
+from fmtlib.codes import (
+    classify,
+    convert,
+    isfinite,
+    isinf,
+    isnan,
+    issubnormal,
+    iszero,
+    nextafter,
+    signbit,
+    spacing,
+    ulp_distance,
+)
 from fmtlib.files import load, save
 from fmtlib.formats import (
     BlockFormat,
@@ -15,35 +28,53 @@ from fmtlib.formats import (
     p3109,
 )
 from fmtlib.interop import as_ml_dtypes, from_ml_dtypes
+from fmtlib.limits import finfo
+from fmtlib.listing import show
 from fmtlib.packing import pack, unpack
 from fmtlib.precision import group_bits
 from fmtlib.products import dot, dot_passes, matmul
+from fmtlib.statistics import ErrorStatistics, error_statistics
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BlockArray",
     "BlockFormat",
+    "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
     "IntegerFormat",
     "as_ml_dtypes",
     "bfp",
+    "classify",
+    "convert",
     "cpu_target",
     "decode",
     "dot",
     "dot_passes",
     "encode",
+    "error_statistics",
+    "finfo",
     "formats",
     "from_ml_dtypes",
     "get_format",
     "group_bits",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "issubnormal",
+    "iszero",
     "load",
     "matmul",
+    "nextafter",
     "p3109",
     "pack",
     "quantize",
     "save",
+    "show",
+    "signbit",
+    "spacing",
     "ufunc",
+    "ulp_distance",
     "unpack",
 ]

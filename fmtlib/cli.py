@@ -36,6 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     formats = commands.add_parser("formats", help="list the named formats")
     formats.set_defaults(run=_formats)
 
+    show = commands.add_parser(
+        "show",
+        help="list the codes of a format, their bits, values and classes",
+        description="List the codes of a format: bits, exact value and class of each. Of a format "
+        "of more than 8 bits the first and the last codes, unless --start or --stop is given.",
+    )
+    show.add_argument("format", metavar="FORMAT", help="a name or alias; see `fmtlib formats`")
+    show.add_argument("--start", type=_code, metavar="CODE", help="the first code (0x.. for hex)")
+    show.add_argument("--stop", type=_code, metavar="CODE", help="the code to stop before")
+    show.set_defaults(run=_show)
+
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)
@@ -57,6 +68,13 @@ def _positive(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _code(text: str) -> int:
+    try:
+        return whole_number("CODE", int(text, 0), 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"CODE must be a number from 0, got {text!r}") from None
+
+
 def _demo(chosen: argparse.Namespace) -> None:
     from fmtlib import demo
 
@@ -73,3 +91,7 @@ def _formats(chosen: argparse.Namespace) -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
+
+
+def _show(chosen: argparse.Namespace) -> None:
+    print(fl.show(chosen.format, chosen.start, chosen.stop))

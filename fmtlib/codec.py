@@ -434,7 +434,7 @@ def decode(
             return get_ufunc("decode", fmt, scaled=True)(codes, scales, zeros, dtype=wide)
         # dask keeps dtype= from the ufunc; only the product rounds
         return (get_ufunc("decode", fmt)(codes, dtype=wide) - zeros) * scales
-    array = _code_array(codes, fmt)
+    array = code_array(codes, fmt)
     if scale is None:
         into = out if wanted == wide else None
         values = get_ufunc("decode", fmt)(array, dtype=wide, out=into)
@@ -569,13 +569,18 @@ def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
         raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}")
 
 
-def _code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
+def code_range(fmt: Elementwise) -> tuple[int, int]:
+    """The least and the greatest number that is a code of the format."""
+    if isinstance(fmt, FloatFormat):
+        return 0, 2**fmt.bits - 1
+    return fmt.min_integer, fmt.max_integer
+
+
+def code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
+    """The codes as an array, if they are codes of the format."""
     array = _array(codes)
     _check_code_dtype(array.dtype, fmt)
-    if isinstance(fmt, FloatFormat):
-        low, high = 0, 2**fmt.bits - 1
-    else:
-        low, high = fmt.min_integer, fmt.max_integer
+    low, high = code_range(fmt)
     limits = np.iinfo(array.dtype)
     if array.size and (low > limits.min or high < limits.max):
         least, greatest = int(array.min()), int(array.max())
@@ -753,7 +758,7 @@ def _apply(
             words = kernels.philox_words(*key, first, last - first)
             function(flat[first:last], words, out=to[first:last])
 
-    _share(run, array.size, workers)
+    share(run, array.size, workers)
     return result if out is not None or result.ndim else result[()]
 
 
@@ -777,7 +782,7 @@ def _raising(
     return result if out is None else _put(result, out, where)
 
 
-def _share(run: Callable[[int, int], None], size: int, workers: int) -> None:
+def share(run: Callable[[int, int], None], size: int, workers: int) -> None:
     """Call `run` on the parts of range(size) that the workers take."""
     parts = max(1, min(workers, size // _WORKER_SHARE))
     bounds = [size * i // parts for i in range(parts + 1)]

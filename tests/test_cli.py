@@ -25,9 +25,22 @@ def test_formats():
     assert names == list(fl.formats())
 
 
+def test_show():
+    shown = run("show", "e4m3")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == f"{fl.show('e4m3')}\n"
+    part = run("show", "bfloat16", "--start", "0x7f7f", "--stop", "0x7f81").stdout
+    assert part == f"{fl.show('bfloat16', 0x7F7F, 0x7F81)}\n"
+    for arguments in (["e4m9"], ["e4m3", "--stop", "257"]):
+        wrong = run("show", *arguments)
+        assert wrong.returncode == 1
+        assert wrong.stderr.startswith("fmtlib: error: ")
+    assert run("show", "e4m3", "--start", "-1").returncode == 2
+
+
 def test_help_and_version():
     assert run("--version").stdout == f"fmtlib {fl.__version__}\n"
-    for arguments in (["--help"], ["demo", "--help"], ["formats", "--help"]):
+    for arguments in (["--help"], ["demo", "--help"], ["formats", "--help"], ["show", "--help"]):
         shown = run(*arguments)
         assert shown.returncode == 0
         assert "usage: fmtlib" in shown.stdout

@@ -69,3 +69,22 @@ def pack_codes(codes: NDArray[Any], width: int) -> NDArray[np.uint8]: ...
 def unpack_codes(packed: NDArray[np.uint8], width: int, codes: NDArray[Any]) -> None: ...
 def packed_size(count: int, width: int) -> int: ...
 def crc32c(data: bytes | bytearray | memoryview | NDArray[Any], start: int = 0) -> int: ...
+def lookup(codes: NDArray[Any], table: NDArray[Any], out: NDArray[Any]) -> None: ...
+
+ERRORS: np.dtype[Any]
+
+def add_errors(
+    fmt: FloatFormat | FixedFormat | IntegerFormat,
+    rounding: str,
+    random_bits: int,
+    x: NDArray[np.float64],
+    q: NDArray[np.float64],
+    scales: NDArray[np.float64] | None,
+    zero_points: NDArray[np.int64] | None,
+    words: NDArray[np.uint32] | None,
+    first: int,
+    length: int,
+    inner: int,
+    first_channel: int,
+    out: NDArray[Any],
+) -> None: ...

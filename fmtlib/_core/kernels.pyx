@@ -90,6 +90,24 @@ cdef extern from "kernels.h" nogil:
     void fmt_crc32c_init()
     uint32_t fmt_crc32c(const uint8_t *, size_t, uint32_t)
 
+    void fmt_lookup(const void *, int, const void *, int, void *, Py_ssize_t)
+
+    ctypedef struct fmt_statistics_plan:
+        int is_float
+        fmt_spec spec
+        uint64_t limit[2]
+        int32_t max_code
+        int64_t min_integer, max_integer, min_field, max_field, mantissa_bits, no_zero
+        double least_normal
+        Py_ssize_t length, inner
+
+    ctypedef struct fmt_errors:
+        double signal
+
+    void fmt_statistics(const fmt_statistics_plan *, const double *, const double *,
+                        const double *, const int64_t *, const uint32_t *, Py_ssize_t, Py_ssize_t,
+                        Py_ssize_t, fmt_errors *)
+
 cdef extern from "numpy/dtype_api.h":
     ctypedef struct PyArray_DTypeMeta:
         pass
@@ -660,3 +678,101 @@ def crc32c(data, uint32_t start=0):
 
 
 fmt_crc32c_init()
+
+
+# --- codes as numbers -----------------------------------------------------------------------
+
+def lookup(codes, table, out):
+    """``out[i] = table[codes[i]]`` of 1-d arrays; the table has all 2**8 or 2**16 entries."""
+    cdef Py_ssize_t n = len(codes)
+    cdef int code_size = codes.dtype.itemsize, entry_size = table.dtype.itemsize
+    if codes.dtype.kind != "u" or code_size > 2 or table.dtype.kind not in "iu" or entry_size > 4:
+        raise TypeError(f"expected codes of at most 16 bits, got {codes.dtype}, {table.dtype}")
+    cdef cnp.ndarray code_array = _check(codes, codes.dtype, (n,))
+    cdef cnp.ndarray table_array = _check(table, table.dtype, (1 << 8 * code_size,))
+    cdef cnp.ndarray out_array = _check(out, table.dtype, (n,))
+    cdef void *code_data = cnp.PyArray_DATA(code_array)
+    cdef void *table_data = cnp.PyArray_DATA(table_array)
+    cdef void *out_data = cnp.PyArray_DATA(out_array)
+    with nogil:
+        fmt_lookup(code_data, code_size, table_data, entry_size, out_data, n)
+
+
+# What is summed of a channel: fmt_errors.
+ERRORS = np.dtype(
+    [(name, np.float64) for name in ("sum_squares", "sum_squared_errors", "max_error",
+                                        "max_ulp_error")]
+    + [(name, np.int64) for name in ("count", "nan", "infinite", "nonfinite", "inexact",
+                                     "overflow", "underflow", "flushed")]
+)
+assert ERRORS.itemsize == sizeof(fmt_errors)
+
+
+def add_errors(fmt, str rounding, int random_bits, x, q, scales, zero_points, words,
+               Py_ssize_t first, Py_ssize_t length, Py_ssize_t inner, Py_ssize_t first_channel,
+               out):
+    """Add what quantising did to the elements x to the sums of their channels.
+
+    All 1-d: x and their quantised values q, float64; None or float64 scales, int64 zero points
+    and uint32 words; `out`, ERRORS, of the channels from first_channel on.  Element i is of
+    channel ``(first + i) // inner % length``.
+    """
+    cdef fmt_statistics_plan plan
+    cdef Py_ssize_t n = len(x)
+    cdef bint is_float = isinstance(fmt, FloatFormat)
+    memset(&plan, 0, sizeof(plan))
+    _fill_rounding(&plan.spec, rounding, random_bits)
+    if is_float:
+        _fill_float(&plan.spec, fmt, rounding, "saturate")
+        # codes that run on past the greatest one, the sign out of their way
+        plan.spec.max_code = plan.spec.negative_code = 0x3FFFFFFF
+        plan.spec.sign_bit = plan.spec.zero_sign = plan.spec.nan_sign = 1 << 31
+        if not fmt.subnormals:
+            plan.spec.negative_zero_code = plan.spec.negative_code
+        plan.max_code = fmt.max_code
+        plan.mantissa_bits = fmt.mantissa_bits
+        exponents = fmt.min_exponent, fmt.max_exponent
+        plan.no_zero = not fmt.subnormals
+        limits = [fmt.max, fmt.max if fmt.signed else 0.0]
+    else:
+        _fill_integer(&plan.spec, fmt, "saturate")
+        plan.spec.min_integer, plan.spec.max_integer = -(1 << 31), (1 << 31) - 1
+        plan.min_integer, plan.max_integer = fmt.min_integer, fmt.max_integer
+        exponents = fmt.quantum_exponent, fmt.quantum_exponent
+        least, most = (0, 0) if zero_points is None or not n else (
+            int(zero_points.min()), int(zero_points.max()))
+        limits = [(fmt.max_integer - most) * 2.0**fmt.quantum_exponent,
+                  (least - fmt.min_integer) * 2.0**fmt.quantum_exponent]
+    plan.is_float = is_float
+    plan.limit[0], plan.limit[1] = np.array(limits).view(np.uint64).tolist()
+    plan.min_field, plan.max_field = (exponent + 1023 for exponent in exponents)
+    plan.least_normal = 2.0**exponents[0]
+    plan.length, plan.inner = length, inner
+    last = first_channel + len(out) - 1
+    touched = {(first + i) // inner % length for i in (0, n - 1)} if n else set()
+    if n + first % (length * inner) > length * inner:
+        touched = {0, length - 1}
+    if any(not first_channel <= channel <= last for channel in touched):
+        raise ValueError(f"expected the channels {touched} to be from {first_channel} to {last}")
+    cdef cnp.ndarray x_array = _check(x, np.dtype(np.float64), (n,))
+    cdef cnp.ndarray q_array = _check(q, np.dtype(np.float64), (n,))
+    cdef cnp.ndarray out_array = _check(out, ERRORS, (len(out),))
+    cdef cnp.ndarray scale_array, zero_array, word_array
+    cdef double *scale_data = NULL
+    cdef int64_t *zero_data = NULL
+    cdef uint32_t *word_data = NULL
+    if scales is not None:
+        scale_array = _check(scales, np.dtype(np.float64), (n,))
+        scale_data = <double *>cnp.PyArray_DATA(scale_array)
+    if zero_points is not None:
+        zero_array = _check(zero_points, np.dtype(np.int64), (n,))
+        zero_data = <int64_t *>cnp.PyArray_DATA(zero_array)
+    if words is not None:
+        word_array = _check(words, np.dtype(np.uint32), (n,))
+        word_data = <uint32_t *>cnp.PyArray_DATA(word_array)
+    cdef double *x_data = <double *>cnp.PyArray_DATA(x_array)
+    cdef double *q_data = <double *>cnp.PyArray_DATA(q_array)
+    cdef fmt_errors *out_data = <fmt_errors *>cnp.PyArray_DATA(out_array)
+    with nogil:
+        fmt_statistics(&plan, x_data, q_data, scale_data, zero_data, word_data, first, n,
+                       first_channel, out_data)

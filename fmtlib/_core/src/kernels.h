@@ -85,6 +85,39 @@ typedef struct {
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
 
+/* Statistics of quantising: how each element is looked at, and what is summed of a channel. */
+typedef struct {
+    int is_float;
+    fmt_spec spec;         /* the format, but without limits: see find_overflow */
+    uint64_t limit[2];     /* bits of the greatest magnitude, by sign, to which nothing overflows */
+    int32_t max_code;      /* of floats */
+    int64_t min_integer, max_integer;   /* of the others */
+    int64_t min_field, max_field;       /* exponents of normal values, biased as in float64 */
+    int64_t mantissa_bits; /* a step is 2**(exponent - mantissa_bits) */
+    double least_normal;   /* results below have underflowed */
+    int64_t no_zero;       /* 1: so have those from below it */
+    ptrdiff_t length, inner; /* the element at index i is of channel i / inner % length */
+} fmt_statistics_plan;
+
+/* What counts[] counts; ERRORS in kernels.pyx has their names. */
+enum {
+    FMT_COUNT, FMT_NAN, FMT_INFINITE, FMT_NONFINITE, FMT_INEXACT, FMT_OVERFLOW, FMT_UNDERFLOW,
+    FMT_FLUSHED, FMT_COUNTS
+};
+
+typedef struct {
+    double signal, noise, max_error, max_ulps;
+    int64_t counts[FMT_COUNTS];
+} fmt_errors;
+
+/* A chunk of elements, looked at one by one. */
+typedef struct {
+    uint64_t y[CHUNK];     /* bits of x / scale, to odd: its binade is the exact quotient's */
+    uint64_t over[CHUNK];  /* 0 or 1 */
+    double error[CHUNK], ulps[CHUNK], signal[CHUNK];
+    uint64_t flags[CHUNK]; /* a byte, 0 or 1, for each of counts[] */
+} fmt_described;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -146,6 +179,10 @@ typedef struct {
      * the sum of any `run` products is below 2**24. */
     void (*dot_group)(const float *a, const double *a_scale, const float *b, const double *b_scale,
                       ptrdiff_t group, ptrdiff_t run, float *totals);
+    int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
+    void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
+                            const double *scales, fmt_described *, ptrdiff_t n);
+    void (*add_errors)(const fmt_described *, ptrdiff_t first, ptrdiff_t n, fmt_errors *);
 } fmt_kernels;
 
 /* Tile of dot_group: ROWS x COLUMNS results. */
@@ -240,5 +277,16 @@ void fmt_unpack(const uint8_t *packed, int width, int is_signed, ptrdiff_t n, vo
 /* CRC-32C of n bytes, going on from `crc` (0 at the start); init once, before any other thread. */
 void fmt_crc32c_init(void);
 uint32_t fmt_crc32c(const uint8_t *data, size_t n, uint32_t crc);
+
+/* out[i] = table[codes[i]]: codes of 1 or 2 bytes, table entries of 1, 2 or 4; an entry for every
+ * number that a code's bytes can hold. */
+void fmt_lookup(const void *codes, int code_size, const void *table, int entry_size, void *out,
+                ptrdiff_t n);
+
+/* x and q: n elements and what they were quantised to, the first of them at index `first`; scales,
+ * zero_points, words: NULL if there are none.  `to` starts with the channel first_channel. */
+void fmt_statistics(const fmt_statistics_plan *plan, const double *x, const double *q,
+                    const double *scales, const int64_t *zero_points, const uint32_t *words,
+                    ptrdiff_t first, ptrdiff_t n, ptrdiff_t first_channel, fmt_errors *to);
 
 #endif

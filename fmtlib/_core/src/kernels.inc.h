@@ -3,6 +3,7 @@
  * floating point, the choice is made on its bits. */
 
 #include "round_widths.inc.h"
+#include "statistics.inc.h"
 
 static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
 {
@@ -326,4 +327,7 @@ const fmt_kernels TARGET = {
     .group_or = group_or,
     .group_or_run = group_or_run,
     .dot_group = dot_group,
+    .any_beyond = any_beyond,
+    .describe_errors = describe_errors,
+    .add_errors = add_errors,
 };
