@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.accumulators import Accumulator, Register
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
 
 TARGETS: tuple[str, ...]
@@ -69,3 +70,9 @@ def pack_codes(codes: NDArray[Any], width: int) -> NDArray[np.uint8]: ...
 def unpack_codes(packed: NDArray[np.uint8], width: int, codes: NDArray[Any]) -> None: ...
 def packed_size(count: int, width: int) -> int: ...
 def crc32c(data: bytes | bytearray | memoryview | NDArray[Any], start: int = 0) -> int: ...
+
+NUMBER: np.dtype[Any]
+
+def accumulate(
+    a: Any, b: Any, accumulator: Accumulator, result: Register, c: NDArray[np.float64]
+) -> None: ...

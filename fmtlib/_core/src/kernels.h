@@ -241,4 +241,58 @@ void fmt_unpack(const uint8_t *packed, int width, int is_signed, ptrdiff_t n, vo
 void fmt_crc32c_init(void);
 uint32_t fmt_crc32c(const uint8_t *data, size_t n, uint32_t crc);
 
+/* A number taken apart: (-1)**negative * magnitude * 2**exponent.  products.py fills tables of them. */
+enum { NUMBER_FINITE, NUMBER_INFINITE, NUMBER_NAN };
+typedef struct {
+    uint64_t magnitude; /* 0 unless finite */
+    int32_t exponent;
+    uint8_t negative, kind;
+    uint16_t unused;
+} fmt_number;
+
+/* A Register of accumulators.py. */
+enum { REGISTER_NONE, REGISTER_FLOAT, REGISTER_FIXED };
+enum fmt_rounding {
+    ROUND_NEAREST_EVEN, ROUND_NEAREST_AWAY, ROUND_TOWARD_ZERO, ROUND_UP, ROUND_DOWN, ROUND_TO_ODD
+};
+enum fmt_overflow { OVERFLOW_NONSATURATING, OVERFLOW_INFINITY, OVERFLOW_SATURATE, OVERFLOW_WRAP };
+typedef struct {
+    int kind, mantissa_bits;
+    int least;    /* exponent of the least normal number; fixed point: of the quantum */
+    int greatest; /* exponent of the greatest number */
+    int rounding, overflow, flush;
+} fmt_register;
+
+/* How the codes of an operand become numbers, and where they are; strides count elements. */
+enum { OPERAND_TABLE, OPERAND_TWOS_COMPLEMENT, OPERAND_UNSIGNED, OPERAND_SIGN_MAGNITUDE };
+typedef struct {
+    const void *codes;
+    int type; /* TYPE_INT1, 2 or 4 */
+    int family, bits, exponent;
+    const fmt_number *table; /* by code */
+    ptrdiff_t batch_stride, row_stride, step; /* row: of a, or column of b; step: along the depth */
+    ptrdiff_t group;                          /* elements that share a scale; 0: there are none */
+    const fmt_number *scales;
+    ptrdiff_t scale_batch, scale_row, scale_step;
+} fmt_operand;
+
+/* c[batch][rows][columns] = the accumulator's sum of c and the products. */
+typedef struct {
+    ptrdiff_t batch, rows, depth, columns;
+    fmt_operand a, b;
+    int fraction_bits; /* exponent of a product for alignment, less that of its unit */
+    /* Accumulator of accumulators.py */
+    ptrdiff_t terms; /* depth or more: all */
+    int aligned, alignment_bits, alignment_rounding, least_alignment;
+    int late, signed_zero, pairwise;
+    ptrdiff_t promotion_terms; /* 0: none */
+    int scales_groups, scales_promotion, scales_end; /* none of them: in the products */
+    const ptrdiff_t *parts; /* NULL: one */
+    ptrdiff_t part_count;
+    fmt_register product, partial, total, promotion, result;
+} fmt_product;
+
+size_t fmt_accumulate_scratch(const fmt_product *plan);
+void fmt_accumulate(const fmt_product *plan, double *c, void *scratch);
+
 #endif
