@@ -527,7 +527,7 @@ class _Task:
             raise ValueError(
                 f"c must broadcast to the result's shape {shape}, got {given.shape}"
             ) from None
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             return np.array(given.astype(self.dtype), carrier, order="C")
 
     def run(self, a: _Operand, b: _Operand, totals: NDArray[Any]) -> None:
@@ -552,7 +552,7 @@ class _Task:
                 totals, fmt, rounding=self.accumulator.result_rounding,
                 overflow=self.accumulator.result_overflow,
             )  # fmt: skip
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             return np.asarray(totals).astype(self.dtype, copy=False)
 
 

@@ -812,9 +812,9 @@ def multiply(a: Value, b: Value) -> Value:
 
 def exact_sum(values: Sequence[Value], zero: str = "signed", rounding: str = "") -> Value:
     """The exact sum; `zero` as in `fmtlib.Accumulator`, for a sum that will be rounded so."""
-    special = [value for value in values if not _is_finite(value)]
+    special = {float(value) for value in values if not _is_finite(value)}
     if special:
-        return float(sum(special))  # type: ignore[arg-type]  # infinity of both signs: NaN
+        return special.pop() if len(special) == 1 else math.nan  # infinities of both signs
     total = sum((Fraction(value) for value in values), Fraction(0))
     if total or zero == "positive":
         return total

@@ -46,7 +46,7 @@ def as_float(value, dtype):
     if isinstance(value, Fraction):
         register = {"float16": (5, 10), "float32": (8, 23), "float64": (11, 52)}[dtype]
         value = reference.round_to_register(value, fl.Register(*register))
-    return np.array(float(value)).astype(dtype)
+    return np.array(math.nan if value != value else float(value)).astype(dtype)
 
 
 def bits(x):
