@@ -72,7 +72,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fmt_operand:
         const void *codes
-        int type, family, bits, exponent
+        int type, family, bits, exponent, fraction_bits
         const fmt_number *table
         Py_ssize_t batch_stride, row_stride, step, group
         const fmt_number *scales
@@ -81,7 +81,6 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fmt_product:
         Py_ssize_t batch, rows, depth, columns
         fmt_operand a, b
-        int fraction_bits
         Py_ssize_t terms
         int aligned, alignment_bits, alignment_rounding, least_alignment
         int late, signed_zero, pairwise
@@ -764,6 +763,7 @@ cdef tuple _fill_operand(fmt_operand *to, operand, shape):
     to.codes = cnp.PyArray_DATA(codes)
     to.family = OPERAND_FAMILIES[numbers.family]
     to.bits, to.exponent = numbers.bits, numbers.exponent
+    to.fraction_bits = operand.fraction_bits
     width = codes.dtype.itemsize
     to.batch_stride = _elements(cnp.PyArray_STRIDE(codes, 0), width)
     to.row_stride = _elements(cnp.PyArray_STRIDE(codes, 1), width)
@@ -803,7 +803,6 @@ def accumulate(a, b, accumulator, result, c):
         _fill_operand(&plan.b, b, (plan.batch, plan.columns, plan.depth)),
     )
     out = _check(c, np.dtype(np.float64), (plan.batch, plan.rows, plan.columns))
-    plan.fraction_bits = a.fraction_bits + b.fraction_bits
     plan.terms = accumulator.terms or max(plan.depth, 1)
     plan.aligned = accumulator.alignment_bits is not None
     plan.alignment_bits = accumulator.alignment_bits or 0

@@ -19,7 +19,7 @@ __extension__ typedef unsigned __int128 u128;
 /* Bits of the widest sum: products of the formats' extremes (2**-1022 to 2**1024) with the scales of
  * both blocks and both tensors, and 62 bits of carries. */
 enum { LIMBS = 160, LEAST_EXPONENT = -32 * LIMBS };
-enum { MOST_PANEL = 64, PANEL_ELEMENTS = 1 << 15, PAIR_LEVELS = 64, NO_LEAST = -(1 << 28) };
+enum { MOST_PANEL = 256, PANEL_ELEMENTS = 1 << 17, PAIR_LEVELS = 64, NO_LEAST = -(1 << 28) };
 
 typedef struct {
     u128 magnitude; /* 0 unless finite */
@@ -404,7 +404,7 @@ static void multiply(state *s, ptrdiff_t k0, ptrdiff_t n)
         number *to = &s->terms[i];
         to->magnitude = (u128)a->magnitude * b->magnitude;
         to->exponent = a->exponent + b->exponent;
-        to->top = to->exponent + p->fraction_bits;
+        to->top = to->exponent + p->a.fraction_bits + p->b.fraction_bits;
         to->negative = a->negative ^ b->negative;
         to->kind = NUMBER_FINITE;
         if (a->kind | b->kind) {
@@ -661,19 +661,362 @@ static void load(const fmt_operand *x, ptrdiff_t batch, ptrdiff_t row, ptrdiff_t
     }
 }
 
+/* --- tiles ---------------------------------------------------------------------------------------
+ *
+ * The common accumulators run in vector loops (kernels.inc.h), TILE_ROWS rows against TILE_COLUMNS
+ * columns.  Where the loops' assumptions fail for a row, a column or a result, the dot product is
+ * done again, step by step; so the bits are the same. */
+
+enum tile_kind {
+    STEPS,        /* no tiles */
+    FLOATS,       /* sequential float32 */
+    DOUBLES,      /* exact sums: integers in slices of few enough bits */
+    ALIGNED,      /* a tensor core's truncated steps */
+    ALIGNED_LATE, /* aligned steps, added to float32 */
+};
+
+enum { MOST_SLICES = 3, SLICE_BITS = 24, PRODUCT_BITS = 46, ZERO_EXPONENT = -(1 << 20) };
+
+static int is_float32(const fmt_register *r)
+{
+    return r->kind == REGISTER_FLOAT && r->mantissa_bits == 23 && r->least == -126
+           && r->greatest == 127 && r->rounding == ROUND_NEAREST_EVEN
+           && r->overflow != OVERFLOW_SATURATE && !r->flush;
+}
+
+static enum tile_kind tile_kind(const fmt_product *p)
+{
+    const fmt_register *total = &p->total;
+    if (p->pairwise || p->parts || p->scales_groups || p->scales_promotion || p->scales_end
+        || p->partial.kind != REGISTER_NONE || p->depth == 0 || p->columns < 3)
+        return STEPS;
+    if (p->aligned) {
+        /* a step's halves stay below 2**31 (floats' products are below 4, integers' may be 4, a
+         * total counts as less than one more), and significands are exact in float32 */
+        const int floats = p->a.family == OPERAND_TABLE && p->b.family == OPERAND_TABLE;
+        const ptrdiff_t most = (ptrdiff_t)1 << (29 - smaller(p->alignment_bits, 29));
+        const int fits = (p->terms + 1) / 2 + !(p->late && floats) <= most
+                         && p->a.fraction_bits + p->b.fraction_bits <= 22;
+        if (!fits || p->a.group || p->b.group || p->product.kind != REGISTER_NONE
+            || p->alignment_rounding != ROUND_TOWARD_ZERO || p->least_alignment != NO_LEAST
+            || p->signed_zero)
+            return STEPS;
+        if (p->late)
+            return is_float32(total) && !p->promotion_terms ? ALIGNED_LATE : STEPS;
+        return total->kind == REGISTER_FLOAT && total->rounding == ROUND_TOWARD_ZERO
+                       && total->mantissa_bits <= 23 && total->least == -126
+                   ? ALIGNED
+                   : STEPS;
+    }
+    if (p->promotion_terms)
+        return STEPS;
+    if (total->kind == REGISTER_NONE)
+        return p->product.kind == REGISTER_NONE && !p->signed_zero ? DOUBLES : STEPS;
+    return p->terms == 1 && !p->late && p->signed_zero && is_float32(total)
+                   && is_float32(&p->product)
+               ? FLOATS
+               : STEPS;
+}
+
+static float float_from_word(uint32_t word)
+{
+    float x;
+    memcpy(&x, &word, sizeof x);
+    return x;
+}
+
+/* For tiles: numbers [row][depth] become floats, doubles or significands and exponents
+ * [depth][width].  Rows that are missing are zeros.  What cannot be said so is marked in bad[]. */
+static void pack_floats(const fmt_number *x, ptrdiff_t depth, int rows, int width, float *to,
+                        uint8_t *bad)
+{
+    memset(to, 0, sizeof *to * (size_t)(depth * width));
+    for (int i = 0; i < rows; i++) {
+        bad[i] = 0;
+        for (ptrdiff_t k = 0; k < depth; k++, x++) {
+            const double magnitude = ldexp((double)x->magnitude, x->exponent);
+            const float value = (float)magnitude;
+            bad[i] |= x->kind != NUMBER_FINITE || (double)value != magnitude
+                      || x->magnitude >> 53 != 0;
+            to[k * width + i] = x->negative ? -value : value;
+        }
+    }
+}
+
+static void pack_significands(const fmt_number *x, ptrdiff_t depth, int rows, int width,
+                              int fraction_bits, float *to, int32_t *exponents, uint8_t *bad)
+{
+    const float unit = float_from_word((uint32_t)(127 - fraction_bits) << 23);
+    for (ptrdiff_t k = 0; k < depth * width; k++) {
+        to[k] = 0;
+        exponents[k] = ZERO_EXPONENT;
+    }
+    for (int i = 0; i < rows; i++) {
+        bad[i] = 0;
+        for (ptrdiff_t k = 0; k < depth; k++, x++) {
+            if (x->magnitude) {
+                const float value = (float)x->magnitude * unit;
+                to[k * width + i] = x->negative ? -value : value;
+                exponents[k * width + i] = x->exponent + fraction_bits;
+            }
+            bad[i] |= x->kind != NUMBER_FINITE;
+        }
+    }
+}
+
+/* Integers in units of 2**low, cut into `count` slices of `bits` bits. */
+typedef struct {
+    int32_t low;
+    int count, bits;
+} slicing;
+
+/* The slices that hold all bits of n numbers; count is 0 if there would be too many. */
+static slicing find_slices(const fmt_number *x, ptrdiff_t n, int most_bits)
+{
+    int32_t low = INT32_MAX, high = INT32_MIN;
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (x[i].magnitude) {
+            const int32_t first = x[i].exponent + __builtin_ctzll(x[i].magnitude);
+            const int32_t end = x[i].exponent + 64 - __builtin_clzll(x[i].magnitude);
+            low = first < low ? first : low;
+            high = end > high ? end : high;
+        }
+    if (low > high)
+        return (slicing){0, 1, 1};
+    const int span = high - low, count = (span + most_bits - 1) / most_bits;
+    return count > MOST_SLICES ? (slicing){0, 0, 0}
+                               : (slicing){low, count, (span + count - 1) / count};
+}
+
+static void pack_slices(const fmt_number *x, ptrdiff_t depth, int rows, int width,
+                        const slicing *cut, double *to, uint8_t *bad)
+{
+    const ptrdiff_t slice = depth * width;
+    const u128 mask = ((u128)1 << cut->bits) - 1;
+    memset(to, 0, sizeof *to * (size_t)(slice * cut->count));
+    for (int i = 0; i < rows; i++) {
+        bad[i] = 0;
+        for (ptrdiff_t k = 0; k < depth; k++, x++) {
+            bad[i] |= x->kind != NUMBER_FINITE;
+            if (!x->magnitude)
+                continue;
+            const int shift = x->exponent - cut->low; /* below 0 only zeros go */
+            u128 value = shift < 0 ? (u128)(x->magnitude >> -shift) : (u128)x->magnitude << shift;
+            for (int s = 0; s < cut->count; s++, value >>= cut->bits) {
+                const double part = (double)(int64_t)(value & mask);
+                to[s * slice + k * width + i] = x->negative ? -part : part;
+            }
+        }
+    }
+}
+
+/* What a panel of columns and a block of rows hold for tiles. */
+typedef struct {
+    enum tile_kind kind;
+    fmt_number *a_numbers, *b_numbers; /* [row][depth], [column][depth] */
+    double *a_doubles, *b_doubles;     /* or floats, in the same place */
+    int32_t *a_exponents, *b_exponents;
+    slicing a_cut, b_cut;
+    uint8_t a_bad[TILE_ROWS], b_bad[MOST_PANEL];
+} tiles;
+
+static ptrdiff_t to_tiles(ptrdiff_t columns)
+{
+    return (columns + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
+}
+
+static void pack_panel(tiles *t, const fmt_product *p, ptrdiff_t width)
+{
+    const ptrdiff_t depth = p->depth;
+    if (t->kind == DOUBLES)
+        t->b_cut = find_slices(t->b_numbers, width * depth, SLICE_BITS);
+    for (ptrdiff_t j = 0; j < width; j += TILE_COLUMNS) {
+        const int columns = (int)smaller(TILE_COLUMNS, width - j);
+        const fmt_number *x = t->b_numbers + j * depth;
+        float *floats = (float *)t->b_doubles + j * depth;
+        if (t->kind == FLOATS)
+            pack_floats(x, depth, columns, TILE_COLUMNS, floats, t->b_bad + j);
+        else if (t->kind == DOUBLES)
+            pack_slices(x, depth, columns, TILE_COLUMNS, &t->b_cut,
+                        t->b_doubles + j * depth * t->b_cut.count, t->b_bad + j);
+        else
+            pack_significands(x, depth, columns, TILE_COLUMNS, p->b.fraction_bits, floats,
+                              t->b_exponents + j * depth, t->b_bad + j);
+    }
+}
+
+static void pack_rows(tiles *t, const fmt_product *p, int rows)
+{
+    const ptrdiff_t depth = p->depth;
+    if (t->kind == FLOATS) {
+        pack_floats(t->a_numbers, depth, rows, TILE_ROWS, (float *)t->a_doubles, t->a_bad);
+    } else if (t->kind == DOUBLES) {
+        const int depth_bits = bit_length((u128)depth);
+        const int most = (int)smaller(PRODUCT_BITS, 61 - depth_bits) - t->b_cut.bits;
+        t->a_cut = t->b_cut.count && most > 0
+                       ? find_slices(t->a_numbers, rows * depth, most)
+                       : (slicing){0, 0, 0};
+        pack_slices(t->a_numbers, depth, rows, TILE_ROWS, &t->a_cut, t->a_doubles, t->a_bad);
+    } else {
+        for (int i = 0; i < rows; i++)
+            pack_significands(t->a_numbers + i * depth, depth, 1, 1, p->a.fraction_bits,
+                              (float *)t->a_doubles + i * depth, t->a_exponents + i * depth,
+                              t->a_bad + i);
+    }
+}
+
+static double finished(const number *total, const fmt_register *result)
+{
+    const number rounded = round_number(total, result);
+    return to_double(&rounded);
+}
+
+/* The tile's results for one row go to c; those that need steps are marked in redo[]. */
+static void finish_floats(const fmt_product *p, const float *totals, int columns, double *c,
+                          uint8_t *redo)
+{
+    for (int j = 0; j < columns; j++) {
+        const number total = from_double((double)totals[j]);
+        if (!redo[j])
+            c[j] = finished(&total, &p->result);
+    }
+}
+
+static void tile_of_floats(const tiles *t, const fmt_product *p, ptrdiff_t j, int rows, int columns,
+                           double *c, uint8_t redo[TILE_ROWS][TILE_COLUMNS])
+{
+    float totals[TILE_ROWS][TILE_COLUMNS] = {{0}};
+    for (int i = 0; i < rows; i++)
+        for (int n = 0; n < columns; n++) {
+            totals[i][n] = (float)c[i * p->columns + n];
+            redo[i][n] |= (double)totals[i][n] != c[i * p->columns + n];
+        }
+    fmt_active->dot_floats((const float *)t->a_doubles, (const float *)t->b_doubles + j * p->depth,
+                           p->depth, totals[0]);
+    for (int i = 0; i < rows; i++)
+        finish_floats(p, totals[i], columns, c + i * p->columns, redo[i]);
+}
+
+static void tile_of_doubles(const tiles *t, const fmt_product *p, ptrdiff_t j, int rows,
+                            int columns, double *c, uint8_t redo[TILE_ROWS][TILE_COLUMNS])
+{
+    const int na = t->a_cut.count, nb = t->b_cut.count, bits = t->a_cut.bits + t->b_cut.bits;
+    if (na == 0 || nb == 0) {
+        memset(redo, 1, TILE_ROWS * TILE_COLUMNS);
+        return;
+    }
+    int64_t totals[MOST_SLICES * MOST_SLICES][TILE_ROWS][TILE_COLUMNS];
+    memset(totals, 0, sizeof totals[0] * (size_t)(na * nb));
+    const ptrdiff_t depth = p->depth, most = (ptrdiff_t)1 << (50 - bits);
+    const double *b = t->b_doubles + j * depth * nb;
+    for (int sa = 0; sa < na; sa++)
+        for (int sb = 0; sb < nb; sb++)
+            for (ptrdiff_t k = 0; k < depth; k += most)
+                fmt_active->dot_doubles(t->a_doubles + (sa * depth + k) * TILE_ROWS,
+                                        b + (sb * depth + k) * TILE_COLUMNS, smaller(most, depth - k),
+                                        totals[sa * nb + sb][0]);
+    for (int i = 0; i < rows; i++)
+        for (int n = 0; n < columns; n++) {
+            double *to = &c[i * p->columns + n];
+            number terms[MOST_SLICES * MOST_SLICES + 1] = {from_double(*to)};
+            if (redo[i][n])
+                continue;
+            for (int s = 0; s < na * nb; s++) {
+                const int64_t total = totals[s][i][n];
+                terms[s + 1] = (number){
+                    .magnitude = total < 0 ? 0 - (uint64_t)total : (uint64_t)total,
+                    .exponent = t->a_cut.low + s / nb * t->a_cut.bits + t->b_cut.low
+                                + s % nb * t->b_cut.bits,
+                    .negative = total < 0,
+                };
+            }
+            wide sum;
+            sum_numbers(terms, na * nb + 1, 0, ROUND_TOWARD_ZERO, &sum);
+            const number rounded = round_wide(&sum, &p->result);
+            *to = to_double(&rounded);
+        }
+}
+
+static void tile_aligned(const tiles *t, const fmt_product *p, ptrdiff_t j, int i, int columns,
+                         double *c, uint8_t *redo)
+{
+    const ptrdiff_t depth = p->depth;
+    const float *a = (const float *)t->a_doubles + i * depth, *b = (const float *)t->b_doubles + j * depth;
+    const int32_t *ae = t->a_exponents + i * depth, *be = t->b_exponents + j * depth;
+    float totals[TILE_COLUMNS] = {0};
+    int32_t exponents[TILE_COLUMNS];
+    number start[TILE_COLUMNS];
+    for (int n = 0; n < TILE_COLUMNS; n++) {
+        exponents[n] = ZERO_EXPONENT;
+        if (n >= columns)
+            continue;
+        start[n] = from_double(c[n]);
+        redo[n] |= start[n].kind != NUMBER_FINITE || (double)(float)c[n] != c[n];
+    }
+    if (p->late) {
+        for (int n = 0; n < columns; n++)
+            totals[n] = redo[n] ? 0 : (float)c[n];
+        const int infinite = fmt_active->dot_aligned_late(a, ae, b, be, depth, p->terms,
+                                                          p->alignment_bits, totals);
+        if (infinite)
+            memset(redo, 1, TILE_COLUMNS);
+        finish_floats(p, totals, columns, c, redo);
+        return;
+    }
+    const ptrdiff_t interval = p->promotion_terms ? p->promotion_terms : depth;
+    for (ptrdiff_t k = 0; k < depth; k += interval) {
+        for (int n = 0; n < columns; n++) {
+            const int joins = !p->promotion_terms && !redo[n] && start[n].magnitude;
+            totals[n] = 0;
+            exponents[n] = ZERO_EXPONENT;
+            if (joins) {
+                set_top(&start[n], -126);
+                exponents[n] = start[n].top;
+                totals[n] = (float)ldexp(c[n], -start[n].top);
+            }
+        }
+        if (fmt_active->dot_aligned(a + k, ae + k, b + k * TILE_COLUMNS, be + k * TILE_COLUMNS,
+                                    smaller(interval, depth - k), p->terms, p->alignment_bits,
+                                    p->total.mantissa_bits, totals, exponents)) {
+            memset(redo, 1, TILE_COLUMNS);
+            return;
+        }
+        for (int n = 0; n < columns; n++) {
+            /* in range, so a double holds it */
+            const number total
+                = from_double(totals[n] == 0 ? 0 : ldexp((double)totals[n], exponents[n]));
+            start[n] = p->promotion_terms && !redo[n] ? add(&start[n], &total, &p->promotion) : total;
+        }
+    }
+    for (int n = 0; n < columns; n++)
+        if (!redo[n])
+            c[n] = finished(&start[n], &p->result);
+}
+
+/* --- all of them -------------------------------------------------------------------------------- */
+
 static ptrdiff_t panel_width(const fmt_product *p)
 {
     ptrdiff_t width = p->depth ? PANEL_ELEMENTS / p->depth : MOST_PANEL;
-    width = smaller(width > 1 ? width : 1, MOST_PANEL);
+    width = width < TILE_COLUMNS ? TILE_COLUMNS : smaller(width / TILE_COLUMNS * TILE_COLUMNS, MOST_PANEL);
     return smaller(width, p->columns);
 }
 
 static ptrdiff_t longest_step(const fmt_product *p) { return smaller(p->terms, p->depth); }
 
+static size_t tile_elements(const fmt_product *p)
+{
+    return tile_kind(p) == STEPS ? 0 : (size_t)((to_tiles(panel_width(p)) + TILE_ROWS) * p->depth);
+}
+
+static size_t slices_of(const fmt_product *p) { return tile_kind(p) == DOUBLES ? MOST_SLICES : 1; }
+
 size_t fmt_accumulate_scratch(const fmt_product *p)
 {
+    const size_t elements = tile_elements(p);
     return sizeof(number) * (size_t)(longest_step(p) + 1)
-           + sizeof(fmt_number) * (size_t)((panel_width(p) + 1) * p->depth);
+           + sizeof(fmt_number) * (size_t)((panel_width(p) + TILE_ROWS) * p->depth)
+           + sizeof(double) * elements * slices_of(p) + sizeof(int32_t) * elements;
 }
 
 void fmt_accumulate(const fmt_product *p, double *c, void *scratch)
@@ -681,24 +1024,56 @@ void fmt_accumulate(const fmt_product *p, double *c, void *scratch)
     const ptrdiff_t panel = panel_width(p), depth = p->depth;
     const int scaled = !(p->scales_groups || p->scales_promotion || p->scales_end);
     number *terms = scratch;
-    fmt_number *a = (fmt_number *)(terms + longest_step(p) + 1), *b = a + depth;
-    state s = {.plan = p, .a = a, .terms = terms, .a_step = p->a.scale_step, .b_step = p->b.scale_step};
+    tiles t = {.kind = tile_kind(p)};
+    t.a_numbers = (fmt_number *)(terms + longest_step(p) + 1);
+    t.b_numbers = t.a_numbers + TILE_ROWS * depth;
+    t.a_doubles = (double *)(t.b_numbers + panel * depth);
+    t.b_doubles = t.a_doubles + TILE_ROWS * depth * (ptrdiff_t)slices_of(p);
+    t.a_exponents = (int32_t *)(t.a_doubles + tile_elements(p) * slices_of(p));
+    t.b_exponents = t.a_exponents + TILE_ROWS * depth;
+    state s = {.plan = p, .terms = terms, .a_step = p->a.scale_step, .b_step = p->b.scale_step};
     for (ptrdiff_t batch = 0; batch < p->batch; batch++)
         for (ptrdiff_t j0 = 0; j0 < p->columns; j0 += panel) {
             const ptrdiff_t width = smaller(panel, p->columns - j0);
             for (ptrdiff_t j = 0; j < width; j++)
-                load(&p->b, batch, j0 + j, depth, scaled, b + j * depth);
-            for (ptrdiff_t i = 0; i < p->rows; i++) {
-                load(&p->a, batch, i, depth, scaled, a);
-                if (!scaled && p->a.group)
-                    s.a_scale = p->a.scales + batch * p->a.scale_batch + i * p->a.scale_row;
-                for (ptrdiff_t j = 0; j < width; j++) {
-                    double *to = &c[(batch * p->rows + i) * p->columns + j0 + j];
-                    s.b = b + j * depth;
-                    if (!scaled && p->b.group)
-                        s.b_scale
-                            = p->b.scales + batch * p->b.scale_batch + (j0 + j) * p->b.scale_row;
-                    *to = dot_product(&s, *to);
+                load(&p->b, batch, j0 + j, depth, scaled, t.b_numbers + j * depth);
+            if (t.kind != STEPS)
+                pack_panel(&t, p, width);
+            for (ptrdiff_t i0 = 0; i0 < p->rows; i0 += TILE_ROWS) {
+                const int rows = (int)smaller(TILE_ROWS, p->rows - i0);
+                for (int i = 0; i < rows; i++)
+                    load(&p->a, batch, i0 + i, depth, scaled, t.a_numbers + i * depth);
+                if (t.kind != STEPS)
+                    pack_rows(&t, p, rows);
+                for (ptrdiff_t j = 0; j < width; j += TILE_COLUMNS) {
+                    const int columns = (int)smaller(TILE_COLUMNS, width - j);
+                    double *to = &c[(batch * p->rows + i0) * p->columns + j0 + j];
+                    uint8_t redo[TILE_ROWS][TILE_COLUMNS];
+                    for (int i = 0; i < rows; i++)
+                        for (int n = 0; n < columns; n++)
+                            redo[i][n] = t.kind == STEPS || t.a_bad[i] || t.b_bad[j + n];
+                    if (t.kind == FLOATS)
+                        tile_of_floats(&t, p, j, rows, columns, to, redo);
+                    else if (t.kind == DOUBLES)
+                        tile_of_doubles(&t, p, j, rows, columns, to, redo);
+                    else if (t.kind != STEPS)
+                        for (int i = 0; i < rows; i++)
+                            tile_aligned(&t, p, j, i, columns, to + i * p->columns, redo[i]);
+                    for (int i = 0; i < rows; i++)
+                        for (int n = 0; n < columns; n++) {
+                            if (!redo[i][n])
+                                continue;
+                            s.a = t.a_numbers + i * depth;
+                            s.b = t.b_numbers + (j + n) * depth;
+                            if (!scaled && p->a.group)
+                                s.a_scale = p->a.scales + batch * p->a.scale_batch
+                                            + (i0 + i) * p->a.scale_row;
+                            if (!scaled && p->b.group)
+                                s.b_scale = p->b.scales + batch * p->b.scale_batch
+                                            + (j0 + j + n) * p->b.scale_row;
+                            double *result = to + i * p->columns + n;
+                            *result = dot_product(&s, *result);
+                        }
                 }
             }
         }

@@ -146,6 +146,14 @@ typedef struct {
      * the sum of any `run` products is below 2**24. */
     void (*dot_group)(const float *a, const double *a_scale, const float *b, const double *b_scale,
                       ptrdiff_t group, ptrdiff_t run, float *totals);
+    /* Tiles of accumulate.c; a is [depth][TILE_ROWS] in the first two, one row in the others. */
+    void (*dot_floats)(const float *a, const float *b, ptrdiff_t n, float *totals);
+    void (*dot_doubles)(const double *a, const double *b, ptrdiff_t n, int64_t *totals);
+    int (*dot_aligned)(const float *a, const int32_t *ae, const float *b, const int32_t *be,
+                       ptrdiff_t depth, ptrdiff_t terms, int bits, int mantissa_bits, float *c,
+                       int32_t *ce);
+    int (*dot_aligned_late)(const float *a, const int32_t *ae, const float *b, const int32_t *be,
+                            ptrdiff_t depth, ptrdiff_t terms, int bits, float *c);
 } fmt_kernels;
 
 /* Tile of dot_group: ROWS x COLUMNS results. */
@@ -269,6 +277,7 @@ typedef struct {
     const void *codes;
     int type; /* TYPE_INT1, 2 or 4 */
     int family, bits, exponent;
+    int fraction_bits; /* the exponent that a number is aligned by, less that of its unit */
     const fmt_number *table; /* by code */
     ptrdiff_t batch_stride, row_stride, step; /* row: of a, or column of b; step: along the depth */
     ptrdiff_t group;                          /* elements that share a scale; 0: there are none */
@@ -280,7 +289,6 @@ typedef struct {
 typedef struct {
     ptrdiff_t batch, rows, depth, columns;
     fmt_operand a, b;
-    int fraction_bits; /* exponent of a product for alignment, less that of its unit */
     /* Accumulator of accumulators.py */
     ptrdiff_t terms; /* depth or more: all */
     int aligned, alignment_bits, alignment_rounding, least_alignment;
