@@ -291,9 +291,10 @@ static void dot_group(const float *restrict a, const double *restrict a_scale,
 #pragma GCC diagnostic ignored "-Wpsabi" /* all inlined: there is no call whose ABI could change */
 typedef int32_t ints __attribute__((vector_size(32)));
 typedef int32_t ints_in_memory __attribute__((vector_size(32), aligned(4), may_alias));
-typedef double doubles __attribute__((vector_size(64)));
-typedef double doubles_in_memory __attribute__((vector_size(64), aligned(8), may_alias));
-typedef int64_t longs __attribute__((vector_size(64)));
+typedef double doubles __attribute__((vector_size(32)));
+typedef double doubles_in_memory __attribute__((vector_size(32), aligned(8), may_alias));
+typedef double wide_doubles __attribute__((vector_size(64))); /* as many as ints */
+typedef int64_t wide_longs __attribute__((vector_size(64)));
 #define VECTOR_INLINE static inline __attribute__((always_inline))
 
 VECTOR_INLINE ints select(ints mask, ints x, ints y) { return (x & mask) | (y & ~mask); }
@@ -325,16 +326,18 @@ static void dot_doubles(const double *restrict a, const double *restrict b, ptrd
                         int64_t *restrict totals)
 {
     const double magic = 0x1.8p52; /* its unit is 1: an integer added to it shows in its last bits */
-    for (int v = 0; v < TILE_COLUMNS; v += 8) {
-        doubles tile[TILE_ROWS] = {{0}};
+    enum { DOUBLES = 4, PAIR = 2 * DOUBLES };
+    for (int v = 0; v < TILE_COLUMNS; v += PAIR) {
+        doubles tile[TILE_ROWS][2] = {{{0}}};
         for (ptrdiff_t k = 0; k < n; k++) {
-            const doubles row = *(const doubles_in_memory *)(b + k * TILE_COLUMNS + v);
+            const doubles_in_memory *row = (const doubles_in_memory *)(b + k * TILE_COLUMNS + v);
             for (int i = 0; i < TILE_ROWS; i++)
-                tile[i] += a[k * TILE_ROWS + i] * row;
+                for (int w = 0; w < 2; w++)
+                    tile[i][w] += a[k * TILE_ROWS + i] * row[w];
         }
         for (int i = 0; i < TILE_ROWS; i++)
-            for (int j = 0; j < 8; j++) {
-                const double shifted = tile[i][j] + magic;
+            for (int j = 0; j < PAIR; j++) {
+                const double shifted = tile[i][j / DOUBLES][j % DOUBLES] + magic;
                 int64_t bits;
                 memcpy(&bits, &shifted, sizeof bits);
                 totals[i * TILE_COLUMNS + v + j] += bits - 0x4338000000000000;
@@ -434,19 +437,19 @@ static int dot_aligned_late(const float *restrict a, const int32_t *restrict ae,
             ints top = (ints){0} - (1 << 20), even = {0}, odd = {0};
             sum_aligned(a + k, ae + k, b + k * TILE_COLUMNS + v, be + k * TILE_COLUMNS + v, n, bits,
                         &top, &even, &odd);
-            const longs place
-                = __builtin_convertvector(greater_lane(top, (ints){0} - 600) - bits + 1023, longs);
-            const doubles sum = (__builtin_convertvector(even, doubles)
-                                 + __builtin_convertvector(odd, doubles))
-                                * (doubles)(place << 52);
-            const doubles start = __builtin_convertvector(total, doubles);
+            const wide_longs place
+                = __builtin_convertvector(greater_lane(top, (ints){0} - 600) - bits + 1023, wide_longs);
+            const wide_doubles sum = (__builtin_convertvector(even, wide_doubles)
+                                 + __builtin_convertvector(odd, wide_doubles))
+                                * (wide_doubles)(place << 52);
+            const wide_doubles start = __builtin_convertvector(total, wide_doubles);
             /* the exact sum is near + rest (Knuth); to odd, so that the next rounding is the only one */
-            const doubles near = sum + start, back = near - sum;
-            const doubles rest = (sum - (near - back)) + (start - back);
-            const longs inexact = rest != 0, away = (rest < 0) == (near < 0);
-            const longs truncated = (longs)near + (inexact & ~away);
-            const longs odd_bits = (inexact & (truncated | 1)) | (~inexact & (longs)near);
-            total = __builtin_convertvector((doubles)odd_bits, lanes);
+            const wide_doubles near = sum + start, back = near - sum;
+            const wide_doubles rest = (sum - (near - back)) + (start - back);
+            const wide_longs inexact = rest != 0, away = (rest < 0) == (near < 0);
+            const wide_longs truncated = (wide_longs)near + (inexact & ~away);
+            const wide_longs odd_bits = (inexact & (truncated | 1)) | (~inexact & (wide_longs)near);
+            total = __builtin_convertvector((wide_doubles)odd_bits, lanes);
             for (int j = 0; j < LANES; j++)
                 infinite |= total[j] - total[j] != 0;
         }
