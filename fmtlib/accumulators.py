@@ -116,7 +116,7 @@ class Register:
     @property
     def max_exponent(self) -> int:
         """Floating point: exponent of the greatest number."""
-        return 2 ** (self.exponent_bits - 1) - 1
+        return (1 << (self.exponent_bits - 1)) - 1
 
     @property
     def min_exponent(self) -> int:
@@ -186,7 +186,7 @@ class Accumulator:
         The final value is rounded to a value of this format, once; None: to the dtype of the
         result, ties to even.
     result_rounding, result_overflow
-        As the arguments of `fmtlib.encode`, except for stochastic roundings.
+        As the arguments of `fmtlib.encode`, but not stochastic; floats do not wrap.
 
     Notes
     -----
@@ -264,7 +264,7 @@ class Accumulator:
             "result_rounding": tuple(
                 name for name in get_args(Rounding) if not name.startswith("stochastic")
             ),
-            "result_overflow": get_args(Overflow),
+            "result_overflow": tuple(name for name in get_args(Overflow) if name != "wrap"),
         }
         for field, allowed in choices.items():
             _choose(f"Accumulator.{field}", getattr(self, field), allowed)

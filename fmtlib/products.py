@@ -450,7 +450,7 @@ class _Task:
         if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != 2:
             raise TypeError(f"formats must be a pair, one of a and one of b, got {formats!r}")
         operands = (("a", a, given[0]), ("b", b, given[1]))
-        names = []
+        names: list[Format] = []
         for name, x, fmt in operands:
             if isinstance(x, BlockArray):
                 names.append(x.format)
@@ -538,6 +538,8 @@ class _Task:
             return
         assert a.scales is not None
         assert b.scales is not None
+        assert isinstance(a.format, BlockFormat)
+        assert isinstance(b.format, BlockFormat)
         for i in range(len(totals)):
             kernels.matmul_blocks(
                 for_kernels(a.codes[i]), for_kernels(a.scales[i]), a.format,

@@ -832,13 +832,13 @@ def round_to_register(value: Value, register: Register | None) -> Value:
     m = register.mantissa_bits
     if register.is_fixed:
         assert register.quantum_exponent is not None
-        quantum, least, greatest = power_of_two(register.quantum_exponent), -(2**m), 2**m - 1
+        quantum, least, greatest = power_of_two(register.quantum_exponent), -(1 << m), (1 << m) - 1
         if not _is_finite(value):
             return (0 if value != value else least if negative else greatest) * quantum
         k = round_magnitude(_magnitude(value) / quantum, register.rounding, negative=negative)
         k = -k if negative else k
         if register.overflow == "wrap":
-            return ((k - least) % 2 ** (m + 1) + least) * quantum
+            return ((k - least) % (1 << m + 1) + least) * quantum
         return min(max(k, least), greatest) * quantum
     if not _is_finite(value) or value == 0:
         return value
@@ -880,8 +880,9 @@ def dot(terms: Sequence[Term], accumulator: Accumulator, c: float | Fraction = 0
     if accumulator.order == "pairwise":
         sums = [_step(step, accumulator, zero) for step in _steps(terms, accumulator)]
         while len(sums) > 1:
-            pairs = [sums[i : i + 2] for i in range(0, len(sums), 2)]
-            sums = [add(*pair, accumulator.total) if len(pair) == 2 else pair[0] for pair in pairs]
+            odd_one = sums[len(sums) // 2 * 2 :]
+            pairs = zip(sums[::2], sums[1::2], strict=False)
+            sums = [add(x, y, accumulator.total) for x, y in pairs] + odd_one
         total = sums[0] if at_end else add(start, sums[0], accumulator.total)
     else:
         lengths = accumulator.order if isinstance(accumulator.order, tuple) else (len(terms),)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import each_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -27,8 +28,10 @@ ELEMENTWISE = [
     "float6_e3m2fn",
     "float4_e2m1fn",
     "float8_e8m0fnu",
+    "binary8p3se",
     "float16",
     "bfloat16",
+    "tf32",
     "int8",
     "uint8",
     "int16_full",
@@ -193,7 +196,7 @@ def codes_of(rng, name, shape, calm):
     return rng.integers(max(low, fmt.min_integer), high, shape).astype(fmt.code_dtype)
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(st.data())
 def test_any_accumulator(data):
     formats = [data.draw(st.sampled_from(ELEMENTWISE)) for _ in "ab"]
@@ -213,21 +216,93 @@ def test_any_accumulator(data):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets(target, name):
+def test_presets(name):
     rng = np.random.default_rng(7)
-    pairs = list(itertools.product(ELEMENTWISE[:8], repeat=2))
+    floats = ELEMENTWISE[:10]
+    pairs = [*zip(floats, floats, strict=True), *itertools.pairwise(floats), ("e5m2", "e4m3")]
     for formats, calm in itertools.product(pairs, [True, False]):
         try:
             accumulator = fl.Accumulator.preset(name, *formats)
         except ValueError:
             continue
-        for depth in (1, 3, 37):
-            a, b = (codes_of(rng, fmt, (3, depth), calm) for fmt in formats)
-            c = rng.standard_normal(3).astype("f4")
-            for dtype in ("float32", "float16"):
-                start = c.astype(dtype)
-                actual = fl.dot(a, b, formats=formats, accumulator=name, c=c, dtype=dtype)
-                assert_same(actual, expected_dots(a, b, formats, accumulator, start, dtype))
+        a, b = (codes_of(rng, fmt, (2, 37), calm) for fmt in formats)
+        c = rng.standard_normal(2).astype("f4")
+        for dtype in ("float32", "float16"):
+            start = c.astype(dtype)
+            actual = fl.dot(a, b, formats=formats, accumulator=name, c=c, dtype=dtype)
+            assert_same(actual, expected_dots(a, b, formats, accumulator, start, dtype))
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_tiles_give_what_steps_give(data):
+    """Wide products run in vector loops, dot products of single rows step by step."""
+    name = data.draw(st.sampled_from(["exact", "float32", "aligned", "late", "promoted"]))
+    formats = [data.draw(st.sampled_from(ELEMENTWISE)) for _ in "ab"]
+    rows, columns = data.draw(st.integers(1, 9)), data.draw(st.integers(3, 35))
+    depth = data.draw(st.integers(0, 90))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    calm = data.draw(st.booleans())
+    accumulator = name
+    if name in ("aligned", "promoted"):
+        kept = data.draw(st.integers(0, 23))
+        accumulator = fl.Accumulator(
+            terms=data.draw(st.integers(1, 33)),
+            alignment_bits=data.draw(st.integers(0, 28)),
+            total=fl.Register(8, kept, rounding="toward_zero", overflow="infinity"),
+        )
+        if name == "promoted":
+            accumulator = dataclasses.replace(
+                accumulator, promotion_terms=2 * accumulator.terms, promotion=FLOAT32
+            )
+    elif name == "late":
+        accumulator = fl.Accumulator(
+            terms=data.draw(st.integers(1, 33)),
+            alignment_bits=data.draw(st.integers(0, 28)),
+            start="late",
+            total=FLOAT32,
+        )
+    a = codes_of(rng, formats[0], (rows, depth), calm)
+    b = codes_of(rng, formats[1], (columns, depth), calm)
+    a[rng.random(a.shape) < 0.1] = 0
+    c = rng.standard_normal((rows, columns)).astype("f4")
+    if data.draw(st.booleans()):
+        c *= np.float32(2.0) ** rng.integers(-149, 120, c.shape).astype("f4")
+    if data.draw(st.integers(0, 3)) == 0:
+        c[0, :2] = rng.integers(0, 2**32, 2, np.uint32).view(np.float32)
+    keywords = {"formats": formats, "accumulator": accumulator}
+    keywords["dtype"] = data.draw(st.sampled_from(["float16", "float32", "float64"]))
+    expected = np.stack(
+        [fl.dot(np.broadcast_to(row, b.shape), b, c=start, **keywords)
+         for row, start in zip(a, c, strict=True)]
+    )  # fmt: skip
+    for _ in each_target():
+        assert_same(fl.matmul(a, b.T, c=c, **keywords), expected)
+
+
+def test_totals_that_leave_the_range_of_float32(target):
+    """Tensor cores' totals beyond 2**128, and below the normal numbers: done again step by step."""
+    rng = np.random.default_rng(16)
+    for spread in (126, -70):
+        a = rng.standard_normal((3, 24)) * 2.0 ** rng.integers(-2, 3, (3, 24))
+        x = fl.encode(a * 2.0 ** (spread // 2), "bfloat16")
+        y = fl.encode(rng.standard_normal((18, 24)) * 2.0 ** (spread - spread // 2), "bfloat16")
+        if spread < 0:
+            y = fl.encode(fl.decode(y, "bfloat16", dtype="f8") * 2.0**-62, "bfloat16")
+        for preset in ("a100", "hopper"):
+            accumulator = fl.Accumulator.preset(preset, "bfloat16", "bfloat16")
+            result = fl.matmul(x, y.T, formats=("bfloat16",) * 2, accumulator=preset)
+            expected = np.stack(
+                [
+                    expected_dots(
+                        np.tile(row, (18, 1)), y, ("bfloat16",) * 2, accumulator, np.zeros(18)
+                    )
+                    for row in x
+                ]
+            )
+            assert_same(result, expected)
+            extreme = np.isinf(result) if spread > 0 else abs(result) < 2.0**-126
+            assert extreme.any()
 
 
 @pytest.mark.parametrize(
@@ -320,7 +395,7 @@ def block_terms(a, b):
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_blocks(data):
     depth = data.draw(st.integers(1, 20))

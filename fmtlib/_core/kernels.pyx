@@ -759,7 +759,7 @@ cdef tuple _fill_operand(fmt_operand *to, operand, shape):
         cnp.PyArray_ISALIGNED(codes) and cnp.PyArray_ISNOTSWAPPED(codes)
     ):
         raise TypeError(f"expected aligned codes {shape}, got {(<object>codes).shape}")
-    to.type = TYPES[codes.dtype.name]
+    to.type = CODE_TYPES[codes.dtype.name]
     to.codes = cnp.PyArray_DATA(codes)
     to.family = OPERAND_FAMILIES[numbers.family]
     to.bits, to.exponent = numbers.bits, numbers.exponent

@@ -169,7 +169,21 @@ static void sum_numbers(const number *terms, ptrdiff_t n, int signed_zero, int r
     }
     if (low > high)
         low = high = 0;
-    clear(w, low, (high - low + bit_length((u128)n) + 1) / 64 + 1);
+    const int width = high - low + bit_length((u128)n) + 1; /* sign included */
+    if (width <= 128) {
+        u128 sum = 0;
+        for (ptrdiff_t i = 0; i < n; i++)
+            if (terms[i].magnitude) {
+                const u128 x = terms[i].magnitude << (terms[i].exponent - low);
+                sum += terms[i].negative ? 0 - x : x;
+            }
+        clear(w, low, 2);
+        w->limbs[0] = (uint64_t)sum;
+        w->limbs[1] = (uint64_t)(sum >> 64);
+        finish(w, &t, signed_zero, rounding);
+        return;
+    }
+    clear(w, low, width / 64 + 1);
     for (ptrdiff_t i = 0; i < n; i++)
         if (terms[i].magnitude)
             add_magnitude(w, terms[i].magnitude, terms[i].exponent, terms[i].negative);
