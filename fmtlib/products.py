@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -34,8 +34,6 @@ FMAC_CHUNK_BITS = 2
 _FMAC_MANTISSA = 8
 # Below this many multiplications per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 20
-# Significands of operands with their scales, as the kernel holds them.
-_MOST_SIGNIFICAND_BITS = 64
 
 _RESULTS = {
     "float16": Register(5, 10),
@@ -100,9 +98,8 @@ def dot(
         raise ValueError("dot needs operands with at least one dimension, got none")
     if x.shape != y.shape:
         raise ValueError(f"dot needs operands of one shape, got {x.shape} and {y.shape}")
-    x.check_axis("a", x.codes.ndim - 1)
-    y.check_axis("b", y.codes.ndim - 1)
-    task.check_depth(x.shape[-1])
+    x, y = x.along("a", x.codes.ndim - 1), y.along("b", y.codes.ndim - 1)
+    task.check_depth(x, y)
     total = task.start(c, x.shape[:-1])
     # every pair of rows is a batch of its own
     columns = y.at(..., None).swapped()
@@ -203,9 +200,8 @@ def matmul(
         raise ValueError(
             f"matmul of {x.shape} and {y.shape}: {depth} columns against {y.shape[y_axis]} rows"
         )
-    x.check_axis("a", x.codes.ndim - 1)
-    y.check_axis("b", y_axis)
-    task.check_depth(depth)
+    x, y = x.along("a", x.codes.ndim - 1), y.along("b", y_axis)
+    task.check_depth(x, y, y_axis)
     rows, columns = x.shape[-2:-1], y.shape[y_axis + 1 :]  # of no or one length
     x = x if rows else x.at(None)
     y = y if columns else y.at(..., None)
@@ -369,22 +365,29 @@ class _Operand:
 
     codes: NDArray[Any]
     format: Format
-    axis: Any  # the blocked axis or axes, None if there is none
-    group: int  # elements along the depth that share a scale, 0 if there is none
+    sizes: Mapping[int, int]  # of blocks, by axis
     scales: NDArray[Any] | None  # codes of scales (fMAC's kernel) or numbers
     numbers: _Numbers | None = None  # None: fMAC's kernel
     fraction_bits: int = 0
+    group: int = 0  # elements along the depth that share a scale, 0 if there is none
 
     @property
     def shape(self) -> tuple[int, ...]:
         return self.codes.shape
 
-    def check_axis(self, name: str, axis: int) -> None:
-        """Check that it is blocked along the depth, if at all."""
-        if self.axis is not None and self.axis != axis:
-            raise ValueError(
-                f"{name} must be blocked along its reduction axis {axis}, got {self.axis}"
-            )
+    def along(self, name: str, axis: int) -> _Operand:
+        """Blocked along that axis, the depth, alone."""
+        if self.scales is None:
+            return self
+        if axis not in self.sizes:
+            given = " and ".join(map(str, self.sizes))
+            raise ValueError(f"{name} must be blocked along its reduction axis {axis}, got {given}")
+        scales = self.scales
+        for other, size in self.sizes.items():
+            if other != axis:
+                scales = scales.repeat(size, other)
+                scales = scales[(slice(None),) * other + (slice(self.shape[other]),)]
+        return replace(self, scales=scales, group=self.sizes[axis])
 
     def _map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> _Operand:
         scales = None if self.scales is None else function(self.scales)
@@ -423,17 +426,16 @@ def _code_operand(name: str, codes: Any, fmt: Any, flush: bool) -> _Operand:
         array = array.copy()
     numbers = _Numbers.of(fmt, flush)
     unsigned = array.view(f"u{width}")
-    return _Operand(unsigned, fmt, None, 0, None, numbers, numbers.fraction_bits)
+    return _Operand(unsigned, fmt, {}, None, numbers, numbers.fraction_bits)
 
 
 def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
     if fmt is not None and get_format(fmt) != b.format:
         raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
-    scales = scale.table[b.scales]
     return _Operand(
-        for_kernels(b.codes), b.format, b.axis, b.format.block_size, scales, element,
-        element.fraction_bits + scale.fraction_bits,
+        for_kernels(b.codes), b.format, {b.axis: b.format.block_size}, scale.table[b.scales],
+        element, element.fraction_bits + scale.fraction_bits,
     )  # fmt: skip
 
 
@@ -495,19 +497,19 @@ class _Task:
             )
         return wanted
 
-    def check_depth(self, depth: int) -> None:
+    def check_depth(self, a: _Operand, b: _Operand, b_axis: int = -1) -> None:
         """Check what the accumulator asks of the depth."""
-        order = self.accumulator.order
+        depth, order = a.shape[-1], self.accumulator.order
+        assert b.shape[b_axis] == depth
         if isinstance(order, tuple) and sum(order) != depth:
             raise ValueError(
                 f"the lengths in the accumulator's order must add up to the depth {depth}, got "
                 f"{sum(order)}"
             )
-        longest = [x.group for x in (self.a, self.b) if x.group]
-        if self.accumulator.scales == "end" and any(group < depth for group in longest):
+        short = [x.group for x in (a, b) if x.group and x.group < depth]
+        if self.accumulator.scales == "end" and short:
             raise ValueError(
-                f"scales='end' takes one block along the depth {depth}, got blocks of "
-                f"{min(longest)}"
+                f"scales='end' takes one block along the depth {depth}, got blocks of {min(short)}"
             )
 
     def start(self, c: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any]:
