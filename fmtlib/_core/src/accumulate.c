@@ -805,6 +805,10 @@ static slicing find_slices(const fmt_number *x, ptrdiff_t n, int most_bits)
 static void pack_slices(const fmt_number *x, ptrdiff_t depth, int rows, int width,
                         const slicing *cut, double *to, uint8_t *bad)
 {
+    if (cut->count == 0) { /* all of it is done step by step */
+        memset(bad, 0, (size_t)rows);
+        return;
+    }
     const ptrdiff_t slice = depth * width;
     const u128 mask = ((u128)1 << cut->bits) - 1;
     memset(to, 0, sizeof *to * (size_t)(slice * cut->count));
