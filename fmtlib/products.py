@@ -254,8 +254,10 @@ def dot_passes(a: BlockArray, b: BlockArray) -> int:
             raise ValueError(f"dot needs operands of one shape, got {a.shape} and {b.shape}")
         _check_axes(a, a.ndim - 1, b, b.ndim - 1)
         results = int(np.prod(a.shape[:-1], dtype=np.int64))
-    whole, rest = divmod(a.shape[-1], a.format.block_size)
-    groups = whole * -(-a.format.block_size // FMAC_GROUP) + -(-rest // FMAC_GROUP)
+    size = a.format.block_size
+    assert isinstance(size, int)
+    whole, rest = divmod(a.shape[-1], size)
+    groups = whole * -(-size // FMAC_GROUP) + -(-rest // FMAC_GROUP)
     return results * groups * passes_per_group(a.format, b.format)
 
 
@@ -301,11 +303,15 @@ def _check_axes(a: BlockArray, a_axis: int, b: BlockArray, b_axis: int) -> None:
 
 
 def _is_bfp(fmt: BlockFormat) -> bool:
-    """Whether it is FAST's: sign-magnitude integers under a power of two."""
+    """Whether it is FAST's: sign-magnitude integers below 2 under a power of two."""
     return (
         isinstance(fmt.element, FixedFormat)
-        and fmt.element.encoding == "sign_magnitude"
-        and fmt.scale.mantissa_bits == 0
+        and (fmt.element.encoding, fmt.element.integer_bits) == ("sign_magnitude", 1)
+        and (fmt.scale.mantissa_bits, fmt.scale.subnormals) == (0, False)
+        and (fmt.scale.bits <= 8 and fmt.scale.nan == "all_ones")
+        and not isinstance(fmt.block_size, tuple)
+        and fmt.micro_size is None
+        and not fmt.tensor_scale
     )
 
 
@@ -433,10 +439,45 @@ def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
     if fmt is not None and get_format(fmt) != b.format:
         raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
-    return _Operand(
-        for_kernels(b.codes), b.format, {b.axis: b.format.block_size}, scale.table[b.scales],
-        element, element.fraction_bits + scale.fraction_bits,
-    )  # fmt: skip
+    codes, own = for_kernels(b.codes), b.scales
+    scales: NDArray[Any]
+    if b.format.micro_size is not None:
+        codes, own, element = _with_micro_exponents(b, element)
+    scales, fraction_bits = scale.table[own], element.fraction_bits + scale.fraction_bits
+    if b.tensor_scale is not None:
+        tensor = _take_apart(np.array([b.tensor_scale], np.float64), -149, 23)
+        scales["magnitude"] *= tensor["magnitude"]
+        scales["exponent"] += tensor["exponent"]
+        fraction_bits += 23
+    axes = b.axis if isinstance(b.axis, tuple) else (b.axis,)
+    size = b.format.block_size
+    sizes = dict(zip(axes, size if isinstance(size, tuple) else (size,), strict=True))
+    return _Operand(codes, b.format, sizes, scales, element, fraction_bits)
+
+
+def _with_micro_exponents(
+    b: BlockArray, element: _Numbers
+) -> tuple[NDArray[Any], NDArray[Any], _Numbers]:
+    """Element codes with the bit of their micro-exponent on top, the codes of the blocks' own scales,
+    and how the former become numbers: the bit halves them.
+    """
+    fmt, axis = b.format, b.axis
+    assert isinstance(axis, int)
+    assert isinstance(fmt.block_size, int)
+    assert fmt.micro_size is not None
+    width = fmt.scale.bits
+    place = np.arange(b.shape[axis])
+    place = place.reshape([-1 if n == axis else 1 for n in range(b.ndim)])
+    micro: NDArray[Any] = (b.scales >> np.uint32(width)).take(place.ravel() // fmt.block_size, axis)
+    micro = micro >> (place % fmt.block_size // fmt.micro_size) & 1
+    codes = (b.codes | micro << fmt.bits).astype(np.uint32)
+    code = np.arange(2 << fmt.bits)
+    table = np.zeros(code.shape, kernels.NUMBER)
+    table["magnitude"] = code & ((1 << element.bits) - 1)
+    table["negative"] = code >> element.bits & 1
+    table["exponent"] = element.exponent - (code >> fmt.bits)
+    own = b.scales & np.array((1 << width) - 1, b.scales.dtype)
+    return codes, own, _Numbers("table", fmt.bits + 1, 0, table, element.fraction_bits)
 
 
 # --- one product ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import each_target
+from cases import BLOCK_NAMES, each_target
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
@@ -429,6 +429,38 @@ def test_the_record_of_the_fmac_is_its_kernel():
         fl.matmul(x, y, accumulator=fl.Accumulator.preset("fmac", x.format, y.format)),
         fl.matmul(x, y),
     )
+
+
+def exact_values(b):
+    """The values of a matrix in blocks; float64 holds them for each format of the table."""
+    return [[Fraction(x) for x in row] for row in fl.decode(b, dtype=np.float64).tolist()]
+
+
+@pytest.mark.parametrize("name", BLOCK_NAMES)
+def test_every_block_format(name):
+    """Exact sums, and sums of groups in float32, from the values that decode gives."""
+    fmt = fl.get_format(name)
+    rng = np.random.default_rng(17)
+    depth, tile = 70, isinstance(fmt.block_size, tuple)
+    other = fl.bfp(5, 8, 16)
+    x = (rng.standard_normal((50, depth)) * 2.0 ** rng.integers(-3, 4, depth)).astype("f4")
+    y = rng.standard_normal((4, depth)).astype("f4")
+    a = fl.encode(x, fmt, axis=(0, 1) if tile else 1)
+    size = fmt.block_size[1] if tile else fmt.block_size
+    b = fl.encode(y.T, other, axis=0)
+    rows = np.array([0, 23, 24, 49])
+    p, q = exact_values(a), exact_values(fl.encode(y, other, axis=1))
+    exact, grouped = np.zeros((4, 4)), np.zeros((4, 4), np.float32)
+    ends = sorted({*range(0, depth, size), *range(0, depth, 16), depth})
+    for i, j in np.ndindex(4, 4):
+        terms = [u * v for u, v in zip(p[rows[i]], q[j], strict=True)]
+        exact[i, j] = as_float(sum(terms), "float64")
+        for start, stop in itertools.pairwise(ends):
+            grouped[i, j] += as_float(sum(terms[start:stop], Fraction(0)), "float32")
+    assert_array_equal(fl.matmul(a, b, accumulator="exact", dtype="f8")[rows], exact)
+    assert_array_equal(fl.matmul(a, b)[rows], grouped)
+    transposed = fl.encode(x.T, fmt, axis=(1, 0) if tile else 0)
+    assert_array_equal(fl.matmul(fl.encode(y, other, axis=1), transposed).T[rows], grouped)
 
 
 def test_scales_at_the_end():
