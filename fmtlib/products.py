@@ -458,7 +458,7 @@ def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
 def _with_micro_exponents(
     b: BlockArray, element: _Numbers
 ) -> tuple[NDArray[Any], NDArray[Any], _Numbers]:
-    """Element codes with the bit of their micro-exponent on top, the codes of the blocks' own scales,
+    """Element codes with the bit of their micro-exponent on top, the codes of the blocks' scales,
     and how the former become numbers: the bit halves them.
     """
     fmt, axis = b.format, b.axis
