@@ -1,6 +1,7 @@
 """Bit-exact low-precision number formats for NumPy, and what they buy."""
 
 from fmtlib._core.kernels import cpu_target
+from fmtlib.accumulators import Accumulator, Register
 from fmtlib.blocks import BlockArray
 from fmtlib.codec import decode, encode, quantize, ufunc
 from fmtlib.codes import (
@@ -38,12 +39,14 @@ from fmtlib.statistics import ErrorStatistics, error_statistics
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accumulator",
     "BlockArray",
     "BlockFormat",
     "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
     "IntegerFormat",
+    "Register",
     "as_ml_dtypes",
     "bfp",
     "classify",

@@ -97,11 +97,11 @@ def ufunc(
     if verb == "decode":
         if (rounding, overflow, random_bits) != ("nearest_even", "saturate", None):
             raise ValueError("decode is exact: it takes no rounding, overflow or random_bits")
-        return get_ufunc(verb, _elementwise(fmt))
+        return get_ufunc(verb, elementwise(fmt))
     if overflow == "raise":
         raise ValueError("overflow='raise' is for encode and quantize, not for ufuncs")
     mode = _Mode(fmt, rounding, overflow, random_bits)
-    return get_ufunc(verb, _elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
+    return get_ufunc(verb, elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
 
 
 def encode(
@@ -227,7 +227,7 @@ def encode(
             raise TypeError("encode to a block format takes neither out nor where")
         array = _for_blocks(_real_array(x))
         return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
-    fmt = _elementwise(fmt)
+    fmt = elementwise(fmt)
     if scale is None:
         return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
     scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
@@ -303,7 +303,7 @@ def quantize(
             _check_fits(fmt, dtype.name)
         if scale is None:
             return _apply(
-                "quantize", _elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
+                "quantize", elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
             )
         if len(set(dtypes)) != 1 or dtypes[0].name not in ("float32", "float64"):
             raise TypeError(
@@ -325,7 +325,7 @@ def quantize(
             _for_blocks(array), fmt, axis, mode.rounding, mode.random_bits, key, workers
         ).astype(array.dtype, copy=False)
         return _put(values, out, where)
-    fmt = _elementwise(fmt)
+    fmt = elementwise(fmt)
     if scale is not None and array.dtype.name in _INTEGERS:
         raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
     if scale is None:
@@ -413,7 +413,7 @@ def decode(
     fmt = get_format(fmt)
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"decode of {fmt.name} takes a BlockArray, got {type(codes).__name__}")
-    fmt = _elementwise(fmt)
+    fmt = elementwise(fmt)
     if not _is_foreign(codes) and format_of(getattr(codes, "dtype", None)) == fmt:
         codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
@@ -494,7 +494,7 @@ def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def _elementwise(fmt: Format) -> Elementwise:
+def elementwise(fmt: Format) -> Elementwise:
     if isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude":
         raise ValueError(f"{fmt.name} is for the elements of blocks only")
     assert not isinstance(fmt, BlockFormat)

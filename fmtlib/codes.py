@@ -407,7 +407,7 @@ def _elementwise(fmt: str | Format) -> Elementwise:
             f"the codes of {found.name} mean nothing without their block; "
             "decode them and encode the values"
         )
-    return codec._elementwise(found)
+    return codec.elementwise(found)
 
 
 def _codes(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:

@@ -2,51 +2,73 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmtlib import codec
 from fmtlib._core import kernels
+from fmtlib.accumulators import PRESETS, Accumulator, Register
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray, for_kernels
-from fmtlib.formats import BlockFormat, FixedFormat
+from fmtlib.formats import (
+    BlockFormat,
+    FixedFormat,
+    FloatFormat,
+    Format,
+    IntegerFormat,
+    get_format,
+)
 
 # FAST's fMAC multiplies groups of 16 chunks of 2 bits in one pass.
 FMAC_GROUP = 16
 FMAC_CHUNK_BITS = 2
 
-# The accumulators of this module: two names of one thing for block operands.
-ACCUMULATORS = ("float32", "fmac")
-
-_MAX_MANTISSA = 8
+# What the fMAC's own kernel multiplies: mantissas whose products' sums it can hold.
+_FMAC_MANTISSA = 8
 # Below this many multiplications per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 20
 
+_RESULTS = {
+    "float16": Register(5, 10),
+    "float32": Register(8, 23),
+    "float64": Register(11, 52),
+}
+# Holds what a second rounding needs to know: 53 bits, the last of which says whether all is there.
+_TO_ODD = Register(11, 52, rounding="to_odd", overflow="saturate")
+
+Formats: TypeAlias = Sequence[str | Format | None]
+
 
 def dot(
-    a: BlockArray,
-    b: BlockArray,
+    a: BlockArray | ArrayLike,
+    b: BlockArray | ArrayLike,
     *,
-    accumulator: Literal["float32", "fmac"] = "float32",
+    accumulator: str | Accumulator = "float32",
+    formats: Formats | None = None,
     c: ArrayLike | None = None,
+    dtype: Any = None,
 ) -> Any:
-    """Dot products along the last axis of two block arrays.
+    """Dot products along the last axis.
 
     Parameters
     ----------
-    a, b : BlockArray
-        Of the same shape, blocked along the last axis with the same block size; mantissa widths of
-        1 to 8 bits, in any mix.
-    accumulator : {"float32", "fmac"}
+    a, b : BlockArray, or array_like of codes
+        Of the same shape; BlockArrays blocked along the last axis.
+    accumulator, formats, dtype
         See `matmul`.
-    c : array_like of float32, optional
-        Where the totals start, of the result's shape; zeros by default.
+    c : array_like of float32, or of `dtype`, optional
+        Where the totals start; broadcast to the result's shape.
 
     Returns
     -------
-    ndarray or scalar of float32
+    ndarray or scalar of `dtype`
         Of shape ``a.shape[:-1]``.
 
     Raises
@@ -60,71 +82,91 @@ def dot(
     >>> x = fl.encode(np.arange(8, dtype=np.float32), fl.bfp(4))
     >>> fl.dot(x, x)
     np.float32(140.0)
+
+    One instruction of a tensor core, which drops what is 2**-14 below the greatest term:
+
+    >>> x, y = fl.encode(np.float32([[16, 0.125]] * 2), "e4m3")
+    >>> y[1] = 0x01
+    >>> for name in ("exact", "ada"):
+    ...     print(fl.dot(x, y, formats=("e4m3", "e4m3"), accumulator=name))
+    256.00024
+    256.0
     """
-    _check(a, b, accumulator)
-    if a.shape != b.shape:
-        raise ValueError(f"dot needs operands of one shape, got {a.shape} and {b.shape}")
-    _check_axes(a, a.ndim - 1, b, b.ndim - 1)
-    depth, shape = a.shape[-1], a.shape[:-1]
-    total = _start(c, shape)
-    flat = total.reshape(-1)
-    count = a.scales.shape[-1]
-    a_codes, b_codes = (x.codes.reshape(flat.size, depth) for x in (a, b))
-    a_scales, b_scales = (x.scales.reshape(flat.size, count) for x in (a, b))
-    for i in range(flat.size):
-        kernels.matmul_blocks(
-            for_kernels(a_codes[i : i + 1]),
-            for_kernels(a_scales[i : i + 1]),
-            a.format,
-            for_kernels(b_codes[i].reshape(depth, 1)),
-            for_kernels(b_scales[i].reshape(count, 1)),
-            b.format,
-            flat[i : i + 1].reshape(1, 1),
-        )
-    return total if shape else total[()]
+    task = _Task(a, b, formats, accumulator, dtype)
+    x, y = task.a, task.b
+    if x.codes.ndim == 0 or y.codes.ndim == 0:
+        raise ValueError("dot needs operands with at least one dimension, got none")
+    if x.shape != y.shape:
+        raise ValueError(f"dot needs operands of one shape, got {x.shape} and {y.shape}")
+    x, y = x.along("a", x.codes.ndim - 1), y.along("b", y.codes.ndim - 1)
+    task.check_depth(x, y)
+    total = task.start(c, x.shape[:-1])
+    # every pair of rows is a batch of its own
+    columns = y.at(..., None).swapped()
+    task.run(x.at(..., None, slice(None)).rows(), columns.rows(), total.reshape(-1, 1, 1))
+    total = task.finish(total)
+    return total if total.ndim else total[()]
 
 
 def matmul(
-    a: BlockArray,
-    b: BlockArray,
+    a: BlockArray | ArrayLike,
+    b: BlockArray | ArrayLike,
     *,
-    accumulator: Literal["float32", "fmac"] = "float32",
+    accumulator: str | Accumulator = "float32",
+    formats: Formats | None = None,
     c: ArrayLike | None = None,
+    dtype: Any = None,
     workers: int | None = None,
-) -> NDArray[np.float32]:
-    """Matrix product of two block arrays, as FAST's fMAC forms it.
+) -> Any:
+    """Matrix product, added up by a stated accumulator.
 
-    Within a pair of blocks the products of the signed integers are summed exactly; the sum, times
-    both scales, is rounded once to float32 (ties to even) and added in float32 to the total, block
-    after block along the reduction axis.  So the bits of the result are defined: they do not depend
-    on instruction set, tiling or threads.
+    The bits of the result are defined by the operands and the accumulator: they do not depend on
+    instruction set, tiling or threads.
 
     Parameters
     ----------
-    a : BlockArray
-        Shape (..., M, K), blocked along its last axis.
-    b : BlockArray
-        Shape (..., K, N), blocked along its last axis but one, with a's block size.  Leading
-        dimensions broadcast as in `numpy.matmul`.  Mantissa widths are 1 to 8 bits, in any mix.
-    accumulator : {"float32", "fmac"}
-        Two names of the accumulator described above.
-    c : array_like of float32, optional
-        Where the totals start; zeros by default.
+    a : BlockArray, or array_like of codes
+        Shape (..., M, K) or (K,); a BlockArray is blocked along its last axis.
+    b : BlockArray, or array_like of codes
+        Shape (..., K, N) or (K,); a BlockArray is blocked along K.  Shapes combine as in
+        `numpy.matmul`: leading dimensions broadcast, a one-dimensional operand's M or N is left
+        out of the result.
+    accumulator : str or Accumulator
+        "exact", "float32", "fmac", "v100", "a100", "ada", "hopper" or "b200"; see
+        `Accumulator.preset`.  The default rounds each product and each sum of codes to float32, in
+        the order of K.  Of blocks it adds what FAST's fMAC does: the exact sum of a pair of
+        blocks, times both scales, is rounded once to float32 and added in float32 to the total,
+        block after block.
+    formats : pair of str or Format, optional
+        Formats of a and b where they are codes: float, fixed-point or integer ones in any mix
+        (integers without scale and zero point).  None for a BlockArray, which knows its own.
+    c : array_like of float32, or of `dtype`, optional
+        Where the totals start, rounded to `dtype`; broadcast to the result's shape.  Zeros by
+        default.
+    dtype : dtype, optional
+        float16, float32 or float64: the total is rounded to it once, ties to even.  By default
+        float32, or float64 if it takes that to hold the accumulator's `result` format.
     workers : int, optional
         Threads that share the rows of a large product; 1 by default.
 
     Returns
     -------
-    ndarray of float32
-        Shape (..., M, N).  A NaN block makes every product it enters NaN.
+    ndarray of `dtype`
+        Shape (..., M, N).
 
     Raises
     ------
     TypeError
-        If an operand is not a BlockArray.
+        If an operand is neither a BlockArray nor codes of its format's dtype, or `c` or `dtype`
+        have another type.
     ValueError
-        If shapes, blocked axes or block sizes do not match, a mantissa has more than 8 bits, or the
-        accumulator is unknown.
+        If shapes or blocked axes do not match, codes are outside their format, or the accumulator
+        is unknown or not for such operands.
+
+    Notes
+    -----
+    Blocks of different sizes multiply in the groups that share both scales.  The float32 scale of a
+    whole tensor (NVFP4) is a factor of each of its blocks' scales.
 
     References
     ----------
@@ -138,49 +180,42 @@ def matmul(
     >>> fl.matmul(a, b)
     array([[0., 1.],
            [2., 3.]], dtype=float32)
+
+    Codes of two formats, summed exactly and rounded once, to bfloat16's values:
+
+    >>> x = fl.encode(np.float32([[1, 300, -1]]), "e5m2")
+    >>> y = fl.encode(np.float32([[1], [1], [1]]), "e4m3")
+    >>> to_bfloat16 = fl.Accumulator(result="bfloat16")
+    >>> fl.matmul(x, y, formats=("e5m2", "e4m3"), accumulator=to_bfloat16)
+    array([[320.]], dtype=float32)
     """
-    _check(a, b, accumulator)
-    _check_matrices(a, b)
+    task = _Task(a, b, formats, accumulator, dtype)
+    x, y = task.a, task.b
+    if x.codes.ndim == 0 or y.codes.ndim == 0:
+        raise ValueError("matmul needs operands with at least one dimension, got none")
     workers = 1 if workers is None else whole_number("workers", workers, 1)
-    rows, depth = a.shape[-2:]
-    columns = b.shape[-1]
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    total = _start(c, (*batch, rows, columns))
-    parts = max(1, min(workers, rows, rows * depth * columns // _WORKER_SHARE))
-    bounds = [rows * i // parts for i in range(parts + 1)]
-
-    def broadcast(x: NDArray[Any]) -> NDArray[Any]:
-        return np.broadcast_to(x, (*batch, *x.shape[-2:]))
-
-    a_codes, a_scales = broadcast(a.codes), broadcast(a.scales)
-    b_codes, b_scales = broadcast(b.codes), broadcast(b.scales)
-    for index in np.ndindex(batch):
-        b_matrix = for_kernels(b_codes[index])
-        b_scale = for_kernels(b_scales[index])
-
-        def run(
-            start: int,
-            stop: int,
-            index: tuple[int, ...] = index,
-            b_matrix: NDArray[Any] = b_matrix,
-            b_scale: NDArray[Any] = b_scale,
-        ) -> None:
-            kernels.matmul_blocks(
-                for_kernels(a_codes[index][start:stop]),
-                for_kernels(a_scales[index][start:stop]),
-                a.format,
-                b_matrix,
-                b_scale,
-                b.format,
-                total[index][start:stop],
-            )
-
-        if parts == 1:
-            run(0, rows)
-        else:
-            with ThreadPoolExecutor(parts) as pool:
-                list(pool.map(run, bounds[:-1], bounds[1:]))
-    return total
+    y_axis = max(y.codes.ndim - 2, 0)
+    depth = x.shape[-1]
+    if depth != y.shape[y_axis]:
+        raise ValueError(
+            f"matmul of {x.shape} and {y.shape}: {depth} columns against {y.shape[y_axis]} rows"
+        )
+    x, y = x.along("a", x.codes.ndim - 1), y.along("b", y_axis)
+    task.check_depth(x, y, y_axis)
+    rows, columns = x.shape[-2:-1], y.shape[y_axis + 1 :]  # of no or one length
+    x = x if rows else x.at(None)
+    y = y if columns else y.at(..., None)
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    total = task.start(c, (*batch, *rows, *columns))
+    matrices = total.reshape(*batch, x.shape[-2], y.shape[-1])
+    x, y = x.broadcast(batch), y.broadcast(batch)
+    parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-1] // _WORKER_SHARE))
+    bounds = [x.shape[-2] * i // parts for i in range(parts + 1)]
+    with ThreadPoolExecutor(parts) as pool:
+        share = pool.map if parts > 1 else map
+        for index in np.ndindex(batch):
+            list(share(partial(_rows_of, task, x, y, matrices, index), bounds[:-1], bounds[1:]))
+    return task.finish(total)
 
 
 def dot_passes(a: BlockArray, b: BlockArray) -> int:
@@ -209,7 +244,7 @@ def dot_passes(a: BlockArray, b: BlockArray) -> int:
     >>> fl.dot_passes(a, b)
     24
     """
-    _check(a, b, "fmac")
+    _check_blocks(a, b)
     if b.axis == b.ndim - 2 and a.axis == a.ndim - 1 and a.ndim > 1:
         _check_matrices(a, b)
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
@@ -220,7 +255,7 @@ def dot_passes(a: BlockArray, b: BlockArray) -> int:
         _check_axes(a, a.ndim - 1, b, b.ndim - 1)
         results = int(np.prod(a.shape[:-1], dtype=np.int64))
     size = a.format.block_size
-    assert isinstance(size, int)  # tiles have two axes, which the check above refuses
+    assert isinstance(size, int)
     whole, rest = divmod(a.shape[-1], size)
     groups = whole * -(-size // FMAC_GROUP) + -(-rest // FMAC_GROUP)
     return results * groups * passes_per_group(a.format, b.format)
@@ -231,23 +266,19 @@ def passes_per_group(a: BlockFormat, b: BlockFormat) -> int:
     return -(-a.mantissa_bits // FMAC_CHUNK_BITS) * -(-b.mantissa_bits // FMAC_CHUNK_BITS)
 
 
-def _check(a: object, b: object, accumulator: str) -> None:
+def _check_blocks(a: object, b: object) -> None:
     for name, operand in (("a", a), ("b", b)):
-        if not isinstance(operand, BlockArray):
-            raise TypeError(f"{name} must be a BlockArray, got {type(operand).__name__}")
-        fmt = operand.format
-        if not isinstance(fmt.element, FixedFormat) or (
-            fmt.element.encoding != "sign_magnitude" or fmt.micro_size is not None
-        ):
-            raise TypeError(f"{name} is in {fmt.name}, products take block floating point")
-        if operand.format.mantissa_bits > _MAX_MANTISSA:
-            raise ValueError(
-                f"{name} has {operand.format.mantissa_bits} mantissa bits; products take 1 to "
-                f"{_MAX_MANTISSA}"
+        if not (isinstance(operand, BlockArray) and _is_bfp(operand.format)):
+            given = (
+                operand.format.name if isinstance(operand, BlockArray) else type(operand).__name__
             )
-    if accumulator not in ACCUMULATORS:
+            raise TypeError(f"{name} must be a BlockArray of block floating point, got {given}")
+    assert isinstance(a, BlockArray)
+    assert isinstance(b, BlockArray)
+    if a.format.block_size != b.format.block_size:
         raise ValueError(
-            f"accumulator must be one of {', '.join(ACCUMULATORS)}, got {accumulator!r}"
+            f"the operands have blocks of {a.format.block_size} and {b.format.block_size}; "
+            "they must be the same"
         )
 
 
@@ -269,22 +300,311 @@ def _check_axes(a: BlockArray, a_axis: int, b: BlockArray, b_axis: int) -> None:
             raise ValueError(
                 f"{name} must be blocked along its reduction axis {axis}, got {operand.axis}"
             )
-    if a.format.block_size != b.format.block_size:
-        raise ValueError(
-            f"the operands have blocks of {a.format.block_size} and {b.format.block_size}; "
-            "they must be the same"
+
+
+def _is_bfp(fmt: BlockFormat) -> bool:
+    """Whether it is FAST's: sign-magnitude integers below 2 under a power of two."""
+    return (
+        isinstance(fmt.element, FixedFormat)
+        and (fmt.element.encoding, fmt.element.integer_bits) == ("sign_magnitude", 1)
+        and (fmt.scale.mantissa_bits, fmt.scale.subnormals) == (0, False)
+        and (fmt.scale.bits <= 8 and fmt.scale.nan == "all_ones")
+        and not isinstance(fmt.block_size, tuple)
+        and fmt.micro_size is None
+        and not fmt.tensor_scale
+    )
+
+
+# --- operands -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """How the codes of a format become numbers, as kernels.pyx wants to know it."""
+
+    family: str  # "table", "twos_complement", "unsigned", "sign_magnitude"
+    bits: int  # of a code; of a sign-magnitude one, below the sign
+    exponent: int  # of the integers' unit
+    table: NDArray[Any]  # of the number of each code, if that is the family
+    fraction_bits: int  # the exponent that a number is aligned by, less that of its unit
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(fmt: Format, flush: bool) -> _Numbers:
+        """Of an elementwise format; `flush`: subnormal numbers are zeros."""
+        if isinstance(fmt, FloatFormat):
+            values = codec.decode(np.arange(1 << fmt.bits, dtype=fmt.code_dtype), fmt, dtype="f8")
+            table = _take_apart(values, fmt.min_exponent, fmt.mantissa_bits)
+            if flush:
+                table["magnitude"][table["magnitude"] < 1 << fmt.mantissa_bits] = 0
+            return _Numbers("table", fmt.bits, 0, table, fmt.mantissa_bits)
+        assert isinstance(fmt, (FixedFormat, IntegerFormat))
+        family = "twos_complement" if fmt.min_integer < 0 else "unsigned"
+        bits = fmt.bits
+        if isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude":
+            family, bits = "sign_magnitude", fmt.magnitude_bits
+        exponent = fmt.quantum_exponent
+        table = np.empty(0, kernels.NUMBER)
+        return _Numbers(family, bits, exponent, table, fmt.max_exponent - exponent)
+
+
+def _take_apart(values: NDArray[np.float64], min_exponent: int, fraction_bits: int) -> NDArray[Any]:
+    """Numbers whose magnitudes are integers with `fraction_bits` bits after the leading one, or
+    below the least normal value its bits.
+    """
+    numbers = np.zeros(values.shape, kernels.NUMBER)
+    finite = np.isfinite(values)
+    exponents = np.frexp(np.where(finite, np.abs(values), 0.0))[1] - 1
+    exponents = np.maximum(np.where(values == 0, min_exponent, exponents), min_exponent)
+    exponents = exponents - fraction_bits
+    numbers["exponent"] = np.where(finite, exponents, 0)
+    magnitudes = np.ldexp(np.where(finite, np.abs(values), 0.0), -exponents)
+    numbers["magnitude"] = magnitudes.astype(np.uint64)
+    numbers["negative"] = np.signbit(values)
+    numbers["kind"] = np.where(finite, 0, np.where(np.isnan(values), 2, 1))
+    return numbers
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An operand of a product; scales have the shape of the codes, but for a number of groups."""
+
+    codes: NDArray[Any]
+    format: Format
+    sizes: Mapping[int, int]  # of blocks, by axis
+    scales: NDArray[Any] | None  # codes of scales (fMAC's kernel) or numbers
+    numbers: _Numbers | None = None  # None: fMAC's kernel
+    fraction_bits: int = 0
+    group: int = 0  # elements along the depth that share a scale, 0 if there is none
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codes.shape
+
+    def along(self, name: str, axis: int) -> _Operand:
+        """Blocked along that axis, the depth, alone."""
+        if self.scales is None:
+            return self
+        if axis not in self.sizes:
+            given = " and ".join(map(str, self.sizes))
+            raise ValueError(f"{name} must be blocked along its reduction axis {axis}, got {given}")
+        scales = self.scales
+        for other, size in self.sizes.items():
+            if other != axis:
+                scales = scales.repeat(size, other)
+                scales = scales[(slice(None),) * other + (slice(self.shape[other]),)]
+        return replace(self, scales=scales, group=self.sizes[axis])
+
+    def _map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> _Operand:
+        scales = None if self.scales is None else function(self.scales)
+        return replace(self, codes=function(self.codes), scales=scales)
+
+    def at(self, *index: Any) -> _Operand:
+        """Codes and scales indexed alike."""
+        return self._map(lambda x: x[index])
+
+    def swapped(self) -> _Operand:
+        """With the last two axes exchanged."""
+        return self._map(lambda x: x.swapaxes(-1, -2))
+
+    def rows(self) -> _Operand:
+        """Of three dimensions: batch, rows, depth."""
+        return self._map(lambda x: x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]))
+
+    def broadcast(self, batch: tuple[int, ...]) -> _Operand:
+        """To so many matrices."""
+        return self._map(lambda x: np.broadcast_to(x, (*batch, *x.shape[-2:])))
+
+
+def _code_operand(name: str, codes: Any, fmt: Any, flush: bool) -> _Operand:
+    if fmt is None:
+        raise TypeError(
+            f"{name} must be a BlockArray, or codes with formats=(a's, b's); "
+            f"got {type(codes).__name__}"
         )
+    fmt = get_format(fmt)
+    if isinstance(fmt, BlockFormat):
+        raise TypeError(f"{name} in {fmt.name} must be a BlockArray, got {type(codes).__name__}")
+    array = codec.code_array(codes, codec.elementwise(fmt))
+    width = array.dtype.itemsize
+    array = np.require(array, array.dtype.newbyteorder("="), ["ALIGNED"])
+    if any(stride % width for stride in array.strides):
+        array = array.copy()
+    numbers = _Numbers.of(fmt, flush)
+    unsigned = array.view(f"u{width}")
+    return _Operand(unsigned, fmt, {}, None, numbers, numbers.fraction_bits)
 
 
-def _start(c: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The totals before the first block."""
-    if c is None:
-        return np.zeros(shape, np.float32)
-    if isinstance(c, np.ma.MaskedArray):
-        raise TypeError("c must not be a masked array; fill it first")
-    given = np.asarray(c)
-    if given.dtype != np.float32:
-        raise TypeError(f"c must be float32, got {given.dtype}")
-    if given.shape != shape:
-        raise ValueError(f"c must have the result's shape {shape}, got {given.shape}")
-    return np.array(given, np.float32, order="C")
+def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
+    if fmt is not None and get_format(fmt) != b.format:
+        raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
+    element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
+    codes, own = for_kernels(b.codes), b.scales
+    scales: NDArray[Any]
+    if b.format.micro_size is not None:
+        codes, own, element = _with_micro_exponents(b, element)
+    scales, fraction_bits = scale.table[own], element.fraction_bits + scale.fraction_bits
+    if b.tensor_scale is not None:
+        tensor = _take_apart(np.array([b.tensor_scale], np.float64), -149, 23)
+        scales["magnitude"] *= tensor["magnitude"]
+        scales["exponent"] += tensor["exponent"]
+        fraction_bits += 23
+    axes = b.axis if isinstance(b.axis, tuple) else (b.axis,)
+    size = b.format.block_size
+    sizes = dict(zip(axes, size if isinstance(size, tuple) else (size,), strict=True))
+    return _Operand(codes, b.format, sizes, scales, element, fraction_bits)
+
+
+def _with_micro_exponents(
+    b: BlockArray, element: _Numbers
+) -> tuple[NDArray[Any], NDArray[Any], _Numbers]:
+    """Element codes with the bit of their micro-exponent on top, the codes of the blocks' scales,
+    and how the former become numbers: the bit halves them.
+    """
+    fmt, axis = b.format, b.axis
+    assert isinstance(axis, int)
+    assert isinstance(fmt.block_size, int)
+    assert fmt.micro_size is not None
+    width = fmt.scale.bits
+    place = np.arange(b.shape[axis])
+    place = place.reshape([-1 if n == axis else 1 for n in range(b.ndim)])
+    micro: NDArray[Any] = (b.scales >> np.uint32(width)).take(place.ravel() // fmt.block_size, axis)
+    micro = micro >> (place % fmt.block_size // fmt.micro_size) & 1
+    codes = (b.codes | micro << fmt.bits).astype(np.uint32)
+    code = np.arange(2 << fmt.bits)
+    table = np.zeros(code.shape, kernels.NUMBER)
+    table["magnitude"] = code & ((1 << element.bits) - 1)
+    table["negative"] = code >> element.bits & 1
+    table["exponent"] = element.exponent - (code >> fmt.bits)
+    own = b.scales & np.array((1 << width) - 1, b.scales.dtype)
+    return codes, own, _Numbers("table", fmt.bits + 1, 0, table, element.fraction_bits)
+
+
+# --- one product ----------------------------------------------------------------------------
+
+
+class _Task:
+    """The checked arguments of a product."""
+
+    def __init__(
+        self, a: Any, b: Any, formats: Formats | None, accumulator: str | Accumulator, dtype: Any
+    ) -> None:
+        given = (None, None) if formats is None else formats
+        if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != 2:
+            raise TypeError(f"formats must be a pair, one of a and one of b, got {formats!r}")
+        operands = (("a", a, given[0]), ("b", b, given[1]))
+        names: list[Format] = []
+        for name, x, fmt in operands:
+            if isinstance(x, BlockArray):
+                names.append(x.format)
+            elif fmt is None:
+                _code_operand(name, x, fmt, False)  # raises
+            else:
+                names.append(get_format(fmt))
+        if isinstance(accumulator, Accumulator):
+            self.accumulator = accumulator
+        else:
+            self.accumulator = Accumulator.preset(accumulator, *names)
+        self.dtype = self._result_dtype(dtype)
+        self.fmac = (
+            self.accumulator == PRESETS["fmac"]["blocks"]
+            and self.dtype == np.float32
+            and isinstance(a, BlockArray)
+            and isinstance(b, BlockArray)
+            and a.format.block_size == b.format.block_size
+            and all(_is_bfp(f) and f.mantissa_bits <= _FMAC_MANTISSA for f in (a.format, b.format))
+        )
+        flush = self.accumulator.subnormals == "flush"
+        self.a, self.b = (
+            _block_operand(name, x, fmt, flush)
+            if isinstance(x, BlockArray)
+            else _code_operand(name, x, fmt, flush)
+            for name, x, fmt in operands
+        )
+        if self.fmac:
+            self.a, self.b = replace(self.a, scales=a.scales), replace(self.b, scales=b.scales)
+
+    def _result_dtype(self, dtype: Any) -> np.dtype[Any]:
+        result = self.accumulator.result
+        if dtype is None:
+            return np.dtype("float32" if result is None or result.fits("float32") else "float64")
+        wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+        if wanted.name not in _RESULTS:
+            raise TypeError(f"dtype must be one of {', '.join(_RESULTS)}, got {wanted}")
+        if result is not None and not result.fits(wanted.name):
+            raise TypeError(
+                f"{wanted} cannot hold every value of {result.name}; {result.smallest_dtype} is "
+                "the smallest type that can"
+            )
+        return wanted
+
+    def check_depth(self, a: _Operand, b: _Operand, b_axis: int = -1) -> None:
+        """Check what the accumulator asks of the depth."""
+        depth, order = a.shape[-1], self.accumulator.order
+        assert b.shape[b_axis] == depth
+        if isinstance(order, tuple) and sum(order) != depth:
+            raise ValueError(
+                f"the lengths in the accumulator's order must add up to the depth {depth}, got "
+                f"{sum(order)}"
+            )
+        short = [x.group for x in (a, b) if x.group and x.group < depth]
+        if self.accumulator.scales == "end" and short:
+            raise ValueError(
+                f"scales='end' takes one block along the depth {depth}, got blocks of {min(short)}"
+            )
+
+    def start(self, c: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any]:
+        """The totals before the first step, as the kernel takes them."""
+        carrier = np.dtype(np.float32 if self.fmac else np.float64)
+        if c is None:
+            return np.zeros(shape, carrier)
+        if isinstance(c, np.ma.MaskedArray):
+            raise TypeError("c must not be a masked array; fill it first")
+        given = np.asarray(c)
+        if given.dtype.newbyteorder("=") not in (np.float32, self.dtype):
+            allowed = " or ".join(dict.fromkeys(["float32", self.dtype.name]))
+            raise TypeError(f"c must be {allowed}, got {given.dtype}")
+        try:
+            given = np.broadcast_to(given, shape)
+        except ValueError:
+            raise ValueError(
+                f"c must broadcast to the result's shape {shape}, got {given.shape}"
+            ) from None
+        with np.errstate(all="ignore"):
+            return np.array(given.astype(self.dtype), carrier, order="C")
+
+    def run(self, a: _Operand, b: _Operand, totals: NDArray[Any]) -> None:
+        """Accumulate in totals (batch, rows, columns); a is (batch, rows, depth), b likewise."""
+        if not self.fmac:
+            result = _TO_ODD if self.accumulator.result else _RESULTS[self.dtype.name]
+            kernels.accumulate(a, b, self.accumulator, result, totals)
+            return
+        assert a.scales is not None
+        assert b.scales is not None
+        assert isinstance(a.format, BlockFormat)
+        assert isinstance(b.format, BlockFormat)
+        for i in range(len(totals)):
+            kernels.matmul_blocks(
+                for_kernels(a.codes[i]), for_kernels(a.scales[i]), a.format,
+                for_kernels(b.codes[i].T), for_kernels(b.scales[i].T), b.format, totals[i],
+            )  # fmt: skip
+
+    def finish(self, totals: NDArray[Any]) -> NDArray[Any]:
+        """The result, of its dtype."""
+        fmt = self.accumulator.result
+        if fmt is not None:
+            totals = codec.quantize(
+                totals, fmt, rounding=self.accumulator.result_rounding,
+                overflow=self.accumulator.result_overflow,
+            )  # fmt: skip
+        with np.errstate(all="ignore"):
+            return np.asarray(totals).astype(self.dtype, copy=False)
+
+
+def _rows_of(
+    task: _Task, a: _Operand, b: _Operand, totals: NDArray[Any], index: tuple[int, ...],
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Rows start to stop of one matrix of a batch."""
+    rows = a.at(*index, slice(start, stop))
+    task.run(rows.at(None), b.at(*index).swapped().at(None), totals[index][start:stop][None])

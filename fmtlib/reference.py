@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from functools import cache, lru_cache
-from itertools import pairwise
+from functools import cache, lru_cache, reduce
+from itertools import groupby, pairwise
 from numbers import Integral
 from typing import NamedTuple, SupportsFloat, TypeAlias
 
+from fmtlib.accumulators import Accumulator, Register
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, Format, IntegerFormat
 
 Value: TypeAlias = Fraction | float
@@ -732,6 +733,240 @@ def dot_blocks(
             continue
         total = round_to_float32(total + term)
     return float(total)
+
+
+class Term(NamedTuple):
+    """One product of a dot product.
+
+    `exponent` is what the product is aligned by, and `scale_exponent` what its scale adds to it;
+    `group` numbers the pair of blocks that it is in.
+    """
+
+    a: Value
+    b: Value
+    exponent: int
+    scale: Value = Fraction(1)
+    scale_exponent: int = 0
+    group: int = 0
+
+
+def terms(
+    a: Sequence[int], a_format: Format, b: Sequence[int], b_format: Format, *, flush: bool = False
+) -> list[Term]:
+    """The products of two rows of codes of elementwise formats, as `dot` takes them.
+
+    `flush`: subnormal operands are zeros.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> e4m3 = get_format("e4m3")
+    >>> reference.terms([0x38], e4m3, [0xC4], e4m3)[0][:3]
+    (Fraction(1, 1), Fraction(-3, 1), 1)
+    """
+    pairs = zip(_operand(a, a_format, flush), _operand(b, b_format, flush), strict=True)
+    return [Term(x, y, x_exponent + y_exponent) for (x, x_exponent), (y, y_exponent) in pairs]
+
+
+def _operand(codes: Iterable[int], fmt: Format, flush: bool) -> list[tuple[Value, int]]:
+    """Values, and the exponents that they are aligned by."""
+    values = [decode(code, fmt) for code in codes]
+    if not isinstance(fmt, FloatFormat):
+        return [(value, fmt.max_exponent) for value in values]
+    least = fmt.min_exponent
+    if flush:
+        values = [
+            _signed(Fraction(0), is_negative(value))
+            if _is_finite(value) and _magnitude(value) < power_of_two(least)
+            else value
+            for value in values
+        ]
+    return [(value, leading_exponent(value, least)) for value in values]
+
+
+def _is_finite(value: Value) -> bool:
+    return isinstance(value, Fraction) or math.isfinite(value)
+
+
+def _signed(magnitude: Value, negative: bool) -> Value:
+    if not negative:
+        return magnitude
+    return -magnitude if magnitude else -0.0
+
+
+def leading_exponent(value: Value, least: int) -> int:
+    """Exponent of the leading bit of a finite value, but at least that of the least normal one."""
+    magnitude = _magnitude(value) if _is_finite(value) else Fraction(0)
+    return max(floor_log2(magnitude), least) if magnitude else least
+
+
+def multiply(a: Value, b: Value) -> Value:
+    """The exact product, with the sign that IEEE 754 gives it."""
+    negative = is_negative(a) != is_negative(b)
+    if _is_finite(a) and _is_finite(b):
+        return _signed(_magnitude(a) * _magnitude(b), negative)
+    if any(isinstance(x, float) and math.isnan(x) for x in (a, b)) or 0 in (a, b):
+        return math.nan
+    return -math.inf if negative else math.inf
+
+
+def exact_sum(values: Sequence[Value], zero: str = "signed", rounding: str = "") -> Value:
+    """The exact sum; `zero` as in `fmtlib.Accumulator`, for a sum that will be rounded so."""
+    special = {float(value) for value in values if not _is_finite(value)}
+    if special:
+        return special.pop() if len(special) == 1 else math.nan  # infinities of both signs
+    total = sum((Fraction(value) for value in values), Fraction(0))
+    if total or zero == "positive":
+        return total
+    zeros = [value == 0 for value in values]
+    minus = [is_negative(value) for value in values]
+    negative = all(minus) if all(zeros) and len(set(minus)) == 1 else rounding == "down"
+    return _signed(total, negative)
+
+
+def round_to_register(value: Value, register: Register | None) -> Value:
+    """Bring a value into a register of an accumulator; None takes everything as it is."""
+    if register is None:
+        return value
+    negative = is_negative(value)
+    m = register.mantissa_bits
+    if register.is_fixed:
+        assert register.quantum_exponent is not None
+        quantum, least, greatest = power_of_two(register.quantum_exponent), -(1 << m), (1 << m) - 1
+        if not _is_finite(value):
+            return (0 if value != value else least if negative else greatest) * quantum
+        k = round_magnitude(_magnitude(value) / quantum, register.rounding, negative=negative)
+        k = -k if negative else k
+        if register.overflow == "wrap":
+            return ((k - least) % (1 << m + 1) + least) * quantum
+        return min(max(k, least), greatest) * quantum
+    if not _is_finite(value) or value == 0:
+        return value
+    magnitude = _magnitude(value)
+    if register.underflow == "flush" and magnitude < power_of_two(register.min_exponent):
+        return _signed(Fraction(0), negative)
+    quantum = power_of_two(leading_exponent(value, register.min_exponent) - m)
+    rounded = quantum * round_magnitude(magnitude / quantum, register.rounding, negative=negative)
+    max_value = power_of_two(register.max_exponent) * (2 - power_of_two(-m))
+    if rounded > max_value:
+        stops = {"toward_zero": True, "to_odd": True, "up": negative, "down": not negative}
+        stop = register.overflow == "nonsaturating" and stops.get(register.rounding, False)
+        return _signed(max_value if stop or register.overflow == "saturate" else math.inf, negative)
+    return _signed(rounded, negative)
+
+
+def add(a: Value, b: Value, register: Register | None) -> Value:
+    """The sum of two numbers, rounded once to a register."""
+    return round_to_register(
+        exact_sum([a, b], rounding=register.rounding if register else ""), register
+    )
+
+
+def dot(terms: Sequence[Term], accumulator: Accumulator, c: float | Fraction = 0) -> Value:
+    """A dot product as an `fmtlib.Accumulator` adds it, before the rounding to the result.
+
+    Examples
+    --------
+    >>> from fmtlib import Accumulator, get_format, reference
+    >>> e4m3 = get_format("e4m3")
+    >>> products = reference.terms([0x38, 0x38], e4m3, [0x38, 0x01], e4m3)
+    >>> reference.dot(products, Accumulator.preset("ada", e4m3, e4m3))
+    Fraction(513, 512)
+    """
+    start, zero = as_value(c), Fraction(0)
+    at_end = accumulator.scales == "end"
+    if not terms:
+        return start
+    if accumulator.order == "pairwise":
+        sums = [_step(step, accumulator, zero) for step in _steps(terms, accumulator)]
+        while len(sums) > 1:
+            odd_one = sums[len(sums) // 2 * 2 :]
+            pairs = zip(sums[::2], sums[1::2], strict=False)
+            sums = [add(x, y, accumulator.total) for x, y in pairs] + odd_one
+        total = sums[0] if at_end else add(start, sums[0], accumulator.total)
+    else:
+        lengths = accumulator.order if isinstance(accumulator.order, tuple) else (len(terms),)
+        total, first = zero if at_end else start, 0
+        for i, length in enumerate(lengths):
+            part = _part(terms[first : first + length], accumulator, zero if i else total)
+            total = add(total, part, accumulator.promotion or accumulator.total) if i else part
+            first += length
+    if at_end:
+        return exact_sum([start, multiply(total, terms[0].scale)], accumulator.zero)
+    return total
+
+
+def _part(terms: Sequence[Term], accumulator: Accumulator, start: Value) -> Value:
+    """Steps one after the other, with promotion if there is any."""
+    if accumulator.promotion is None:
+        return reduce(
+            lambda total, step: _step(step, accumulator, total), _steps(terms, accumulator), start
+        )
+    assert accumulator.promotion_terms is not None
+    by_group = accumulator.scales == "promotion"
+    for interval in _cut(terms, accumulator.promotion_terms, by_group):
+        total: Value = Fraction(0)
+        for step in _steps(interval, accumulator):
+            total = _step(step, accumulator, total)
+        if by_group:
+            total = multiply(total, interval[0].scale)
+        start = add(start, total, accumulator.promotion)
+    return start
+
+
+def _steps(terms: Sequence[Term], accumulator: Accumulator) -> list[Sequence[Term]]:
+    return _cut(terms, accumulator.terms, accumulator.scales == "groups")
+
+
+def _cut(terms: Sequence[Term], length: int | None, by_group: bool) -> list[Sequence[Term]]:
+    """Runs of at most `length` terms, none of which crosses the end of a group if `by_group`."""
+    groups = [list(g) for _, g in groupby(terms, lambda t: t.group if by_group else 0)]
+    return [
+        g[i : i + (length or len(g))] for g in groups for i in range(0, len(g), length or len(g))
+    ]
+
+
+def _step(terms: Sequence[Term], accumulator: Accumulator, start: Value) -> Value:
+    """Multiply, align and add the terms of one step; put the sum into the total."""
+    aligned: list[tuple[Value, int]] = []
+    for term in terms:
+        product, exponent = multiply(term.a, term.b), term.exponent
+        if accumulator.scales == "products":
+            product, exponent = multiply(product, term.scale), exponent + term.scale_exponent
+        if accumulator.product is not None:
+            product = round_to_register(product, accumulator.product)
+            exponent = leading_exponent(product, _least_exponent(accumulator.product))
+        aligned.append((product, exponent))
+    total = accumulator.total
+    if accumulator.start == "early":
+        aligned.append((start, leading_exponent(start, _least_exponent(total))))
+    values = [value for value, _ in aligned]
+    if accumulator.alignment_bits is not None:
+        exponents = [e for value, e in aligned if value != 0 and _is_finite(value)]
+        least = accumulator.min_exponent
+        greatest = max(exponents if least is None else [*exponents, least], default=0)
+        quantum = power_of_two(greatest - accumulator.alignment_bits)
+        values = [_multiple(value, quantum, accumulator.alignment_rounding) for value in values]
+    rounding = total.rounding if total else ""
+    if accumulator.start == "early":
+        return round_to_register(exact_sum(values, accumulator.zero, rounding), total)
+    partial = exact_sum(values, accumulator.zero, rounding)
+    if accumulator.scales == "groups":
+        partial = multiply(partial, terms[0].scale)
+    return add(start, round_to_register(partial, accumulator.partial), total)
+
+
+def _least_exponent(register: Register | None) -> int:
+    """Where exponents in a register stop falling; fixed point has no such place."""
+    return -(10**6) if register is None or register.is_fixed else register.min_exponent
+
+
+def _multiple(value: Value, quantum: Fraction, rounding: str) -> Value:
+    """The value rounded to a multiple of the quantum."""
+    if not _is_finite(value):
+        return value
+    k = round_magnitude(_magnitude(value) / quantum, rounding)
+    return _signed(k * quantum, is_negative(value))
 
 
 # --- widths and random words ----------------------------------------------------------------

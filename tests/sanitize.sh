@@ -9,7 +9,8 @@ runtime=$(${CC:-gcc} -print-file-name=libasan.so)
 # Python's own allocations are not ours to judge
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export LD_PRELOAD="$runtime $(${CC:-gcc} -print-file-name=libstdc++.so)"
-.venv-sanitize/bin/pytest -q -p no:cacheprovider tests/test_arguments.py tests/test_blocks.py \
+.venv-sanitize/bin/pytest -q -p no:cacheprovider \
+    tests/test_accumulators.py tests/test_arguments.py tests/test_blocks.py \
     tests/test_packing.py tests/test_storage.py tests/test_codes.py tests/test_statistics.py \
     tests/test_precision.py tests/test_products.py tests/test_random.py tests/test_scaling.py \
     tests/test_ufuncs.py "$@"

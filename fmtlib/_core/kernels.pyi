@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.accumulators import Accumulator, Register
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
 
 TARGETS: tuple[str, ...]
@@ -87,4 +88,10 @@ def add_errors(
     inner: int,
     first_channel: int,
     out: NDArray[Any],
+) -> None: ...
+
+NUMBER: np.dtype[Any]
+
+def accumulate(
+    a: Any, b: Any, accumulator: Accumulator, result: Register, c: NDArray[np.float64]
 ) -> None: ...

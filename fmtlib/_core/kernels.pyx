@@ -64,6 +64,39 @@ cdef extern from "kernels.h" nogil:
         int a_type, b_type, a_mantissa, b_mantissa
         int a_bias, b_bias, a_nan, b_nan
 
+    ctypedef struct fmt_number:
+        pass
+
+    ctypedef struct fmt_register:
+        int kind, mantissa_bits, least, greatest, rounding, overflow, flush
+
+    ctypedef struct fmt_operand:
+        const void *codes
+        int type, family, bits, exponent, fraction_bits
+        const fmt_number *table
+        Py_ssize_t batch_stride, row_stride, step, group
+        const fmt_number *scales
+        Py_ssize_t scale_batch, scale_row, scale_step
+
+    ctypedef struct fmt_product:
+        Py_ssize_t batch, rows, depth, columns
+        fmt_operand a, b
+        Py_ssize_t terms
+        int aligned, alignment_bits, alignment_rounding, least_alignment
+        int late, signed_zero, pairwise
+        Py_ssize_t promotion_terms
+        int scales_groups, scales_promotion, scales_end
+        const Py_ssize_t *parts
+        Py_ssize_t part_count
+        fmt_register product, partial, total, promotion, result
+
+    enum:
+        REGISTER_NONE, REGISTER_FLOAT, REGISTER_FIXED
+        ROUND_NEAREST_EVEN, ROUND_NEAREST_AWAY, ROUND_TOWARD_ZERO, ROUND_UP, ROUND_DOWN
+        ROUND_TO_ODD
+        OVERFLOW_NONSATURATING, OVERFLOW_INFINITY, OVERFLOW_SATURATE, OVERFLOW_WRAP
+        OPERAND_TABLE, OPERAND_TWOS_COMPLEMENT, OPERAND_UNSIGNED, OPERAND_SIGN_MAGNITUDE
+
     enum:
         ENCODE, QUANTIZE, DECODE, FAMILY_FLOAT, FAMILY_FIXED
         TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4
@@ -89,6 +122,8 @@ cdef extern from "kernels.h" nogil:
     void fmt_unpack(const uint8_t *, int, int, Py_ssize_t, void *, int)
     void fmt_crc32c_init()
     uint32_t fmt_crc32c(const uint8_t *, size_t, uint32_t)
+    size_t fmt_accumulate_scratch(const fmt_product *)
+    void fmt_accumulate(const fmt_product *, double *, void *)
 
     void fmt_lookup(const void *, int, const void *, int, void *, Py_ssize_t)
 
@@ -776,3 +811,146 @@ def add_errors(fmt, str rounding, int random_bits, x, q, scales, zero_points, wo
     with nogil:
         fmt_statistics(&plan, x_data, q_data, scale_data, zero_data, word_data, first, n,
                        first_channel, out_data)
+
+
+# --- products with any accumulator ----------------------------------------------------------
+
+NUMBER = np.dtype(
+    {"names": ["magnitude", "exponent", "negative", "kind"], "formats": ["u8", "i4", "u1", "u1"],
+     "offsets": [0, 8, 12, 13], "itemsize": 16}
+)
+assert NUMBER.itemsize == sizeof(fmt_number)
+
+cdef dict ROUNDING_NUMBERS = {
+    "nearest_even": ROUND_NEAREST_EVEN,
+    "nearest_away": ROUND_NEAREST_AWAY,
+    "toward_zero": ROUND_TOWARD_ZERO,
+    "up": ROUND_UP,
+    "down": ROUND_DOWN,
+    "to_odd": ROUND_TO_ODD,
+}
+cdef dict OVERFLOW_NUMBERS = {
+    "nonsaturating": OVERFLOW_NONSATURATING,
+    "infinity": OVERFLOW_INFINITY,
+    "saturate": OVERFLOW_SATURATE,
+    "wrap": OVERFLOW_WRAP,
+}
+cdef dict OPERAND_FAMILIES = {
+    "table": OPERAND_TABLE,
+    "twos_complement": OPERAND_TWOS_COMPLEMENT,
+    "unsigned": OPERAND_UNSIGNED,
+    "sign_magnitude": OPERAND_SIGN_MAGNITUDE,
+}
+
+
+cdef void _fill_register(fmt_register *to, register) except *:
+    if register is None:
+        to.kind = REGISTER_NONE
+        to.rounding = ROUND_TOWARD_ZERO
+        return
+    to.kind = REGISTER_FIXED if register.is_fixed else REGISTER_FLOAT
+    to.mantissa_bits = register.mantissa_bits
+    if register.is_fixed:
+        to.least = register.quantum_exponent
+    else:
+        to.least, to.greatest = register.min_exponent, register.max_exponent
+    to.rounding = ROUNDING_NUMBERS[register.rounding]
+    to.overflow = OVERFLOW_NUMBERS[register.overflow]
+    to.flush = register.underflow == "flush"
+
+
+cdef Py_ssize_t _elements(Py_ssize_t stride, Py_ssize_t itemsize) except? -1:
+    if stride % itemsize:
+        raise TypeError(f"a stride of {stride} bytes is no multiple of {itemsize}")
+    return stride // itemsize
+
+
+cdef tuple _fill_operand(fmt_operand *to, operand, shape):
+    """Fill the record; what is returned must live as long as it."""
+    cdef cnp.ndarray codes = operand.codes
+    numbers = operand.numbers
+    cdef cnp.ndarray table = numbers.table
+    cdef cnp.ndarray scales
+    if (<object>codes).shape != shape or not (
+        cnp.PyArray_ISALIGNED(codes) and cnp.PyArray_ISNOTSWAPPED(codes)
+    ):
+        raise TypeError(f"expected aligned codes {shape}, got {(<object>codes).shape}")
+    to.type = CODE_TYPES[codes.dtype.name]
+    to.codes = cnp.PyArray_DATA(codes)
+    to.family = OPERAND_FAMILIES[numbers.family]
+    to.bits, to.exponent = numbers.bits, numbers.exponent
+    to.fraction_bits = operand.fraction_bits
+    width = codes.dtype.itemsize
+    to.batch_stride = _elements(cnp.PyArray_STRIDE(codes, 0), width)
+    to.row_stride = _elements(cnp.PyArray_STRIDE(codes, 1), width)
+    to.step = _elements(cnp.PyArray_STRIDE(codes, 2), width)
+    _check(table, NUMBER, (1 << numbers.bits if numbers.family == "table" else 0,))
+    to.table = <const fmt_number *>cnp.PyArray_DATA(table)
+    if operand.scales is None:
+        return codes, table
+    scales = operand.scales
+    groups = -(-shape[2] // operand.group)
+    if scales.dtype != NUMBER or (<object>scales).shape != (*shape[:2], groups):
+        raise TypeError(f"expected scales {(*shape[:2], groups)}, got {(<object>scales).shape}")
+    to.group = operand.group
+    to.scales = <const fmt_number *>cnp.PyArray_DATA(scales)
+    width = NUMBER.itemsize
+    to.scale_batch = _elements(cnp.PyArray_STRIDE(scales, 0), width)
+    to.scale_row = _elements(cnp.PyArray_STRIDE(scales, 1), width)
+    to.scale_step = _elements(cnp.PyArray_STRIDE(scales, 2), width)
+    return codes, table, scales
+
+
+def accumulate(a, b, accumulator, result, c):
+    """c = the accumulator's sum of c and the products of the rows of a and b.
+
+    Operands have `codes` (batch, rows, depth) of an unsigned type; `numbers`, which tells how they
+    become numbers; `scales` (batch, rows, groups) of NUMBER or None, and the `group` that shares
+    one.  Codes are in the range of their format.  c is float64 (batch, rows of a, rows of b);
+    `result` is the register that it is rounded to.
+    """
+    cdef fmt_product plan
+    cdef cnp.ndarray parts, out
+    memset(&plan, 0, sizeof(plan))
+    plan.batch, plan.rows, plan.depth = a.codes.shape
+    plan.columns = b.codes.shape[1]
+    kept = (
+        _fill_operand(&plan.a, a, (plan.batch, plan.rows, plan.depth)),
+        _fill_operand(&plan.b, b, (plan.batch, plan.columns, plan.depth)),
+    )
+    out = _check(c, np.dtype(np.float64), (plan.batch, plan.rows, plan.columns))
+    plan.terms = accumulator.terms or max(plan.depth, 1)
+    plan.aligned = accumulator.alignment_bits is not None
+    plan.alignment_bits = accumulator.alignment_bits or 0
+    plan.alignment_rounding = ROUNDING_NUMBERS[accumulator.alignment_rounding]
+    plan.least_alignment = -(1 << 28)
+    if accumulator.min_exponent is not None:
+        plan.least_alignment = accumulator.min_exponent
+    plan.late = accumulator.start == "late"
+    plan.signed_zero = accumulator.zero == "signed"
+    plan.pairwise = accumulator.order == "pairwise"
+    plan.promotion_terms = accumulator.promotion_terms or 0
+    scaled = a.scales is not None or b.scales is not None
+    plan.scales_groups = scaled and accumulator.scales == "groups"
+    plan.scales_promotion = scaled and accumulator.scales == "promotion"
+    plan.scales_end = scaled and accumulator.scales == "end"
+    if isinstance(accumulator.order, tuple):
+        if sum(accumulator.order) != plan.depth:
+            raise ValueError("the parts do not add up to the depth")
+        parts = np.array(accumulator.order, np.intp)
+        plan.parts = <const Py_ssize_t *>cnp.PyArray_DATA(parts)
+        plan.part_count = len(accumulator.order)
+    _fill_register(&plan.product, accumulator.product)
+    _fill_register(&plan.partial, accumulator.partial)
+    _fill_register(&plan.total, accumulator.total)
+    _fill_register(&plan.promotion, accumulator.promotion)
+    _fill_register(&plan.result, result)
+    if 0 in (plan.batch, plan.rows, plan.columns):
+        return
+    cdef void *scratch = malloc(fmt_accumulate_scratch(&plan))
+    if scratch == NULL:
+        raise MemoryError("no memory for the scratch of a product")
+    cdef double *to = <double *>cnp.PyArray_DATA(out)
+    with nogil:
+        fmt_accumulate(&plan, to, scratch)
+    free(scratch)

@@ -183,6 +183,14 @@ typedef struct {
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
                             const double *scales, fmt_described *, ptrdiff_t n);
     void (*add_errors)(const fmt_described *, ptrdiff_t first, ptrdiff_t n, fmt_errors *);
+    /* Tiles of accumulate.c; a is [depth][TILE_ROWS] in the first two, one row in the others. */
+    void (*dot_floats)(const float *a, const float *b, ptrdiff_t n, float *totals);
+    void (*dot_doubles)(const double *a, const double *b, ptrdiff_t n, int64_t *totals);
+    int (*dot_aligned)(const float *a, const int32_t *ae, const float *b, const int32_t *be,
+                       ptrdiff_t depth, ptrdiff_t terms, int bits, int mantissa_bits, float *c,
+                       int32_t *ce);
+    int (*dot_aligned_late)(const float *a, const int32_t *ae, const float *b, const int32_t *be,
+                            ptrdiff_t depth, ptrdiff_t terms, int bits, float *c);
 } fmt_kernels;
 
 /* Tile of dot_group: ROWS x COLUMNS results. */
@@ -288,5 +296,59 @@ void fmt_lookup(const void *codes, int code_size, const void *table, int entry_s
 void fmt_statistics(const fmt_statistics_plan *plan, const double *x, const double *q,
                     const double *scales, const int64_t *zero_points, const uint32_t *words,
                     ptrdiff_t first, ptrdiff_t n, ptrdiff_t first_channel, fmt_errors *to);
+
+/* A number taken apart: (-1)**negative * magnitude * 2**exponent.  products.py fills tables of them. */
+enum { NUMBER_FINITE, NUMBER_INFINITE, NUMBER_NAN };
+typedef struct {
+    uint64_t magnitude; /* 0 unless finite */
+    int32_t exponent;
+    uint8_t negative, kind;
+    uint16_t unused;
+} fmt_number;
+
+/* A Register of accumulators.py. */
+enum { REGISTER_NONE, REGISTER_FLOAT, REGISTER_FIXED };
+enum fmt_rounding {
+    ROUND_NEAREST_EVEN, ROUND_NEAREST_AWAY, ROUND_TOWARD_ZERO, ROUND_UP, ROUND_DOWN, ROUND_TO_ODD
+};
+enum fmt_overflow { OVERFLOW_NONSATURATING, OVERFLOW_INFINITY, OVERFLOW_SATURATE, OVERFLOW_WRAP };
+typedef struct {
+    int kind, mantissa_bits;
+    int least;    /* exponent of the least normal number; fixed point: of the quantum */
+    int greatest; /* exponent of the greatest number */
+    int rounding, overflow, flush;
+} fmt_register;
+
+/* How the codes of an operand become numbers, and where they are; strides count elements. */
+enum { OPERAND_TABLE, OPERAND_TWOS_COMPLEMENT, OPERAND_UNSIGNED, OPERAND_SIGN_MAGNITUDE };
+typedef struct {
+    const void *codes;
+    int type; /* TYPE_INT1, 2 or 4 */
+    int family, bits, exponent;
+    int fraction_bits; /* the exponent that a number is aligned by, less that of its unit */
+    const fmt_number *table; /* by code */
+    ptrdiff_t batch_stride, row_stride, step; /* row: of a, or column of b; step: along the depth */
+    ptrdiff_t group;                          /* elements that share a scale; 0: there are none */
+    const fmt_number *scales;
+    ptrdiff_t scale_batch, scale_row, scale_step;
+} fmt_operand;
+
+/* c[batch][rows][columns] = the accumulator's sum of c and the products. */
+typedef struct {
+    ptrdiff_t batch, rows, depth, columns;
+    fmt_operand a, b;
+    /* Accumulator of accumulators.py */
+    ptrdiff_t terms; /* depth or more: all */
+    int aligned, alignment_bits, alignment_rounding, least_alignment;
+    int late, signed_zero, pairwise;
+    ptrdiff_t promotion_terms; /* 0: none */
+    int scales_groups, scales_promotion, scales_end; /* none of them: in the products */
+    const ptrdiff_t *parts; /* NULL: one */
+    ptrdiff_t part_count;
+    fmt_register product, partial, total, promotion, result;
+} fmt_product;
+
+size_t fmt_accumulate_scratch(const fmt_product *plan);
+void fmt_accumulate(const fmt_product *plan, double *c, void *scratch);
 
 #endif

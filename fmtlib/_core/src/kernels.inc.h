@@ -287,6 +287,178 @@ static void dot_group(const float *restrict a, const double *restrict a_scale,
             totals[i * TILE_COLUMNS + j] += (float)(wide[i][j] * (a_scale[i] * b_scale[j]));
 }
 
+/* Tiles of products with other accumulators (accumulate.c), one row or four against TILE_COLUMNS
+ * columns; b is [depth][TILE_COLUMNS]. */
+#pragma GCC diagnostic ignored "-Wpsabi" /* all inlined: there is no call whose ABI could change */
+typedef int32_t ints __attribute__((vector_size(32)));
+typedef int32_t ints_in_memory __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double doubles __attribute__((vector_size(32)));
+typedef double doubles_in_memory __attribute__((vector_size(32), aligned(8), may_alias));
+typedef double wide_doubles __attribute__((vector_size(64))); /* as many as ints */
+typedef int64_t wide_longs __attribute__((vector_size(64)));
+#define VECTOR_INLINE static inline __attribute__((always_inline))
+
+VECTOR_INLINE ints select(ints mask, ints x, ints y) { return (x & mask) | (y & ~mask); }
+VECTOR_INLINE ints greater_lane(ints x, ints y) { return select(x > y, x, y); }
+
+/* 2**exponent, lane by lane; exponents are those of normal numbers. */
+VECTOR_INLINE lanes power_lane(ints exponent) { return (lanes)((exponent + 127) << 23); }
+
+/* Sequential IEEE arithmetic: totals[i][j] += a[k][i] * b[k][j], each operation rounded. */
+static void dot_floats(const float *restrict a, const float *restrict b, ptrdiff_t n,
+                       float *restrict totals)
+{
+    for (int v = 0; v < TILE_COLUMNS; v += LANES) {
+        lanes tile[TILE_ROWS];
+        for (int i = 0; i < TILE_ROWS; i++)
+            tile[i] = *(const lanes_in_memory *)(totals + i * TILE_COLUMNS + v);
+        for (ptrdiff_t k = 0; k < n; k++) {
+            const lanes row = *(const lanes_in_memory *)(b + k * TILE_COLUMNS + v);
+            for (int i = 0; i < TILE_ROWS; i++)
+                tile[i] += a[k * TILE_ROWS + i] * row;
+        }
+        for (int i = 0; i < TILE_ROWS; i++)
+            *(lanes_in_memory *)(totals + i * TILE_COLUMNS + v) = tile[i];
+    }
+}
+
+/* Sums of integers held as doubles; no partial sum reaches 2**51.  They are added to totals. */
+static void dot_doubles(const double *restrict a, const double *restrict b, ptrdiff_t n,
+                        int64_t *restrict totals)
+{
+    const double magic = 0x1.8p52; /* its unit is 1: an integer added to it shows in its last bits */
+    enum { DOUBLES = 4, PAIR = 2 * DOUBLES };
+    for (int v = 0; v < TILE_COLUMNS; v += PAIR) {
+        doubles tile[TILE_ROWS][2] = {{{0}}};
+        for (ptrdiff_t k = 0; k < n; k++) {
+            const doubles_in_memory *row = (const doubles_in_memory *)(b + k * TILE_COLUMNS + v);
+            for (int i = 0; i < TILE_ROWS; i++)
+                for (int w = 0; w < 2; w++)
+                    tile[i][w] += a[k * TILE_ROWS + i] * row[w];
+        }
+        for (int i = 0; i < TILE_ROWS; i++)
+            for (int j = 0; j < PAIR; j++) {
+                const double shifted = tile[i][j / DOUBLES][j % DOUBLES] + magic;
+                int64_t bits;
+                memcpy(&bits, &shifted, sizeof bits);
+                totals[i * TILE_COLUMNS + v + j] += bits - 0x4338000000000000;
+            }
+    }
+}
+
+/* The aligned terms of a step, truncated: *even + *odd is their sum in units of 2**(top - bits).
+ * Each is the significand `a * b`, below 4, times 2**(ae + be); zeros have a very small exponent. */
+VECTOR_INLINE void sum_aligned(const float *restrict a, const int32_t *restrict ae,
+                               const float *restrict b, const int32_t *restrict be, ptrdiff_t n,
+                               int bits, ints *top, ints *even, ints *odd)
+{
+    ints greatest = *top;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const ints e = *(const ints_in_memory *)(be + k * TILE_COLUMNS) + ae[k];
+        greatest = greater_lane(greatest, e);
+    }
+    const ints reach = greatest - bits;
+#define TERM(K)                                                                                    \
+    __builtin_convertvector(a[K] * *(const lanes_in_memory *)(b + (K) * TILE_COLUMNS)              \
+                                * power_lane(greater_lane(                                         \
+                                    *(const ints_in_memory *)(be + (K) * TILE_COLUMNS) + ae[K]     \
+                                        - reach,                                                   \
+                                    (ints){0} - 60)),                                              \
+                            ints)
+    ptrdiff_t k = 0;
+    for (; k + 1 < n; k += 2) {
+        *even += TERM(k);
+        *odd += TERM(k + 1);
+    }
+    if (k < n)
+        *even += TERM(k);
+#undef TERM
+    *top = greatest;
+}
+
+/* Steps of a tensor core: the total (significand c, exponent ce) is one of the terms, and the sum is
+ * truncated to mantissa_bits below its leading bit.  Returns whether a total leaves the range of
+ * normal float32 numbers. */
+static int dot_aligned(const float *restrict a, const int32_t *restrict ae,
+                       const float *restrict b, const int32_t *restrict be, ptrdiff_t depth,
+                       ptrdiff_t terms, int bits, int mantissa_bits, float *restrict c,
+                       int32_t *restrict ce)
+{
+    ints out = {0};
+    const int32_t kept = (int32_t)(0xffffffffu << (23 - mantissa_bits));
+    for (int v = 0; v < TILE_COLUMNS; v += LANES) {
+        lanes total = *(const lanes_in_memory *)(c + v);
+        ints exponent = *(const ints_in_memory *)(ce + v);
+        for (ptrdiff_t k = 0; k < depth; k += terms) {
+            const ptrdiff_t n = depth - k < terms ? depth - k : terms;
+            ints top = exponent, even = {0}, odd = {0};
+            sum_aligned(a + k, ae + k, b + k * TILE_COLUMNS + v, be + k * TILE_COLUMNS + v, n, bits,
+                        &top, &even, &odd);
+            const ints place = greater_lane(exponent - top + bits, (ints){0} - 60);
+            even += __builtin_convertvector(total * power_lane(place), ints);
+            /* even + odd = 4 high + low, then its magnitude: it may have 33 bits */
+            ints low = (even & 3) + (odd & 3);
+            ints high = (even >> 2) + (odd >> 2) + (low >> 2);
+            low &= 3;
+            const ints minus = high < 0;
+            high = select(minus, (low != 0) - high, high);
+            low = select(minus, (4 - low) & 3, low);
+            const ints large = high >= 1 << 23;
+            const ints x = select(large, high, 4 * high + low);
+            /* to float and, where that went up, back by one: truncated to 24 bits */
+            const lanes nearest = __builtin_convertvector(x, lanes);
+            const ints word = (ints)nearest + (__builtin_convertvector(nearest, ints) > x);
+            const ints some = x != 0;
+            exponent = top - bits + (word >> 23) - 127 + (large & 2);
+            out |= some & ((exponent > 127) | (exponent < -126));
+            exponent = select(some, exponent, (ints){0} - (1 << 20));
+            total = (lanes)(some & ((word & 0x7fffff & kept) | 0x3f800000
+                                    | (minus & (int32_t)0x80000000)));
+        }
+        *(lanes_in_memory *)(c + v) = total;
+        *(ints_in_memory *)(ce + v) = exponent;
+    }
+    int any = 0;
+    for (int j = 0; j < LANES; j++)
+        any |= out[j];
+    return any != 0;
+}
+
+/* Steps whose aligned sum is added to a float32 total in one rounding to nearest, ties to even.
+ * Returns whether a total became infinite. */
+static int dot_aligned_late(const float *restrict a, const int32_t *restrict ae,
+                            const float *restrict b, const int32_t *restrict be, ptrdiff_t depth,
+                            ptrdiff_t terms, int bits, float *restrict c)
+{
+    int infinite = 0;
+    for (int v = 0; v < TILE_COLUMNS; v += LANES) {
+        lanes total = *(const lanes_in_memory *)(c + v);
+        for (ptrdiff_t k = 0; k < depth; k += terms) {
+            const ptrdiff_t n = depth - k < terms ? depth - k : terms;
+            ints top = (ints){0} - (1 << 20), even = {0}, odd = {0};
+            sum_aligned(a + k, ae + k, b + k * TILE_COLUMNS + v, be + k * TILE_COLUMNS + v, n, bits,
+                        &top, &even, &odd);
+            const wide_longs place
+                = __builtin_convertvector(greater_lane(top, (ints){0} - 600) - bits + 1023, wide_longs);
+            const wide_doubles sum = (__builtin_convertvector(even, wide_doubles)
+                                 + __builtin_convertvector(odd, wide_doubles))
+                                * (wide_doubles)(place << 52);
+            const wide_doubles start = __builtin_convertvector(total, wide_doubles);
+            /* the exact sum is near + rest (Knuth); to odd, so that the next rounding is the only one */
+            const wide_doubles near = sum + start, back = near - sum;
+            const wide_doubles rest = (sum - (near - back)) + (start - back);
+            const wide_longs inexact = rest != 0, away = (rest < 0) == (near < 0);
+            const wide_longs truncated = (wide_longs)near + (inexact & ~away);
+            const wide_longs odd_bits = (inexact & (truncated | 1)) | (~inexact & (wide_longs)near);
+            total = __builtin_convertvector((wide_doubles)odd_bits, lanes);
+            for (int j = 0; j < LANES; j++)
+                infinite |= total[j] - total[j] != 0;
+        }
+        *(lanes_in_memory *)(c + v) = total;
+    }
+    return infinite;
+}
+
 const fmt_kernels TARGET = {
     .name = TARGET_NAME,
     .widen16 = widen16,
@@ -330,4 +502,8 @@ const fmt_kernels TARGET = {
     .any_beyond = any_beyond,
     .describe_errors = describe_errors,
     .add_errors = add_errors,
+    .dot_floats = dot_floats,
+    .dot_doubles = dot_doubles,
+    .dot_aligned = dot_aligned,
+    .dot_aligned_late = dot_aligned_late,
 };
