@@ -100,7 +100,7 @@ def ufunc(
         return get_ufunc(verb, elementwise(fmt))
     if overflow == "raise":
         raise ValueError("overflow='raise' is for encode and quantize, not for ufuncs")
-    mode = _Mode(fmt, rounding, overflow, random_bits)
+    mode = Mode(fmt, rounding, overflow, random_bits)
     return get_ufunc(verb, elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
 
 
@@ -218,14 +218,14 @@ def encode(
     array([  30, -127], dtype=int8)
     """
     fmt = get_format(fmt)
-    mode = _Mode(fmt, rounding, overflow, random_bits)
-    key = _key(seed, mode)
+    mode = Mode(fmt, rounding, overflow, random_bits)
+    key = word_key(seed, mode)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     if isinstance(fmt, BlockFormat):
-        _refuse_for_blocks(scale, zero_point)
+        refuse_for_blocks(scale, zero_point)
         if out is not None or where is not True:
             raise TypeError("encode to a block format takes neither out nor where")
-        array = _for_blocks(_real_array(x))
+        array = _for_blocks(real_array(x))
         return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
     fmt = elementwise(fmt)
     if scale is None:
@@ -233,12 +233,12 @@ def encode(
     scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
     if _is_foreign(x):
         shape = getattr(x, "shape", ())
-        factors = _scaling(fmt, shape, axis, scale, zero_point)
+        factors = scaling_arrays(fmt, shape, axis, scale, zero_point)
         return _call_foreign(scaled, mode, key, x, factors, out, where)
-    array = _real_array(x)
-    _check_out(where, out, fmt.code_dtype)
-    scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
-    words = () if not mode.stochastic else (_all_words(key, array.shape),)
+    array = real_array(x)
+    check_out(where, out, fmt.code_dtype)
+    scales, zeros = scaling_arrays(fmt, array.shape, axis, scale, zero_point)
+    words = () if not mode.stochastic else (all_words(key, array.shape),)
     if mode.overflow == "raise":
         return _raising(scaled, fmt, array, (scales, zeros, *words), out, where)
     return scaled(array, scales, zeros, *words, out=out, where=where)
@@ -294,8 +294,8 @@ def quantize(
     array([ 1.  ,  0.25,  0.  , -0.  ], dtype=float32)
     """
     fmt = get_format(fmt)
-    mode = _Mode(fmt, rounding, overflow, random_bits)
-    key = _key(seed, mode)
+    mode = Mode(fmt, rounding, overflow, random_bits)
+    key = word_key(seed, mode)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     if not isinstance(fmt, BlockFormat) and _is_foreign(x):
         dtypes = _foreign_dtypes(x)
@@ -316,27 +316,27 @@ def quantize(
             out=out, where=where,
         )  # fmt: skip
         return decode(codes, fmt, dtype=dtypes[0], scale=scale, zero_point=zero_point, axis=axis)
-    array = _real_array(x)
+    array = real_array(x)
     _check_fits(fmt, array.dtype.name)
     if isinstance(fmt, BlockFormat):
-        _refuse_for_blocks(scale, zero_point)
-        _check_out(where, out, array.dtype)
+        refuse_for_blocks(scale, zero_point)
+        check_out(where, out, array.dtype)
         values = blocks.quantize_blocks(
             _for_blocks(array), fmt, axis, mode.rounding, mode.random_bits, key, workers
         ).astype(array.dtype, copy=False)
-        return _put(values, out, where)
+        return put_into(values, out, where)
     fmt = elementwise(fmt)
     if scale is not None and array.dtype.name in _INTEGERS:
         raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
     if scale is None:
         return _apply("quantize", fmt, mode, key, x, zero_point, axis, out, where, workers)
-    _check_out(where, out, array.dtype)
+    check_out(where, out, array.dtype)
     codes = encode(
         array, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
         seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
     )  # fmt: skip
     values = decode(codes, fmt, dtype=array.dtype, scale=scale, zero_point=zero_point, axis=axis)
-    return _put(values, out, where)
+    return put_into(values, out, where)
 
 
 @overload
@@ -405,7 +405,7 @@ def decode(
             raise ValueError("a BlockArray has its own scales and axis")
         wanted = _decode_dtype(codes.format, dtype, out)
         values = blocks.decode_blocks(codes, np.dtype(float) if wanted.itemsize > 8 else wanted)
-        return _put(values.astype(wanted, copy=False), out, True)
+        return put_into(values.astype(wanted, copy=False), out, True)
     if fmt is None:
         fmt = format_of(getattr(codes, "dtype", None))
     if fmt is None:
@@ -419,7 +419,7 @@ def decode(
     wanted = _decode_dtype(fmt, dtype, out)
     wide = _working_dtype(wanted)
     if scale is None:
-        _refuse_scaling(zero_point, axis)
+        refuse_scaling(zero_point, axis)
     if _is_foreign(codes):
         if out is not None or wanted != wide:
             raise TypeError(
@@ -429,7 +429,7 @@ def decode(
             _check_code_dtype(code_dtype, fmt)
         if scale is None:
             return get_ufunc("decode", fmt)(codes, dtype=wide)
-        scales, zeros = _scaling(fmt, getattr(codes, "shape", ()), axis, scale, zero_point)
+        scales, zeros = scaling_arrays(fmt, getattr(codes, "shape", ()), axis, scale, zero_point)
         if wanted == np.float32:
             return get_ufunc("decode", fmt, scaled=True)(codes, scales, zeros, dtype=wide)
         # dask keeps dtype= from the ufunc; only the product rounds
@@ -438,11 +438,11 @@ def decode(
     if scale is None:
         into = out if wanted == wide else None
         values = get_ufunc("decode", fmt)(array, dtype=wide, out=into)
-        return values if wanted == wide else _put(values.astype(wanted), out, True)
-    scales, zeros = _scaling(fmt, array.shape, axis, scale, zero_point)
+        return values if wanted == wide else put_into(values.astype(wanted), out, True)
+    scales, zeros = scaling_arrays(fmt, array.shape, axis, scale, zero_point)
     if wanted.itemsize > 8:  # one multiplication, so one rounding
         values = get_ufunc("decode", fmt)(array, dtype=np.float64) - zeros
-        return _put(np.multiply(values, scales, dtype=wanted), out, True)
+        return put_into(np.multiply(values, scales, dtype=wanted), out, True)
     # The ufunc gives bfloat16 as its bits.
     result = np.dtype(np.uint16) if wanted.name == "bfloat16" else wanted
     signature = (fmt.code_dtype, np.dtype(np.float64), np.dtype(np.int64), result)
@@ -450,13 +450,13 @@ def decode(
     values = get_ufunc("decode", fmt, scaled=True)(
         array, scales, zeros, signature=signature, out=into
     )
-    return values if wanted == result else _put(np.asarray(values).view(wanted), out, True)
+    return values if wanted == result else put_into(np.asarray(values).view(wanted), out, True)
 
 
 # --- modes and arguments --------------------------------------------------------------------
 
 
-class _Mode:
+class Mode:
     """A validated rounding and overflow."""
 
     def __init__(self, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> None:
@@ -478,7 +478,7 @@ class _Mode:
         self.random_bits = whole_number("random_bits", random_bits, 1, 32)
 
 
-def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
+def word_key(seed: Seed, mode: Mode) -> tuple[int, int]:
     """The (seed, stream) of the random words."""
     if seed is None:
         return (secrets.randbits(64), 0) if mode.stochastic else (0, 0)
@@ -495,6 +495,7 @@ def _key(seed: Seed, mode: _Mode) -> tuple[int, int]:
 
 
 def elementwise(fmt: Format) -> Elementwise:
+    """Return the format, if it has codes of its own."""
     if isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude":
         raise ValueError(f"{fmt.name} is for the elements of blocks only")
     assert not isinstance(fmt, BlockFormat)
@@ -520,7 +521,7 @@ def _foreign_dtypes(x: Any) -> list[np.dtype[Any]]:
 
 def _call_foreign(
     function: np.ufunc,
-    mode: _Mode,
+    mode: Mode,
     key: tuple[int, int],
     x: Any,
     others: tuple[Any, ...],
@@ -540,10 +541,11 @@ def _call_foreign(
     shape = getattr(x, "shape", None)
     if shape is None or not all(isinstance(n, (int, np.integer)) for n in shape):
         raise TypeError(f"stochastic rounding needs an array of known shape, got {name}")
-    return function(x, *others, _all_words(key, shape))
+    return function(x, *others, all_words(key, shape))
 
 
-def _real_array(x: ArrayLike) -> NDArray[Any]:
+def real_array(x: ArrayLike) -> NDArray[Any]:
+    """Return x as an array of a type that encodes."""
     array = _array(x)
     _check_real_dtype(array.dtype)
     return array
@@ -622,7 +624,7 @@ def _working_dtype(wanted: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype("float32" if wanted.itemsize <= 4 else "float64")
 
 
-def _check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
+def check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
     """Check `out` and `where` before anything is computed; ufuncs check the shape."""
     if out is None:
         if where is not True:
@@ -634,19 +636,21 @@ def _check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
         raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
 
 
-def _refuse_for_blocks(scale: object, zero_point: object) -> None:
+def refuse_for_blocks(scale: object, zero_point: object) -> None:
+    """Refuse what elementwise formats alone take."""
     if scale is not None or zero_point is not None:
         raise ValueError("block formats find their own scales: scale and zero_point must be None")
 
 
-def _refuse_scaling(zero_point: object, axis: object) -> None:
+def refuse_scaling(zero_point: object, axis: object) -> None:
+    """Refuse what has no meaning without a scale."""
     if zero_point is not None:
         raise ValueError("zero_point needs scale")
     if axis is not None:
         raise ValueError("axis is for block formats and for one-dimensional scales")
 
 
-def _scaling(
+def scaling_arrays(
     fmt: Elementwise,
     shape: tuple[int, ...],
     axis: object,
@@ -698,7 +702,7 @@ def _scaling(
     )
 
 
-def _put(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> NDArray[Any]:
+def put_into(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> NDArray[Any]:
     """The values, or `out` with them in it; nothing is written if they do not fit."""
     if out is None:
         return values
@@ -714,7 +718,7 @@ def _put(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> ND
 def _apply(
     verb: Verb,
     fmt: Elementwise,
-    mode: _Mode,
+    mode: Mode,
     key: tuple[int, int],
     x: ArrayLike,
     zero_point: object,
@@ -724,18 +728,18 @@ def _apply(
     workers: int,
 ) -> Any:
     """Run an unscaled ufunc over x."""
-    _refuse_scaling(zero_point, axis)
+    refuse_scaling(zero_point, axis)
     function = get_ufunc(verb, fmt, mode.rounding, mode.overflow, mode.random_bits)
     if _is_foreign(x):
         return _call_foreign(function, mode, key, x, (), out, where)
-    array = _real_array(x)
-    _check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
+    array = real_array(x)
+    check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
     if mode.overflow == "raise":
-        words = (_all_words(key, array.shape),) if mode.stochastic else ()
+        words = (all_words(key, array.shape),) if mode.stochastic else ()
         return _raising(function, fmt, array, words, out, where)
     plain = where is True and array.flags.c_contiguous and array.dtype.isnative
     if not plain or (workers == 1 and not mode.stochastic):
-        words = (_all_words(key, array.shape),) if mode.stochastic else ()
+        words = (all_words(key, array.shape),) if mode.stochastic else ()
         return function(array, *words, out=out, where=where)
     result = out
     if result is None:
@@ -745,7 +749,7 @@ def _apply(
         and result.flags.c_contiguous
         and (result is x or not np.may_share_memory(result, array))
     ):
-        words = (_all_words(key, array.shape),) if mode.stochastic else ()
+        words = (all_words(key, array.shape),) if mode.stochastic else ()
         return function(array, *words, out=out)
     flat, to = array.reshape(-1), np.asarray(result).reshape(-1)
 
@@ -779,7 +783,7 @@ def _raising(
         raise ValueError(f"x holds NaN, which {fmt.name} has not")
     if "overflow" in met:
         raise OverflowError(f"x holds values beyond the range of {fmt.name}, see fmtlib.finfo")
-    return result if out is None else _put(result, out, where)
+    return result if out is None else put_into(result, out, where)
 
 
 def share(run: Callable[[int, int], None], size: int, workers: int) -> None:
@@ -798,6 +802,7 @@ def share(run: Callable[[int, int], None], size: int, workers: int) -> None:
             future.result()
 
 
-def _all_words(key: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.uint32]:
+def all_words(key: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.uint32]:
+    """Return the random word of every element, in C order."""
     size = int(np.prod(shape, dtype=np.int64))
     return kernels.philox_words(*key, 0, size).reshape(shape)

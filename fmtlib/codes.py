@@ -348,9 +348,9 @@ def convert(
     """
     source, target = _elementwise(from_format), _elementwise(to_format)
     array = _codes(codes, source)
-    mode = codec._Mode(target, rounding, overflow, random_bits)
-    codec._key(seed, mode)
-    codec._check_out(True, out, target.code_dtype)
+    mode = codec.Mode(target, rounding, overflow, random_bits)
+    codec.word_key(seed, mode)
+    codec.check_out(True, out, target.code_dtype)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     small = array.size < 2**source.bits // 4  # than a table
     if source.bits > 16 or mode.stochastic or small:
@@ -374,7 +374,7 @@ def convert(
         kernels.lookup(indices[start:stop], table, flat[start:stop])
 
     codec.share(run, array.size, workers)
-    return result[()] if out is None else codec._put(result, out, True)
+    return result[()] if out is None else codec.put_into(result, out, True)
 
 
 @lru_cache(maxsize=32)

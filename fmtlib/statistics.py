@@ -261,8 +261,8 @@ def error_statistics(
     fmt = get_format(fmt)
     array = _values(x, fmt)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
-    mode = codec._Mode(fmt, rounding, overflow, random_bits)
-    key = codec._key(seed, mode)
+    mode = codec.Mode(fmt, rounding, overflow, random_bits)
+    key = codec.word_key(seed, mode)
     modes: dict[str, Any] = {"rounding": rounding, "overflow": overflow, "random_bits": random_bits}
     modes |= {"seed": key if mode.stochastic else None, "workers": workers}
     values: Any = None
@@ -270,21 +270,21 @@ def error_statistics(
     if isinstance(fmt, BlockFormat):
         if block_size is not None:
             raise ValueError(f"{fmt.name} has blocks of its own: block_size must be None")
-        codec._refuse_for_blocks(scale, zero_point)
+        codec.refuse_for_blocks(scale, zero_point)
         encoded = codec.encode(array, fmt, axis=along, **modes)
         values = codec.decode(encoded, dtype=array.dtype)
         given = _Elements(_block_element(fmt), mode, array, values, _block_scales(encoded))
-        given.words = codec._all_words(key, array.shape) if mode.stochastic else None
+        given.words = codec.all_words(key, array.shape) if mode.stochastic else None
         statistics = _per_block(given, _tuple(encoded.axis), _tuple(fmt.block_size), workers)
         return (statistics, values) if return_values else statistics
-    fmt = codec._elementwise(fmt)
+    fmt = codec.elementwise(fmt)
     if block_size is not None:
         block_size = whole_number("block_size", block_size, 1)
     if block_size is not None or axis is not None:
         along = normalize_axis(along, array.ndim)
     array = for_kernels(array)
     if scale is None and block_size is None and mode.overflow != "raise":
-        codec._refuse_scaling(zero_point, None)
+        codec.refuse_scaling(zero_point, None)
         if return_values:
             values = np.empty(array.shape, array.dtype)
         statistics = _per_channel(_Elements(fmt, mode, array, values, key=key), along, workers)
@@ -294,9 +294,9 @@ def error_statistics(
         modes |= {"axis": scale_axis, "scale": scale, "zero_point": zero_point}
         values = np.asarray(codec.quantize(array, fmt, **modes))
         given = _Elements(fmt, mode, array, values)
-        given.words = codec._all_words(key, array.shape) if mode.stochastic else None
+        given.words = codec.all_words(key, array.shape) if mode.stochastic else None
         if scale is not None:
-            scales, zeros = codec._scaling(fmt, array.shape, scale_axis, scale, zero_point)
+            scales, zeros = codec.scaling_arrays(fmt, array.shape, scale_axis, scale, zero_point)
             given.scales = np.ascontiguousarray(np.broadcast_to(scales, array.shape))
             if zero_point is not None:
                 given.zero_points = np.ascontiguousarray(np.broadcast_to(zeros, array.shape))
@@ -309,7 +309,7 @@ def error_statistics(
 
 def _values(x: ArrayLike, fmt: Format) -> NDArray[Any]:
     """The array, in a type that holds both its values and the format's."""
-    array = codec._real_array(x)
+    array = codec.real_array(x)
     if array.dtype.itemsize > 8:
         raise TypeError(f"statistics are in float64: x must not be wider, got {array.dtype}")
     if array.dtype.kind in "iu":
@@ -362,7 +362,7 @@ class _Elements:
     """
 
     fmt: Elementwise
-    mode: codec._Mode
+    mode: codec.Mode
     x: NDArray[Any]
     values: NDArray[Any] | None
     scales: NDArray[Any] | None = None
