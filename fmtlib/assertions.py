@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from math import isfinite, isnan
+from math import inf, isfinite, isnan, nan, nextafter
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,11 +75,13 @@ def assert_on_grid(x: ArrayLike, fmt: str | Format, *, axis: Axes | None = None)
         return
     _refuse_axis(axis, fmt)
     distinct, where = _distinct(array)
-    off = np.array([not _on_grid(value, fmt) for value in distinct], bool)[where]
+    off = np.array([not _on_grid(reference.as_value(v), fmt) for v in distinct], bool)[where]
     _raise_if(
         off,
         f"values are not on the grid of {fmt.name}",
-        lambda index: f"{_show_number(array[index])} {_place(distinct[where[index]], fmt)}",
+        lambda index: (
+            f"{_show_number(array[index])} {_place(reference.as_value(array[index]), fmt)}"
+        ),
     )
 
 
@@ -176,7 +178,8 @@ def assert_correctly_rounded(
 
     Notes
     -----
-    Each distinct input takes some 20 µs of exact arithmetic.
+    Each distinct input takes some 20 µs of exact arithmetic; where there are many of them, they
+    are looked up among the exact thresholds of the format.
 
     Examples
     --------
@@ -204,13 +207,7 @@ def assert_correctly_rounded(
     # Words of zeros and of ones give the least and the greatest that stochastic rounding can.
     words = (0, 2**32 - 1) if rounding in STOCHASTIC else (0,)
     try:
-        choices = [
-            np.array(
-                [reference.encode(value, fmt, rounding, overflow, word=word) for value in distinct],
-                np.int64,
-            )[where]
-            for word in words
-        ]
+        choices = [_expected_codes(distinct, fmt, rounding, overflow, w)[where] for w in words]
     except OverflowError:
         raise AssertionError(
             f"an input overflows {fmt.name}, which with overflow='raise' has no result"
@@ -232,7 +229,7 @@ def assert_correctly_rounded(
         shown = _show_code(got, fmt) if found.dtype.kind in "iu" else _show_number(got)
         expected = dict.fromkeys(_show_code(codes[index], fmt) for codes in choices)
         return (
-            f"{_show_number(array[index])} {_place(distinct[where[index]], fmt)}; "
+            f"{_show_number(array[index])} {_place(reference.as_value(array[index]), fmt)}; "
             f"got {shown}, expected {' or '.join(expected)}"
         )
 
@@ -264,6 +261,37 @@ def _place(value: Value, fmt: Elementwise) -> str:
         return f"is beyond {_show_code(below, fmt)}"
     low, high = _show_code(below, fmt), _show_code(above, fmt)
     return f"lies between {low} and {high}"
+
+
+def _expected_codes(
+    x: NDArray[Any], fmt: Elementwise, rounding: str, overflow: str, word: int
+) -> NDArray[np.int64]:
+    """Codes by the reference: one by one, or of many inputs by search among its thresholds."""
+    exact_in_float64 = x.itemsize <= 8 and (
+        x.dtype.kind not in "iu" or x.size == 0 or -(2**53) <= int(x.min()) <= int(x.max()) <= 2**53
+    )
+    if (
+        x.size <= 2**fmt.bits
+        or fmt.bits > 19
+        or rounding in STOCHASTIC
+        or overflow in ("wrap", "raise")
+        or not exact_in_float64
+    ):
+        codes = [reference.encode(v, fmt, rounding, overflow, word=word) for v in x]
+        return np.array(codes, np.int64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        wide = x.astype(np.float64)
+    found = np.full(x.shape, reference.encode(nan, fmt, rounding, overflow), np.int64)
+    for negative in (False, True):
+        steps = reference.thresholds(fmt, rounding, overflow, negative=negative)
+        starts = [
+            float(place) if inclusive else nextafter(float(place), inf)
+            for place, inclusive, _ in steps
+        ]
+        codes_of_steps = np.array([step.code for step in steps], np.int64)
+        mine = ~np.isnan(wide) & (np.signbit(wide) == negative)
+        found[mine] = codes_of_steps[np.searchsorted(starts, np.abs(wide[mine]), "right") - 1]
+    return found
 
 
 def _codes_differ(
@@ -475,7 +503,7 @@ def _assert_block_arrays_equal(actual: object, expected: object, fmt: str | Form
         )
     scale, element = expected.format.scale, expected.format.element
     # micro-exponents are stored above the code of the scale itself
-    nan, actual_nan = (
+    no_number, actual_no_number = (
         np.isnan(_values_of(b.scales & (2**scale.bits - 1), scale)) for b in (expected, actual)
     )
 
@@ -485,7 +513,7 @@ def _assert_block_arrays_equal(actual: object, expected: object, fmt: str | Form
         return _show_code(own, scale) + extra
 
     _raise_if(
-        (actual.scales != expected.scales) & ~(nan & actual_nan),
+        (actual.scales != expected.scales) & ~(no_number & actual_no_number),
         f"scales of {wanted.name} differ",
         lambda index: (
             f"{show_scale(actual.scales[index])}, expected {show_scale(expected.scales[index])}"
@@ -497,8 +525,8 @@ def _assert_block_arrays_equal(actual: object, expected: object, fmt: str | Form
     else:
         differ = actual.codes != expected.codes
     sizes = _sizes(expected.format, expected.axis)
-    for block in np.ndindex(nan.shape):
-        differ[_elements_of(block, sizes)] &= not nan[block]
+    for block in np.ndindex(no_number.shape):
+        differ[_elements_of(block, sizes)] &= not no_number[block]
     digits = -(-expected.format.bits // 4) + 2
     _raise_if(
         differ,
@@ -549,15 +577,13 @@ def _check_shapes(found: NDArray[Any], wanted: NDArray[Any], fmt: Format) -> Non
         )
 
 
-def _distinct(array: NDArray[Any]) -> tuple[list[Value], NDArray[np.intp]]:
-    """The distinct values, and for each element which of them it is."""
+def _distinct(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The distinct elements, and for each element which of them it is."""
     native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
     if native.itemsize > 8:  # longdouble: its padding is not to be compared
-        return [reference.as_value(x) for x in native.flat], np.arange(native.size).reshape(
-            native.shape
-        )
+        return native.reshape(-1), np.arange(native.size).reshape(native.shape)
     bits, where = np.unique(native.reshape(-1).view(f"u{native.itemsize}"), return_inverse=True)
-    return [reference.as_value(x) for x in bits.view(native.dtype)], where.reshape(native.shape)
+    return bits.view(native.dtype), where.reshape(native.shape)
 
 
 # --- messages -------------------------------------------------------------------------------
