@@ -6,16 +6,16 @@ from `fmtlib.reference`, never from the kernels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from math import isfinite, isnan
+from math import inf, isfinite, isnan, nan, nextafter
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import reference
-from fmtlib.blocks import BlockArray, normalize_axis, scale_shape
+from fmtlib.blocks import BlockArray, normalize_block_axis, scale_shape
 from fmtlib.formats import (
     FORMATS,
     STOCHASTIC,
@@ -28,16 +28,18 @@ from fmtlib.formats import (
 )
 from fmtlib.reference import Value
 
+Axes: TypeAlias = int | tuple[int, int]
 Elementwise: TypeAlias = FloatFormat | FixedFormat | IntegerFormat
 
 _SHOWN = 5  # mismatches that a message describes
 
 
-def assert_on_grid(x: ArrayLike, fmt: str | Format, *, axis: int | None = None) -> None:
+def assert_on_grid(x: ArrayLike, fmt: str | Format, *, axis: Axes | None = None) -> None:
     """Assert that every value is a value of the format.
 
     NaN and the infinities are on the grid of a format that has them; -0.0 counts as zero.  In a
-    block format the values of each block must all be on the grid of one scale.
+    block format the values of each block must all be on the grid of one scale; formats with a scale
+    for the whole tensor (NVFP4) cannot be tested so.
 
     Parameters
     ----------
@@ -45,8 +47,8 @@ def assert_on_grid(x: ArrayLike, fmt: str | Format, *, axis: int | None = None) 
         Values, any shape.
     fmt : str or Format
         See `fmtlib.get_format`.
-    axis : int, optional
-        The axis of the blocks, by default the last.  Only for block formats.
+    axis : int or (int, int), optional
+        The axis of the blocks, by default the last, or the two of tiles.  Only for block formats.
 
     Raises
     ------
@@ -69,15 +71,17 @@ def assert_on_grid(x: ArrayLike, fmt: str | Format, *, axis: int | None = None) 
     fmt = get_format(fmt)
     array = _real_array("x", x)
     if isinstance(fmt, BlockFormat):
-        _assert_blocks_on_grid(array, fmt, axis)
+        _assert_blocks_on_grid(array, fmt, normalize_block_axis(axis, array.ndim, fmt))
         return
     _refuse_axis(axis, fmt)
     distinct, where = _distinct(array)
-    off = np.array([not _on_grid(value, fmt) for value in distinct], bool)[where]
+    off = np.array([not _on_grid(reference.as_value(v), fmt) for v in distinct], bool)[where]
     _raise_if(
         off,
         f"values are not on the grid of {fmt.name}",
-        lambda index: f"{_show_number(array[index])} {_place(distinct[where[index]], fmt)}",
+        lambda index: (
+            f"{_show_number(array[index])} {_place(reference.as_value(array[index]), fmt)}"
+        ),
     )
 
 
@@ -142,7 +146,7 @@ def assert_correctly_rounded(
     *,
     rounding: str = "nearest_even",
     overflow: str = "saturate",
-    axis: int | None = None,
+    axis: Axes | None = None,
     signed_zeros: bool = True,
 ) -> None:
     """Assert that a result is what x becomes in the format, rounded once: exact, bit for bit.
@@ -159,8 +163,8 @@ def assert_correctly_rounded(
     rounding, overflow : str
         As for `fmtlib.encode`.  Under stochastic rounding a result may be either of those that
         some random word gives.
-    axis : int, optional
-        The axis of the blocks, by default the last.  Only for block formats.
+    axis : int or (int, int), optional
+        The axis of the blocks, by default the last, or the two of tiles.  Only for block formats.
     signed_zeros : bool
         Whether the sign of a zero value counts.
 
@@ -174,7 +178,8 @@ def assert_correctly_rounded(
 
     Notes
     -----
-    Each distinct input takes some 20 µs of exact arithmetic.
+    Each distinct input takes some 20 µs of exact arithmetic; where there are many of them, they
+    are looked up among the exact thresholds of the format.
 
     Examples
     --------
@@ -194,20 +199,15 @@ def assert_correctly_rounded(
     fmt = get_format(fmt)
     array = _real_array("x", x)
     if isinstance(fmt, BlockFormat):
-        _assert_blocks_rounded(array, result, fmt, rounding, axis, signed_zeros)
+        axes = normalize_block_axis(axis, array.ndim, fmt)
+        _assert_blocks_rounded(array, result, fmt, rounding, axes, signed_zeros)
         return
     _refuse_axis(axis, fmt)
     distinct, where = _distinct(array)
     # Words of zeros and of ones give the least and the greatest that stochastic rounding can.
     words = (0, 2**32 - 1) if rounding in STOCHASTIC else (0,)
     try:
-        choices = [
-            np.array(
-                [reference.encode(value, fmt, rounding, overflow, word=word) for value in distinct],
-                np.int64,
-            )[where]
-            for word in words
-        ]
+        choices = [_expected_codes(distinct, fmt, rounding, overflow, w)[where] for w in words]
     except OverflowError:
         raise AssertionError(
             f"an input overflows {fmt.name}, which with overflow='raise' has no result"
@@ -229,7 +229,7 @@ def assert_correctly_rounded(
         shown = _show_code(got, fmt) if found.dtype.kind in "iu" else _show_number(got)
         expected = dict.fromkeys(_show_code(codes[index], fmt) for codes in choices)
         return (
-            f"{_show_number(array[index])} {_place(distinct[where[index]], fmt)}; "
+            f"{_show_number(array[index])} {_place(reference.as_value(array[index]), fmt)}; "
             f"got {shown}, expected {' or '.join(expected)}"
         )
 
@@ -263,6 +263,37 @@ def _place(value: Value, fmt: Elementwise) -> str:
     return f"lies between {low} and {high}"
 
 
+def _expected_codes(
+    x: NDArray[Any], fmt: Elementwise, rounding: str, overflow: str, word: int
+) -> NDArray[np.int64]:
+    """Codes by the reference: one by one, or of many inputs by search among its thresholds."""
+    exact_in_float64 = x.itemsize <= 8 and (
+        x.dtype.kind not in "iu" or x.size == 0 or -(2**53) <= int(x.min()) <= int(x.max()) <= 2**53
+    )
+    if (
+        x.size <= 2**fmt.bits
+        or fmt.bits > 19
+        or rounding in STOCHASTIC
+        or overflow in ("wrap", "raise")
+        or not exact_in_float64
+    ):
+        codes = [reference.encode(v, fmt, rounding, overflow, word=word) for v in x]
+        return np.array(codes, np.int64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        wide = x.astype(np.float64)
+    found = np.full(x.shape, reference.encode(nan, fmt, rounding, overflow), np.int64)
+    for negative in (False, True):
+        steps = reference.thresholds(fmt, rounding, overflow, negative=negative)
+        starts = [
+            float(place) if inclusive else nextafter(float(place), inf)
+            for place, inclusive, _ in steps
+        ]
+        codes_of_steps = np.array([step.code for step in steps], np.int64)
+        mine = ~np.isnan(wide) & (np.signbit(wide) == negative)
+        found[mine] = codes_of_steps[np.searchsorted(starts, np.abs(wide[mine]), "right") - 1]
+    return found
+
+
 def _codes_differ(
     found: NDArray[Any], wanted: NDArray[Any], fmt: Elementwise, nan_codes: bool
 ) -> NDArray[np.bool]:
@@ -294,55 +325,113 @@ def _values_of(codes: NDArray[Any], fmt: Format) -> NDArray[np.float64]:
 # --- blocks ---------------------------------------------------------------------------------
 
 
-def _blocks(array: NDArray[Any], fmt: BlockFormat, axis: int) -> Iterator[tuple[Any, ...]]:
-    """For each block: its index among the scales, and the index of its elements."""
-    for index in np.ndindex(scale_shape(array.shape, axis, fmt.block_size)):
-        start = index[axis] * fmt.block_size
-        yield index, (*index[:axis], slice(start, start + fmt.block_size), *index[axis + 1 :])
+def _sizes(fmt: BlockFormat, axes: Axes) -> dict[int, int]:
+    """How long a block is along each of its axes."""
+    if isinstance(axes, tuple):
+        assert isinstance(fmt.block_size, tuple)
+        return dict(zip(axes, fmt.block_size, strict=True))
+    assert isinstance(fmt.block_size, int)
+    return {axes: fmt.block_size}
 
 
-def _assert_blocks_on_grid(array: NDArray[Any], fmt: BlockFormat, axis: int | None) -> None:
-    axis = normalize_axis(axis, array.ndim)
+def _elements_of(block: tuple[int, ...], sizes: dict[int, int]) -> tuple[int | slice, ...]:
+    """The index of the elements of a block, from its index among the scales."""
+    return tuple(
+        slice(i * sizes[axis], (i + 1) * sizes[axis]) if axis in sizes else i
+        for axis, i in enumerate(block)
+    )
+
+
+def _block_of(element: tuple[int, ...], sizes: dict[int, int]) -> tuple[int, ...]:
+    """The index among the scales of the block of an element."""
+    return tuple(i // sizes.get(axis, 1) for axis, i in enumerate(element))
+
+
+def _exact_block(part: NDArray[Any]) -> list[Value]:
+    return [reference.as_value(x) for x in part.reshape(-1)]
+
+
+def _assert_blocks_on_grid(array: NDArray[Any], fmt: BlockFormat, axes: Axes) -> None:
+    if fmt.tensor_scale:
+        raise TypeError(
+            f"values of {fmt.name} are on the grid of their tensor's scale, which they do not "
+            "tell; assert_correctly_rounded finds it from the input"
+        )
+    sizes = _sizes(fmt, axes)
     scales = sorted(
         value
         for value in (reference.decode(code, fmt.scale) for code in range(2**fmt.scale.bits))
         if isinstance(value, Fraction) and value > 0
     )
-    off = np.zeros(scale_shape(array.shape, axis, fmt.block_size), bool)
-    parts = dict(_blocks(array, fmt, axis))
-    for index, part in parts.items():
-        off[index] = not _one_scale_fits([reference.as_value(x) for x in array[part]], fmt, scales)
+    off = np.zeros(scale_shape(array.shape, axes, fmt.block_size), bool)
+    for block in np.ndindex(off.shape):
+        off[block] = not _one_scale_fits(
+            _exact_block(array[_elements_of(block, sizes)]), fmt, scales
+        )
     _raise_if(
         off,
         f"blocks are not on the grid of {fmt.name}",
-        lambda index: f"{_show_block(array[parts[index]])} fits no scale",
+        lambda block: f"{_show_block(array[_elements_of(block, sizes)])} fits no scale",
         "blocks",
     )
 
 
 def _one_scale_fits(values: Sequence[Value], fmt: BlockFormat, scales: Sequence[Fraction]) -> bool:
-    finite = {value for value in values if isinstance(value, Fraction) and value}
-    if any(isinstance(value, float) and not isfinite(value) for value in values):
-        # NaN belongs to the block as a whole
-        return all(isinstance(value, float) and isnan(value) for value in values)
-    return not finite or any(
-        all(_on_grid(value / scale, fmt.element) for value in finite) for scale in scales
+    others = [value for value in values if isinstance(value, float) and not isfinite(value)]
+    if not all(_on_grid(value, fmt.element) for value in others):
+        return all(isinstance(value, float) and isnan(value) for value in values)  # a NaN block
+    if fmt.micro_size is None:
+        parts = [values]
+    else:
+        parts = [values[i : i + fmt.micro_size] for i in range(0, len(values), fmt.micro_size)]
+    finite = [{v for v in part if isinstance(v, Fraction) and v} for part in parts]
+    shifts = (1,) if fmt.micro_size is None else (1, 2)
+    return not any(finite) or any(
+        all(
+            any(all(_on_grid(v * shift / scale, fmt.element) for v in part) for shift in shifts)
+            for part in finite
+        )
+        for scale in scales
     )
 
 
 def _reference_blocks(
-    array: NDArray[Any], fmt: BlockFormat, axis: int, rounding: str, word: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
-    """Codes, scale codes and values of an array by the reference, block by block."""
-    codes = np.zeros(array.shape, np.int64)
-    scales = np.zeros(scale_shape(array.shape, axis, fmt.block_size), np.int64)
-    values = np.zeros(array.shape)
-    for index, part in _blocks(array, fmt, axis):
-        block = [reference.as_value(x) for x in array[part]]
-        found, scale = reference.encode_block(block, fmt, rounding, words=[word] * len(block))
-        codes[part], scales[index] = found, scale
-        values[part] = [float(v) for v in reference.decode_block(found, scale, fmt)]
-    return codes, scales, values
+    array: NDArray[Any], fmt: BlockFormat, axes: Axes, rounding: str, word: int
+) -> tuple[BlockArray, NDArray[np.float64]]:
+    """What the reference makes of an array, block by block; and its values."""
+    sizes = _sizes(fmt, axes)
+    codes = np.zeros(array.shape, fmt.code_dtype)
+    scales = np.zeros(scale_shape(array.shape, axes, fmt.block_size), fmt.scale_dtype)
+    encode_scale = decode_scale = Fraction(1)
+    if fmt.tensor_scale:
+        exact = _exact_block(array)
+        finite = (abs(value) for value in exact if isinstance(value, Fraction))
+        encode_scale, decode_scale = reference.tensor_scales(max(finite, default=Fraction(0)), fmt)
+    for block in np.ndindex(scales.shape):
+        part = codes[_elements_of(block, sizes)]
+        values = _exact_block(array[_elements_of(block, sizes)])
+        found, scales[block] = reference.encode_block(
+            values, fmt, rounding, words=[word] * len(values), encode_scale=encode_scale
+        )
+        part[...] = np.reshape(np.array(found, fmt.code_dtype), part.shape)
+    tensor_scale = np.float32(float(decode_scale)) if fmt.tensor_scale else None
+    result = BlockArray(codes, scales, fmt, axes, tensor_scale)
+    return result, _block_values(result)
+
+
+def _block_values(b: BlockArray) -> NDArray[np.float64]:
+    """The values of an array by the reference."""
+    sizes = _sizes(b.format, b.axis)
+    values = np.zeros(b.shape)
+    tensor_scale = 1.0 if b.tensor_scale is None else float(b.tensor_scale)
+    for block in np.ndindex(b.scales.shape):
+        codes = b.codes[_elements_of(block, sizes)]
+        found = reference.decode_block(
+            codes.reshape(-1).tolist(), int(b.scales[block]), b.format, tensor_scale
+        )
+        part = values[_elements_of(block, sizes)]
+        part[...] = np.reshape([float(value) for value in found], part.shape)
+    return values
 
 
 def _assert_blocks_rounded(
@@ -350,52 +439,49 @@ def _assert_blocks_rounded(
     result: ArrayLike | BlockArray,
     fmt: BlockFormat,
     rounding: str,
-    axis: int | None,
+    axes: Axes,
     signed_zeros: bool,
 ) -> None:
-    axis = normalize_axis(axis, array.ndim)
     words = (0, 2**32 - 1) if rounding in STOCHASTIC else (0,)
     if isinstance(result, BlockArray):
-        if (result.format, result.axis) != (fmt, axis):
+        if (result.format, result.axis) != (fmt, axes):
             raise AssertionError(
                 f"result is in {result.format.name} along axis {result.axis}, expected {fmt.name} "
-                f"along axis {axis}"
+                f"along axis {axes}"
             )
-        found = _block_values(result)
+        found: NDArray[Any] = _block_values(result)
     else:
         found = _real_array("result", result)
     _check_shapes(found, array, fmt)
-    choices = [_reference_blocks(array, fmt, axis, rounding, word) for word in words]
-    wrong = np.logical_and.reduce([_values_differ(found, v, signed_zeros) for _, _, v in choices])
-    of_element = {}
-    for _, part in _blocks(array, fmt, axis):
-        for index in np.ndindex(array[part].shape):
-            full = list(part)
-            full[axis] = part[axis].start + index[0]
-            of_element[tuple(full)] = part
+    expected = [_reference_blocks(array, fmt, axes, rounding, word) for word in words]
+    choices = [_rounded_to(values, found.dtype) for _, values in expected]
+    wrong = np.logical_and.reduce([_values_differ(found, v, signed_zeros) for v in choices])
+    sizes = _sizes(fmt, axes)
 
     def show(index: tuple[int, ...]) -> str:
-        expected = dict.fromkeys(_show_number(values[index]) for _, _, values in choices)
+        block = array[_elements_of(_block_of(index, sizes), sizes)]
+        wanted = dict.fromkeys(_show_number(values[index]) for values in choices)
         return (
-            f"{_show_number(array[index])} in the block {_show_block(array[of_element[index]])}; "
-            f"got {_show_number(found[index])}, expected {' or '.join(expected)}"
+            f"{_show_number(array[index])} in the block {_show_block(block)}; "
+            f"got {_show_number(found[index])}, expected {' or '.join(wanted)}"
         )
 
     _raise_if(wrong, f"not correctly rounded to {fmt.name} ({rounding})", show)
-    if isinstance(result, BlockArray) and len(choices) == 1:
-        codes, scales, _ = choices[0]
-        expected = BlockArray(
-            codes.astype(fmt.code_dtype), scales.astype(fmt.scale_dtype), fmt, axis
-        )
-        _assert_block_arrays_equal(result, expected, fmt)
+    if isinstance(result, BlockArray) and len(expected) == 1:
+        _assert_block_arrays_equal(result, expected[0][0], fmt)
 
 
-def _block_values(b: BlockArray) -> NDArray[np.float64]:
-    values = np.zeros(b.shape)
-    for index, part in _blocks(b.codes, b.format, b.axis):
-        block = reference.decode_block(b.codes[part].tolist(), int(b.scales[index]), b.format)
-        values[part] = [float(value) for value in block]
-    return values
+def _rounded_to(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+    """The values rounded once to a narrower float type, which a tensor's scale can need."""
+    if dtype.name == "bfloat16":  # ml_dtypes would round to float32 first
+        bfloat16 = FORMATS["bfloat16"]
+        codes = [reference.encode(v, bfloat16, overflow="nonsaturating") for v in values.flat]
+        rounded = [float(reference.decode(code, bfloat16)) for code in codes]
+        return np.array(rounded, np.float64).reshape(values.shape)
+    if dtype.kind != "f" or dtype.itemsize >= 8:
+        return values
+    with np.errstate(over="ignore", under="ignore"):
+        return values.astype(dtype).astype(np.float64)
 
 
 def _assert_block_arrays_equal(actual: object, expected: object, fmt: str | Format | None) -> None:
@@ -403,32 +489,48 @@ def _assert_block_arrays_equal(actual: object, expected: object, fmt: str | Form
     if not (isinstance(actual, BlockArray) and isinstance(expected, BlockArray)):
         given = f"{type(actual).__name__} and {type(expected).__name__}"
         raise TypeError(f"both or neither must be a BlockArray, got {given}")
-    wanted_format = expected.format if fmt is None else get_format(fmt)
+    wanted = expected.format if fmt is None else get_format(fmt)
     for b in (actual, expected):
-        if (b.format, b.axis, b.shape) != (wanted_format, expected.axis, expected.shape):
+        if (b.format, b.axis, b.shape) != (wanted, expected.axis, expected.shape):
             raise AssertionError(
-                f"{b!r} is not of format {wanted_format.name}, axis {expected.axis} and shape "
+                f"{b!r} is not of format {wanted.name}, axis {expected.axis} and shape "
                 f"{expected.shape}"
             )
-    scale, axis = expected.format.scale, expected.axis
+    if actual.tensor_scale != expected.tensor_scale:
+        raise AssertionError(
+            f"tensor scales of {wanted.name} differ: {actual.tensor_scale}, expected "
+            f"{expected.tensor_scale}"
+        )
+    scale, element = expected.format.scale, expected.format.element
+    # micro-exponents are stored above the code of the scale itself
+    no_number, actual_no_number = (
+        np.isnan(_values_of(b.scales & (2**scale.bits - 1), scale)) for b in (expected, actual)
+    )
+
+    def show_scale(code: int) -> str:
+        micro, own = divmod(int(code), 2**scale.bits)
+        extra = f" and micro-exponents {micro:#b}" if expected.format.micro_size else ""
+        return _show_code(own, scale) + extra
+
     _raise_if(
-        _codes_differ(actual.scales, expected.scales, scale, nan_codes=False),
-        f"scales of {wanted_format.name} differ",
+        (actual.scales != expected.scales) & ~(no_number & actual_no_number),
+        f"scales of {wanted.name} differ",
         lambda index: (
-            f"{_show_code(actual.scales[index], scale)}, "
-            f"expected {_show_code(expected.scales[index], scale)}"
+            f"{show_scale(actual.scales[index])}, expected {show_scale(expected.scales[index])}"
         ),
         "scales",
     )
-    differ = actual.codes != expected.codes
-    nan = np.isnan(_values_of(expected.scales, scale))
-    for index, part in _blocks(actual.codes, expected.format, axis):
-        differ[part] &= ~nan[index]
+    if isinstance(element, FloatFormat):
+        differ = _codes_differ(actual.codes, expected.codes, element, nan_codes=False)
+    else:
+        differ = actual.codes != expected.codes
+    sizes = _sizes(expected.format, expected.axis)
+    for block in np.ndindex(no_number.shape):
+        differ[_elements_of(block, sizes)] &= not no_number[block]
     digits = -(-expected.format.bits // 4) + 2
-
     _raise_if(
         differ,
-        f"codes of {wanted_format.name} differ",
+        f"codes of {wanted.name} differ",
         lambda index: (
             f"{actual.codes[index]:#0{digits}x}, expected {expected.codes[index]:#0{digits}x}"
         ),
@@ -463,7 +565,7 @@ def _code_array(name: str, x: ArrayLike | BlockArray, fmt: Format) -> NDArray[An
     return array
 
 
-def _refuse_axis(axis: int | None, fmt: Format) -> None:
+def _refuse_axis(axis: Axes | None, fmt: Format) -> None:
     if axis is not None:
         raise ValueError(f"axis is for block formats, not {fmt.name}")
 
@@ -475,15 +577,13 @@ def _check_shapes(found: NDArray[Any], wanted: NDArray[Any], fmt: Format) -> Non
         )
 
 
-def _distinct(array: NDArray[Any]) -> tuple[list[Value], NDArray[np.intp]]:
-    """The distinct values, and for each element which of them it is."""
+def _distinct(array: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The distinct elements, and for each element which of them it is."""
     native = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
     if native.itemsize > 8:  # longdouble: its padding is not to be compared
-        return [reference.as_value(x) for x in native.flat], np.arange(native.size).reshape(
-            native.shape
-        )
+        return native.reshape(-1), np.arange(native.size).reshape(native.shape)
     bits, where = np.unique(native.reshape(-1).view(f"u{native.itemsize}"), return_inverse=True)
-    return [reference.as_value(x) for x in bits.view(native.dtype)], where.reshape(native.shape)
+    return bits.view(native.dtype), where.reshape(native.shape)
 
 
 # --- messages -------------------------------------------------------------------------------
@@ -528,4 +628,4 @@ def _show_number(x: Any) -> str:
 
 
 def _show_block(block: NDArray[Any]) -> str:
-    return np.array2string(block, threshold=8, edgeitems=3, max_line_width=10**6)
+    return np.array2string(block.reshape(-1), threshold=8, edgeitems=3, max_line_width=10**6)

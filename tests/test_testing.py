@@ -9,11 +9,12 @@ import tomllib
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import DTYPES
+from cases import DETERMINISTIC, DTYPES, all_16_bit
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from fmtlib.formats import (
     FixedFormat,
     FloatFormat,
     IntegerFormat,
+    ScaleRule,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -43,11 +45,12 @@ MAKERS = {
     "integer": testing.integer_formats,
     "block": testing.block_formats,
 }
+few = settings(max_examples=50)
 ELEMENTWISE = ("float", "fixed", "integer")
-INTEGER_DTYPES = ("int8", "int64", "uint8", "uint64")
+INTEGER_DTYPES = ("int64", "uint8")
 
 
-def draws(strategy, count=1000):
+def draws(strategy, count=400):
     """What a strategy gives in a run of so many examples, always the same."""
     found = []
 
@@ -62,7 +65,7 @@ def draws(strategy, count=1000):
 
 @cache
 def values_of(name, dtype):
-    return draws(testing.values(name, DTYPES.get(dtype, dtype)), 1500)
+    return draws(testing.values(name, DTYPES.get(dtype, dtype)), 1000)
 
 
 def simplest(strategy, condition=lambda _: True):
@@ -85,11 +88,14 @@ def test_formats_are_of_the_kind_and_width_asked_for(kind, named, data):
             assert (fmt in FORMATS.values()) == named
 
 
+@few
 @given(testing.formats())
 def test_every_format_encodes(fmt):
     x = np.array([1.0, -0.0, 3.25])
-    values = fl.decode(fl.encode(x, fmt), *(() if isinstance(fmt, BlockFormat) else (fmt,)))
-    assert values.shape == x.shape
+    if isinstance(fmt, BlockFormat):
+        assert fl.decode(fl.encode(x.reshape(1, 3), fmt)).shape == (1, 3)
+    else:
+        assert fl.decode(fl.encode(x, fmt), fmt).shape == x.shape
 
 
 @pytest.mark.parametrize("kind", RECORDS)
@@ -138,8 +144,14 @@ def test_run_time_formats_have_every_fact():
     blocks = draws(testing.block_formats(named=False), 500)
     assert {f.carry for f in blocks} == {"saturate", "bump"}
     assert {f.nonfinite for f in blocks} == {"nan", "raise"}
-    assert {f.block_size for f in blocks} >= {1, 2, 3, 39, 40}
-    assert {f.scale.exponent_bits for f in blocks} == set(range(2, 9))
+    assert {f.block_size for f in blocks} >= {1, 2, 3, (1, 1), (1, 2), (2, 1)}
+    assert {f.scale_rule for f in blocks} == set(get_args(ScaleRule))
+    assert {type(f.element) for f in blocks} == {FloatFormat, FixedFormat}
+    assert {f.element.encoding for f in blocks if isinstance(f.element, FixedFormat)} == {
+        "sign_magnitude", "twos_complement"
+    }  # fmt: skip
+    assert {f.tensor_scale for f in blocks} == {True, False}
+    assert len({f.micro_size for f in blocks}) > 2
 
 
 def test_formats_shrink_to_known_and_plain_ones():
@@ -150,7 +162,8 @@ def test_formats_shrink_to_known_and_plain_ones():
     plain = simplest(testing.float_formats(named=False, min_bits=7, max_bits=7))
     assert plain.signed
     assert plain.bias == 2 ** (plain.exponent_bits - 1) - 1
-    assert simplest(testing.block_formats(named=False)).name == "bfp_m1_e2_g1"
+    block = simplest(testing.block_formats(named=False))
+    assert (block.mantissa_bits, block.exponent_bits, block.block_size) == (1, 2, 1)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +205,7 @@ def test_wrong_types_are_refused(make, message):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_modes_are_those_that_encode_takes(name):
-    x = np.zeros(1)
+    x = np.zeros((1, 1))
     taken = {mode for mode in ROUNDINGS if accepts(x, name, rounding=mode)}
     assert set(draws(testing.roundings(name, False), 200)) == taken
     deterministic = {mode for mode in taken if mode not in STOCHASTIC}
@@ -202,13 +215,14 @@ def test_modes_are_those_that_encode_takes(name):
     assert set(draws(testing.overflows(name), 200)) == taken - {"raise"}
 
 
+@few
 @given(testing.formats(), st.data())
 def test_drawn_modes_are_accepted(fmt, data):
     rounding = data.draw(testing.roundings(fmt))
     assert rounding not in STOCHASTIC
     overflow = data.draw(testing.overflows(fmt))
     assert overflow != "raise"
-    assert accepts(np.zeros(1), fmt, rounding=rounding, overflow=overflow)
+    assert accepts(np.zeros((1, 1)), fmt, rounding=rounding, overflow=overflow)
 
 
 def accepts(x, fmt, **mode):
@@ -222,6 +236,7 @@ def accepts(x, fmt, **mode):
 # --- codes ----------------------------------------------------------------------------------
 
 
+@few
 @given(testing.formats(), st.booleans(), st.booleans(), st.data())
 def test_codes_are_codes(fmt, nan, infinity, data):
     code = data.draw(testing.codes(fmt, nan=nan, infinity=infinity))
@@ -313,7 +328,7 @@ def test_values_reach_every_class(dtype):
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["fixed_s15_16", "uint8"])
+@pytest.mark.parametrize("name", ["fixed_s15_16"])
 def test_values_of_other_grids(name):
     fmt = FORMATS[name]
     found = {x for x in values_of(name, "float64") if np.isfinite(x)}
@@ -347,6 +362,7 @@ def test_integer_values_find_double_rounding():
     )
 
 
+@few
 @given(testing.formats(ELEMENTWISE), st.sampled_from([*DTYPES, *INTEGER_DTYPES]), st.data())
 def test_values_leave_out_what_is_not_wanted(fmt, dtype, data):
     x = data.draw(testing.values(fmt, dtype, nan=False, infinity=False))
@@ -358,6 +374,7 @@ def test_values_leave_out_what_is_not_wanted(fmt, dtype, data):
     assert x >= 0 or fmt.signed
 
 
+@few
 @given(testing.formats(), st.data())
 def test_values_by_default_are_of_the_dtype_that_decode_gives(fmt, data):
     x = data.draw(testing.values(fmt))
@@ -392,6 +409,7 @@ def test_arrays_reach_every_layout(name):
     assert missing == (["0-d"] if name != "e4m3" else [])  # blocks need an axis
 
 
+@few
 @given(testing.formats(), st.sampled_from(list(DTYPES)), st.data())
 def test_arrays_are_as_asked_for(fmt, dtype, data):
     shape = data.draw(st.sampled_from([3, (2, 3), (0, 2), (4, 1, 2)]))
@@ -401,6 +419,7 @@ def test_arrays_are_as_asked_for(fmt, dtype, data):
     assert np.isfinite(x).all()
 
 
+@few
 @given(testing.arrays("e4m3", layouts=("F", "C"), shape=(3, 2)))
 def test_only_the_layouts_asked_for(x):
     assert x.flags.contiguous or x.flags.f_contiguous
@@ -430,11 +449,13 @@ def test_the_layout_of_a_failing_example_is_told():
 # --- blocks ---------------------------------------------------------------------------------
 
 
+@few
 @given(testing.block_formats(), st.data())
 def test_blocks_are_rows_of_numbers(fmt, data):
     x = data.draw(testing.blocks(fmt))
-    assert x.ndim == 1
-    assert x.size <= 3 * fmt.block_size
+    sizes = fmt.block_size if isinstance(fmt.block_size, tuple) else (fmt.block_size,)
+    assert x.ndim == len(sizes)
+    assert all(n <= 3 * size for n, size in zip(x.shape, sizes, strict=True))
     assert np.isfinite(x).all()
     assert fl.encode(x, fmt).shape == x.shape
 
@@ -465,23 +486,28 @@ def test_blocks_reach_every_class():
     assert missing == []
 
 
+@few
 @given(testing.block_arrays())
 def test_block_arrays_decode(b):
-    assert isinstance(b, fl.BlockArray)  # it checks itself
-    assert fl.decode(b).shape == b.shape
+    with np.errstate(over="ignore"):  # beyond float32, under the greatest scales
+        assert fl.decode(b).shape == b.shape
 
 
-@given(testing.block_arrays(nan=False))
+@few
+@given(testing.block_arrays(nan=False, infinity=False))
 def test_block_arrays_without_nan(b):
-    assert np.isfinite(fl.decode(b)).all()
+    assert np.isfinite(fl.decode(b, dtype=np.float64)).all()
 
 
 def test_block_arrays_are_as_asked_for():
     fmt = fl.bfp(4, block_size=4)
-    for b in draws(testing.block_arrays(fmt, (3, 10), axis=-1), 50):
+    for b in draws(testing.block_arrays(fmt, (3, 10), axis=-1), 20):
         assert (b.shape, b.axis, b.scales.shape, b.format) == ((3, 10), 1, (3, 3), fmt)
-    found = draws(testing.block_arrays(fmt), 250)
+    found = draws(testing.block_arrays(fmt), 120)
     assert {(b.axis, b.ndim) for b in found} == {(0, 1), (0, 2), (1, 2)}
+    tiles = draws(testing.block_arrays(fl.bfp(4, block_size=(2, 3))), 60)
+    assert {b.axis for b in tiles} >= {(0, 1), (1, 0), (0, 2), (2, 1)}
+    assert {b.axis for b in draws(testing.block_arrays("nvfp4", 3), 20)} == {0}
     assert {b.shape[b.axis] % 4 for b in found} == {0, 1, 2, 3}
     assert any((b.scales == 0xFF).any() for b in found)
     b = simplest(testing.block_arrays(fmt), lambda b: b.scales.size > 1)
@@ -687,6 +713,38 @@ def test_wrong_results_are_found(mutant, as_values):
         testing.assert_correctly_rounded(TRAPS, result, "e4m3", rounding=rounding)
 
 
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e8m0fnu", "int8", "fixed_s3_4"])
+def test_many_inputs_are_looked_up(name):
+    """Every float16 and bfloat16, against thresholds: right ones pass, wrong ones are counted."""
+    for dtype in ("float16", "bfloat16"):
+        x = all_16_bit(dtype)
+        for rounding in DETERMINISTIC:
+            for overflow in set(fl.get_format(name).overflows) - {"raise"}:
+                mode = {"rounding": rounding, "overflow": overflow}
+                with np.errstate(invalid="ignore"):
+                    codes = fl.encode(x, name, **mode)
+                if overflow == "wrap":  # no thresholds
+                    x, codes = x[::16], codes[::16]
+                testing.assert_correctly_rounded(x, codes, name, **mode)
+                x = all_16_bit(dtype)
+        with np.errstate(invalid="ignore"):
+            codes, others = (fl.encode(x, name, rounding=r) for r in ("nearest_even", "up"))
+        with pytest.raises(AssertionError, match=f"{np.count_nonzero(codes != others)} / 65536"):
+            testing.assert_correctly_rounded(x, others, name)
+
+
+def test_many_integers_are_looked_up():
+    x = np.arange(-300, 300)
+    testing.assert_correctly_rounded(x, fl.encode(x, "e4m3"), "e4m3")
+    wide = np.append(x, 2**62 + 1)
+    testing.assert_correctly_rounded(wide, fl.encode(wide, "e4m3"), "e4m3")
+    for wrong in (x, wide):
+        codes = fl.encode(wrong, "e4m3")
+        codes[300] = 1  # 0
+        with pytest.raises(AssertionError, match=r"\n \[300\]: 0 is on the grid; got 0x01"):
+            testing.assert_correctly_rounded(wrong, codes, "e4m3")
+
+
 def test_right_results_in_every_guise():
     codes = fl.encode(TRAPS, "e4m3")
     nan = np.isnan(TRAPS)
@@ -742,17 +800,52 @@ def test_stochastic_results_are_one_of_two():
 # --- assertions: blocks ---------------------------------------------------------------------
 
 
+@few
 @given(testing.block_formats(), st.data())
 def test_blocks_that_fmtlib_makes_pass(fmt, data):
     x = data.draw(testing.arrays(fmt, "float64", nan=False, infinity=False))
-    axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    if isinstance(fmt.block_size, tuple):
+        axis = tuple(data.draw(st.permutations(range(x.ndim)))[:2])
+    else:
+        axis = data.draw(st.integers(-x.ndim, x.ndim - 1))
     rounding = data.draw(testing.roundings(fmt))
     b = fl.encode(x, fmt, axis=axis, rounding=rounding)
-    values = fl.decode(b)
+    values = fl.decode(b, dtype=np.float64)
     testing.assert_correctly_rounded(x, b, fmt, rounding=rounding, axis=axis)
     testing.assert_correctly_rounded(x, values, fmt, rounding=rounding, axis=axis)
-    testing.assert_on_grid(values, fmt, axis=axis)
     testing.assert_codes_equal(b, b)
+    if not fmt.tensor_scale:
+        testing.assert_on_grid(values, fmt, axis=axis)
+        return
+    with pytest.raises(TypeError, match="their tensor's scale"):
+        testing.assert_on_grid(values, fmt, axis=axis)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["nvfp4", "mxfp8_e4m3", "smx6", "mxint8", "hbfp8_24x24"])
+def test_quantized_blocks_pass(name, dtype):
+    """In every dtype: the scale of an NVFP4 tensor makes values that narrow ones round, once."""
+    x = draws(testing.arrays(name, DTYPES[dtype], (3, 40), nan=False, infinity=False), 5)
+    for array in x:
+        if not fl.get_format(name).fits(dtype):
+            continue
+        testing.assert_correctly_rounded(array, fl.quantize(array, name), name)
+    assert x
+
+
+def test_wrong_tensor_and_micro_scales_are_found():
+    x = np.array([1.0, 0.3, -0.1, 0.01, 6.0, 0.3])
+    b = fl.encode(x, "nvfp4")
+    other = fl.BlockArray(b.codes, b.scales, b.format, 0, np.float32(2) * b.tensor_scale)
+    with pytest.raises(AssertionError, match=r"tensor scales of nvfp4 differ: .*, expected"):
+        testing.assert_codes_equal(other, b)
+    with pytest.raises(AssertionError, match="not correctly rounded to nvfp4"):
+        testing.assert_correctly_rounded(x, other, "nvfp4")
+    b = fl.encode(x, "smx6")
+    scales = b.scales ^ b.scales.dtype.type(1 << 8)
+    other = fl.BlockArray(b.codes, scales, b.format, 0)
+    with pytest.raises(AssertionError, match=r"micro-exponents 0b\d+, expected 0x81 .* 0b"):
+        testing.assert_codes_equal(other, b)
 
 
 def test_wrong_blocks_are_found():
@@ -803,7 +896,9 @@ def test_nan_in_blocks():
 
 
 @pytest.mark.parametrize("rounding", ["nearest_even", "down"])
-@pytest.mark.parametrize("name", ["float8_e4m3fn", "float4_e2m1fn", "int8", "bfp_m4_e8_g16"])
+@pytest.mark.parametrize(
+    "name", ["float8_e4m3fn", "float4_e2m1fn", "int8", "bfp_m4_e8_g16", "mxfp4_e2m1", "nvfp4"]
+)
 def test_right_quantizers_conform(name, rounding):
     def quantize(x):
         return fl.quantize(x, name, rounding=rounding)
