@@ -44,8 +44,8 @@ def sweep(request, capsys, record_property):
 
 
 @pytest.mark.parametrize("overflow", OVERFLOWS)
-def test_encode_on_each_target(sweep, target, overflow):
-    name = NAMES[0]
+@pytest.mark.parametrize("name", NAMES[:1])
+def test_encode_on_each_target(sweep, target, name, overflow):
     assert sweep(fl.ufunc("encode", name, overflow=overflow), name, overflow) == 0
 
 

@@ -24,7 +24,8 @@ def their_codes(x, name):
         return x.astype(dtype).view(FORMATS[name].code_dtype)
 
 
-def check(x, name):
+def check(x, name, record_property):
+    record_property("inputs", x.size)
     with np.errstate(invalid="ignore"):
         ours = fl.encode(x, name, overflow="nonsaturating")
     theirs = their_codes(x, name)
@@ -39,7 +40,7 @@ def check(x, name):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", SAME)
-def test_every_16_bit_input(target, name, dtype):
+def test_every_16_bit_input(target, name, dtype, record_property):
     if (name, dtype) == ("float16", "bfloat16"):
         x = all_16_bit(dtype)
         with np.errstate(all="ignore"):
@@ -48,17 +49,19 @@ def test_every_16_bit_input(target, name, dtype):
                 their_codes(x.astype(np.float32), name)[~np.isnan(x)],
             )
         return
-    check(all_16_bit(dtype), name)
+    check(all_16_bit(dtype), name, record_property)
 
 
+@pytest.mark.parametrize("millions", [1, pytest.param(20, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("name", SAME)
-def test_ten_million_float32(target, name):
-    rng = np.random.default_rng(FLOAT_NAMES.index(name))
-    for _ in range(10):
-        check(rng.integers(0, 2**32, 1_000_000, np.uint32).view(np.float32), name)
+def test_random_float32(target, name, millions, record_property):
+    rng = np.random.default_rng([FLOAT_NAMES.index(name), millions])
+    for _ in range(millions):
+        x = rng.integers(0, 2**32, 1_000_000, np.uint32).view(np.float32)
+        check(x, name, record_property)
 
 
-@pytest.mark.parametrize("name", FLOAT_NAMES)
+@pytest.mark.parametrize("name", [*SAME, "float8_e8m0fnu"])
 def test_every_code_decodes_alike(target, name):
     fmt = FORMATS[name]
     codes = np.arange(2**fmt.bits).astype(fmt.code_dtype)
