@@ -37,15 +37,20 @@ html_copy_source = False
 html_theme_options = {
     "navbar_center": ["navbar-nav"],
     "header_links_before_dropdown": 7,
-    "secondary_sidebar_items": ["page-toc"],
+    # pages with wide tables have the room of the list of sections
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        **{page: [] for page in ("formats", "rounding", "products")},
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
 }
-html_sidebars = {"index": []}
+html_sidebars = {page: [] for page in ("index", "tutorial", "rounding", "blocks", "products")}
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
+suppress_warnings = ["toc.empty_glob"]  # pages of measurements are there once they are taken
 
 default_role = "py:obj"
 pygments_style = "sphinx"

@@ -14,12 +14,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import numpy as np
 
 import fmtlib as fl
 from fmtlib.accumulators import PRESETS
-from fmtlib.formats import ALIASES, FORMATS, ROUNDINGS, STOCHASTIC, Format
+from fmtlib.formats import ALIASES, FORMATS, ROUNDINGS, STOCHASTIC, Format, ScaleRule
 from fmtlib.listing import exact_text
 from fmtlib.reference import as_value
 
@@ -83,7 +84,7 @@ def listed() -> list[str]:
 def float_table() -> str:
     """One row for each floating-point format."""
     head = (
-        "format", "bits", "exponent, mantissa", "bias", "greatest", "least normal",
+        "format", "bits", "exp., mant.", "bias", "greatest", "least normal",
         "least subnormal", "infinity", "NaN", "−0", "dtype",
     )  # fmt: skip
     rows = []
@@ -136,7 +137,7 @@ def block_table() -> str:
     """One row for each block format."""
     head = (
         "format", "element", "scale", "block", "scale rule", "besides", "bits per element",
-        "dtypes of codes, scales",
+        "dtypes",
     )  # fmt: skip
     rows = []
     for name, fmt in _rows(fl.BlockFormat):
@@ -145,7 +146,7 @@ def block_table() -> str:
             "carry bumps" if fmt.carry == "bump" else "",
             "NaN raises" if fmt.nonfinite == "raise" else "",
             "float32 tensor scale" if fmt.tensor_scale else "",
-            f"a micro-exponent for each {fmt.micro_size}" if fmt.micro_size else "",
+            f"micro-exponents, one for {fmt.micro_size}" if fmt.micro_size else "",
         ]
         rows.append(
             (
@@ -184,9 +185,9 @@ def codes_page(name: str) -> str:
 def _element(fmt: Format) -> str:
     """A short name for the element or scale of a block format."""
     if isinstance(fmt, fl.FixedFormat):
-        kind = "sign, magnitude of" if fmt.encoding == "sign_magnitude" else "two's complement,"
-        bits = fmt.magnitude_bits if fmt.encoding == "sign_magnitude" else fmt.bits
-        return f"{kind} {bits} bits"
+        if fmt.encoding == "sign_magnitude":
+            return f"sign, {fmt.magnitude_bits} bits"
+        return f"{fmt.bits} bits, two's complement"
     if fmt in FORMATS.values():
         return f"`{fmt.name}`"
     return f"power of two, {fmt.bits} bits"
@@ -265,23 +266,26 @@ def _e8m0(x: np.ndarray, rounding: str, overflow: str) -> np.ndarray:
 
 
 def scale_rule_table() -> str:
-    """The scale and the value of the greatest magnitude of a block, under each scale rule."""
-    rows = []
+    """What each scale rule makes of the greatest magnitude of a block: a table for each format."""
+    tables = []
     for name, greatest in (
         ("mxfp8_e4m3", (256.0, 448.0, 449.0, 495.0, 496.0, 512.0)),
         ("mxfp4_e2m1", (4.0, 6.0, 6.5, 7.0, 7.5, 8.0)),
     ):
         fmt = fl.get_format(name)
         assert isinstance(fmt, fl.BlockFormat)
-        rows.append((f"**`{name}`**", *(f"**{_value(x)}**" for x in greatest)))
-        for rule in ("floor", "ceil", "even", "rceil"):
+        rows = []
+        for rule in get_args(ScaleRule):
+            if rule == "amax":  # not of powers of two
+                continue
             cells = []
             for x in greatest:
                 block = fl.encode(np.array([x]), dataclasses.replace(fmt, scale_rule=rule))
                 scale, value = fl.decode(block.scales, fmt.scale)[0], fl.decode(block)[0]
                 cells.append(f"{_value(scale)} → {_value(value)}")
             rows.append((f"`{rule}`", *cells))
-    return _table(("scale rule", *[" "] * 6), rows)
+        tables.append(_table((f"`{name}`", *map(_value, greatest)), rows))
+    return "\n".join(tables)
 
 
 def accumulator_table() -> str:
