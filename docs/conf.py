@@ -28,6 +28,8 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
+WIDE = ("formats", "rounding", "blocks", "products")  # pages whose tables want the room
+
 html_theme = "pydata_sphinx_theme"
 html_title = f"fmtlib {release}"
 html_static_path = ["_static"]
@@ -37,20 +39,18 @@ html_copy_source = False
 html_theme_options = {
     "navbar_center": ["navbar-nav"],
     "header_links_before_dropdown": 7,
-    # pages with wide tables have the room of the list of sections
     "secondary_sidebar_items": {
         "**": ["page-toc"],
-        **{page: [] for page in ("formats", "rounding", "products")},
+        **{page: [] for page in WIDE},
     },
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
 }
-html_sidebars = {page: [] for page in ("index", "tutorial", "rounding", "blocks", "products")}
+html_sidebars = {page: [] for page in ("index", *WIDE)}
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
-suppress_warnings = ["toc.empty_glob"]  # pages of measurements are there once they are taken
 
 default_role = "py:obj"
 pygments_style = "sphinx"
