@@ -1,0 +1,70 @@
+"""Sphinx configuration: ``sphinx-build -W -b html docs docs/_build``."""
+
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+import fmtlib
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS))
+
+import generate  # noqa: E402  # docs/generate.py, beside this file
+
+project = "fmtlib"
+author = "the fmtlib contributors"
+project_copyright = author
+version = release = fmtlib.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+WIDE = ("formats", "rounding", "blocks", "products")  # pages whose tables want the room
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"fmtlib {release}"
+html_static_path = ["_static"]
+html_css_files = ["fmtlib.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_center": ["navbar-nav"],
+    "header_links_before_dropdown": 7,
+    "secondary_sidebar_items": {
+        "**": ["page-toc"],
+        **{page: [] for page in WIDE},
+    },
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": True,
+}
+html_sidebars = {page: [] for page in ("index", *WIDE)}
+
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+
+default_role = "py:obj"
+pygments_style = "sphinx"
+autodoc_typehints = "none"  # numpydoc's sections say the types
+autodoc_member_order = "bysource"
+autosummary_generate = True
+numpydoc_show_class_members = False  # the template of classes shows them
+
+
+def write_generated(_app: Sphinx, _config: Config) -> None:
+    """Write the pages that come from the table and from ``__all__``."""
+    generate.write(DOCS / "_generated")
+
+
+def setup(app: Sphinx) -> None:
+    """Generate before Sphinx looks for pages, which it does before "builder-inited"."""
+    app.connect("config-inited", write_generated)
