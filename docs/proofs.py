@@ -61,7 +61,8 @@ come from the exact decision thresholds of `fmtlib.reference` and share no code 
 between two thresholds all patterns have the same code (`tests/sweep.py`).
 `test_encode_on_each_target` runs the kernels of one instruction set after the other;
 `test_ml_dtypes` compares ml_dtypes' cast with the same thresholds: a second implementation, by
-others. NaN is right if it is any NaN of the format.
+others. NaN is right if it is any NaN of the format. Seconds are of the clock, and tell as much of
+what else the machine was doing.
 
 {sweep}
 
