@@ -47,7 +47,7 @@ html_theme_options = {
     "footer_end": [],
     "show_prev_next": True,
 }
-html_sidebars = {page: [] for page in ("index", *WIDE)}
+html_sidebars = {"*": []}  # only the generated pages are too many for the bar above
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
