@@ -38,7 +38,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "navbar_center": ["navbar-nav"],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "secondary_sidebar_items": {
         "**": ["page-toc"],
         **{page: [] for page in WIDE},
@@ -54,6 +54,7 @@ myst_enable_extensions = ["colon_fence"]
 
 default_role = "py:obj"
 pygments_style = "sphinx"
+highlight_language = "none"  # of blocks that name none
 autodoc_typehints = "none"  # numpydoc's sections say the types
 autodoc_member_order = "bysource"
 autosummary_generate = True
