@@ -38,7 +38,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "navbar_center": ["navbar-nav"],
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "secondary_sidebar_items": {
         "**": ["page-toc"],
         **{page: [] for page in WIDE},
@@ -47,13 +47,14 @@ html_theme_options = {
     "footer_end": [],
     "show_prev_next": True,
 }
-html_sidebars = {page: [] for page in ("index", *WIDE)}
+html_sidebars = {"*": []}  # only the generated pages are too many for the bar above
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
 default_role = "py:obj"
 pygments_style = "sphinx"
+highlight_language = "none"  # of blocks that name none
 autodoc_typehints = "none"  # numpydoc's sections say the types
 autodoc_member_order = "bysource"
 autosummary_generate = True

@@ -156,7 +156,7 @@ def block_table() -> str:
                 " × ".join(map(str, sizes)),
                 fmt.scale_rule,
                 "; ".join(filter(None, besides)) or "–",
-                f"{fmt.bits + fmt.scale_bits / math.prod(sizes):.6g}",
+                f"{fmt.bits + fmt.scale_bits / math.prod(sizes):.7g}",
                 f"{fmt.code_dtype}, {fmt.scale_dtype}",
             )
         )
