@@ -560,7 +560,7 @@ class _Task:
             return np.zeros(shape, carrier)
         if isinstance(c, np.ma.MaskedArray):
             raise TypeError("c must not be a masked array; fill it first")
-        given = np.asarray(c)
+        given = np.asarray(c, self.dtype if isinstance(c, (int, float)) else None)
         if given.dtype.newbyteorder("=") not in (np.float32, self.dtype):
             allowed = " or ".join(dict.fromkeys(["float32", self.dtype.name]))
             raise TypeError(f"c must be {allowed}, got {given.dtype}")

@@ -38,11 +38,6 @@ def test_every_row_has_generated_tests():
     assert sorted(ELEMENTWISE_NAMES + BLOCK_NAMES) == sorted(FORMATS)
 
 
-def test_every_float_row_has_its_facts():
-    floats = [name for name, fmt in FORMATS.items() if isinstance(fmt, FloatFormat)]
-    assert sorted(FACTS) == sorted(floats)
-
-
 @pytest.mark.parametrize("name", FACTS)
 def test_facts(name):
     fmt = FORMATS[name]
