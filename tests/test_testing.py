@@ -101,7 +101,7 @@ def test_every_format_encodes(fmt):
 @pytest.mark.parametrize("kind", RECORDS)
 def test_every_row_turns_up(kind):
     keywords = {"max_block_size": 10**4} if kind == "block" else {}
-    found = set(draws(MAKERS[kind](**keywords), 500))
+    found = set(draws(MAKERS[kind](named=True, **keywords), 500))
     assert found >= {fmt for fmt in FORMATS.values() if isinstance(fmt, RECORDS[kind])}
 
 
@@ -958,8 +958,8 @@ def test_wrong_quantizers_do_not_conform(mutant):
 
 def run(code, *paths):
     """Run Python on the package under test and whatever is installed beside it."""
-    path = os.pathsep.join(map(str, [*paths, Path(fl.__file__).parents[1]]))
-    environment = {**os.environ, "PYTHONPATH": path}
+    places = [*map(str, paths), str(Path(fl.__file__).parents[1]), os.environ.get("PYTHONPATH")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
         env=environment,
