@@ -241,3 +241,10 @@ def test_reference_takes_wide_numbers():
     if HAS_LONGDOUBLE:
         wide = np.longdouble(1) + np.longdouble(2) ** -63
         assert reference.as_value(wide) == 1 + Fraction(1, 2**63)
+
+
+def test_infinity_overflows_also_where_its_bits_are_in_range():
+    fmt = FloatFormat(4, 3, bias=-127, infinities=False, nan="none")
+    for x in (np.float32(np.inf), np.float64(-np.inf)):
+        with pytest.raises(OverflowError):
+            fl.encode(x, fmt, overflow="raise")

@@ -154,9 +154,8 @@ static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word,
     code = (code & ((I)nan - 1)) | ((I)p->nan_code & -(I)nan);
     *invalid |= nan;
     if (report) { /* a constant: only overflow="raise" pays for it */
-        const int finite_or_unlike = x.magnitude != INFINITE || p->inf_overflows;
-        *overflow |= (U)(!nan && ((over && finite_or_unlike)
-                                 || (negative && below != 0)));
+        const int great = x.magnitude == INFINITE ? (int)p->inf_overflows : over;
+        *overflow |= (U)(!nan && (great || (negative && below != 0)));
     }
     U sign_bit = code == 0 ? (U)p->zero_sign : (U)p->sign_bit;
     sign_bit = (sign_bit & (nan - 1)) | (p->nan_sign & (0 - nan));
