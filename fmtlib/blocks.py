@@ -668,7 +668,8 @@ def _tensor_scales(x: NDArray[Any], source: str, fmt: BlockFormat) -> tuple[np.f
     if amax == 0:
         return one, one
     with np.errstate(over="ignore", under="ignore"):
-        scale = min(np.float32(fmt.element.max * fmt.scale.max) / amax, greatest)
+        # float64 has bits enough that the quotient, rounded again, is the rounded quotient
+        scale = min(np.float32(fmt.element.max * fmt.scale.max / float(amax)), greatest)
         return scale, one / scale
 
 

@@ -10,6 +10,7 @@ Adding a format is one row in ``_named_formats``.
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -539,7 +540,9 @@ class BlockFormat(_ValueSet):
 
     Values of a format quantise to themselves, with these exceptions: under "amax" the scale of
     the tensor is rounded; under "hbfp" the 1e-8 raises the exponent of small values close below a
-    power of two; and a greatest float32 may round up to an infinity, unless the rule is "floor".
+    power of two; under "even" and a rounding that is not to nearest a maximum may round up for the
+    scale but not as an element, and saturate the next time; and a greatest float32 may round up to
+    an infinity, unless the rule is "floor".
 
     References
     ----------
@@ -694,7 +697,7 @@ class BlockFormat(_ValueSet):
     @property
     def emax(self) -> int:
         """Exponent of the greatest element."""
-        return self.element.max_exponent if isinstance(self.element, FloatFormat) else 0
+        return math.frexp(self.element.max)[1] - 1  # it may be subnormal: not its field
 
     @property
     def overflows(self) -> tuple[str, ...]:
@@ -731,7 +734,7 @@ class BlockFormat(_ValueSet):
         The scale itself and the smallest distance must be within the type's range, and precision
         suffice; the products that overflow under the very greatest scales become infinities.  A
         scale of the tensor is not considered: decoding multiplies by it, exactly in float64,
-        rounding once to narrower types.
+        rounding once to narrower types, and saturating there under "amax".
         """
         if dtype not in _CARRIERS:
             return False

@@ -68,13 +68,15 @@ def reference_blocks(x, fmt, axis, rounding="nearest_even", seed=None, random_bi
 
 
 def rounded_values(values, dtype, fmt):
-    """Exact values in a float type: unchanged, but for formats with a scale of the tensor."""
-    if fmt.tensor_scale and dtype != np.float64:
+    """Exact values in a float type; only scales that are floats make roundings, which saturate."""
+    if fmt.scale_rule == "amax" and dtype != np.float64:
+        greatest = float(np.finfo(np.float32).max)
 
         def to_float(v):
             v = reference.as_value(v)
             if dtype == np.float32:
-                return v if isinstance(v, float) else float(reference.round_to_float32(v))
+                rounded = float(v if isinstance(v, float) else reference.round_to_float32(v))
+                return np.clip(rounded, -greatest, greatest)  # NaN stays
             return float(reference.quantize(v, fl.get_format(dtype.name)))
     else:
         to_float = float
@@ -109,8 +111,13 @@ def check(x, fmt, axis, rounding="nearest_even", seed=None, random_bits=None):
         quantized = fl.quantize(x, fmt, axis=axis, **mode)
         assert_same_values(quantized, narrow)
         assert_same_values(fl.decode(b, dtype=x.dtype), narrow)
-        # With its 1e-8 "hbfp" finds a greater exponent for small values close below a power of two.
-        promised = rounding in DETERMINISTIC and fmt.scale_rule not in ("amax", "hbfp")
+        # What BlockFormat excepts.
+        excepted = {
+            "amax": True,
+            "hbfp": True,
+            "even": not rounding.startswith("nearest"),
+        }
+        promised = rounding in DETERMINISTIC and not excepted.get(fmt.scale_rule, False)
         if promised and not np.isinf(narrow.astype(float)).any():
             again = fl.quantize(quantized, fmt, axis=axis, rounding=rounding)
             assert_same_values(again, narrow)
@@ -235,7 +242,11 @@ def test_groups_longer_than_a_chunk(carry, shape):
 @given(testing.block_formats(named=False, max_block_size=20), st.data())
 def test_any_block_format(fmt, data):
     x = data.draw(testing.arrays(fmt, "float32", nan=False, infinity=False))
-    check(x, fmt, data.draw(st.integers(0, x.ndim - 1)), data.draw(testing.roundings(fmt)))
+    if isinstance(fmt.block_size, tuple):
+        axis = tuple(data.draw(st.permutations(range(x.ndim)))[:2])
+    else:
+        axis = data.draw(st.integers(0, x.ndim - 1))
+    check(x, fmt, axis, data.draw(testing.roundings(fmt)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

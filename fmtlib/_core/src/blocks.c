@@ -148,6 +148,18 @@ static inline int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
     return exponent < least ? least : exponent > greatest ? greatest : exponent;
 }
 
+/* Codes of n values in float32; one of its subnormals may be a normal number of the format. */
+static void encode_floats(const fmt_spec *spec, const uint32_t *bits, const uint32_t *words,
+                          ptrdiff_t n, stages *s)
+{
+    if (spec->min_exponent >= -126) {
+        fmt_active->encode_float32(bits, words, s->codes, n, spec);
+        return;
+    }
+    fmt_active->widen32(bits, s->bits64, n);
+    fmt_active->encode_float64(s->bits64, words, s->codes, n, spec);
+}
+
 /* Exponents, or factors, and codes of the scales of n groups, from their maxima: those of group g
  * at element g * width. */
 static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t width, stages *s)
@@ -161,8 +173,8 @@ static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t width,
         s->scales[g * width] = (uint32_t)(nonfinite ? plan->spec.block_max_code + 1
                                                     : exponent + plan->spec.block_bias);
         s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
-        /* zeros are zeros by any scale; one in the middle keeps them off the deep end */
-        s->exponents[g * width] = max ? exponent : 0;
+        /* zeros are zeros by any scale; this one keeps them off the deep end */
+        s->exponents[g * width] = max ? exponent : -plan->spec.min_exponent;
     }
     if (plan->rule != RULE_AMAX)
         return;
@@ -176,7 +188,7 @@ static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t width,
         s->words[g] = s->maxima[g] < infinite ? s->words[g] : 0x7fc00000;
         s->nonfinite |= s->maxima[g] >= infinite;
     }
-    fmt_active->encode_float32(s->words, NULL, s->codes, n, &plan->scale_spec);
+    encode_floats(&plan->scale_spec, s->words, NULL, n, s);
     for (ptrdiff_t g = 0; g < n; g++) {
         const uint32_t code = s->codes[g];
         float scale, factor = 0; /* 0 where codes are to be 0: for a scale of 0, and for NaN */
@@ -255,7 +267,7 @@ static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index
     const void *bits = load(plan, x, index, n, s);
     if (plan->rule == RULE_AMAX) {
         k->multiply32(bits, s->factors, s->bits32, n);
-        k->encode_float32(s->bits32, words, s->codes, n, &plan->spec);
+        encode_floats(&plan->spec, s->bits32, words, n, s);
         for (ptrdiff_t i = 0; i < n; i++) /* groups of NaN, and those whose scale is 0 */
             s->codes[i] = s->factors[i] ? s->codes[i] : 0;
         return;
