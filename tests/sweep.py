@@ -50,4 +50,4 @@ def count_wrong(cast, fmt, overflow, progress, *, decoded=False):
         return wrong
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sum(pool.map(count, range(0, INPUTS, SHARE)))
+        return int(sum(pool.map(count, range(0, INPUTS, SHARE))))
