@@ -6,7 +6,6 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
-from hypothesis import strategies as st
 
 from fmtlib import reference
 from fmtlib._core import kernels
@@ -125,25 +124,3 @@ def golden(name):
     """The arrays of one file of data/golden."""
     with np.load(GOLDEN / f"{name}.npz") as data:
         return dict(data)
-
-
-def _format_or_none(e, m, bias, nan, infinities, signed, subnormals):
-    try:
-        return FloatFormat(
-            e, m, bias, infinities=infinities, nan=nan, signed=signed, subnormals=subnormals
-        )
-    except ValueError:
-        return None
-
-
-# Float formats of all kinds, of at most 10 bits.
-run_time_formats = st.builds(
-    _format_or_none,
-    st.integers(1, 6),
-    st.integers(0, 5),
-    st.integers(-40, 160),
-    st.sampled_from(["ieee", "all_ones", "negative_zero", "none"]),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-).filter(lambda fmt: fmt is not None and fmt.bits <= 10)

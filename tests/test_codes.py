@@ -6,13 +6,13 @@ from functools import cache
 import ml_dtypes
 import numpy as np
 import pytest
-from cases import BLOCK_NAMES, ELEMENTWISE_NAMES, FLOAT_NAMES, overflows, run_time_formats
+from cases import BLOCK_NAMES, ELEMENTWISE_NAMES, FLOAT_NAMES, overflows
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import reference
+from fmtlib import reference, testing
 from fmtlib.formats import FORMATS, FloatFormat
 
 NARROW_NAMES = [name for name in ELEMENTWISE_NAMES if FORMATS[name].bits <= 16]
@@ -204,7 +204,7 @@ def test_numpy_float16():
 # --- formats made at run time ---------------------------------------------------------------
 
 
-@given(run_time_formats, st.data())
+@given(testing.float_formats(named=False, max_bits=10), st.data())
 def test_run_time_formats(fmt, data):
     check_predicates(fmt)
     check_spacing(fmt)

@@ -19,7 +19,7 @@ from numpy.testing import assert_array_equal
 from steps import expected_codes, steps
 
 import fmtlib as fl
-from fmtlib import reference
+from fmtlib import reference, testing
 from fmtlib.formats import FORMATS, FloatFormat
 
 MODES = [
@@ -160,30 +160,16 @@ def test_quantize_is_decode_of_encode(target, name, dtype):
             assert_array_equal(again.view(unsigned), expected.view(unsigned))
 
 
-formats = st.builds(
-    lambda e, m, bias, nan: FloatFormat(e, m, bias, infinities=nan == "ieee", nan=nan),
-    st.integers(2, 8),
-    st.integers(1, 7),
-    st.integers(-40, 160),
-    st.sampled_from(["ieee", "all_ones", "negative_zero", "none"]),
-)
-
-
-@given(formats, st.floats(), st.sampled_from(DETERMINISTIC), st.booleans())
-def test_run_time_formats(fmt, x, rounding, saturate):
-    overflow = "saturate" if saturate else "nonsaturating"
+@given(st.data(), testing.float_formats(named=False), st.sampled_from(DETERMINISTIC))
+def test_run_time_formats(data, fmt, rounding):
+    overflow = data.draw(testing.overflows(fmt))
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    x = data.draw(testing.values(fmt, dtype))
     with np.errstate(invalid="ignore"):
         code = int(fl.encode(x, fmt, rounding=rounding, overflow=overflow))
     assert code == reference.encode(x, fmt, rounding, overflow)
     value = reference.decode(code, fmt)
     assert_array_equal(fl.decode(np.array(code, fmt.code_dtype), fmt, dtype=float), float(value))
-
-
-@given(formats, st.floats(width=32), st.sampled_from(DETERMINISTIC))
-def test_run_time_formats_from_float32(fmt, x, rounding):
-    with np.errstate(invalid="ignore"):
-        code = int(fl.encode(np.float32(x), fmt, rounding=rounding))
-    assert code == reference.encode(x, fmt, rounding)
 
 
 def test_flags():

@@ -13,7 +13,6 @@ from cases import (
     ELEMENTWISE_NAMES,
     FLOAT_NAMES,
     each_target,
-    run_time_formats,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +20,7 @@ from hypothesis.extra import numpy as npst
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import reference, statistics
+from fmtlib import reference, statistics, testing
 from fmtlib.formats import FORMATS, ROUNDINGS, FixedFormat, FloatFormat
 from fmtlib.reference import floor_log2, power_of_two
 
@@ -406,7 +405,11 @@ def test_any_values(x, name):
     check(found, model(x, q, fmt))
 
 
-@given(run_time_formats, st.sampled_from(["nearest_even", "to_odd", "up"]), st.data())
+@given(
+    testing.float_formats(named=False, max_bits=10),
+    st.sampled_from(["nearest_even", "to_odd", "up"]),
+    st.data(),
+)
 def test_run_time_formats(fmt, rounding, data):
     codes = data.draw(npst.arrays(fmt.code_dtype, 12, elements=st.integers(0, 2**fmt.bits - 1)))
     factors = data.draw(npst.arrays(np.float64, 12, elements=st.floats(-2, 2, width=16)))

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from steps import INFINITIES, codes_of_every_pattern, expected_codes, steps
 
 import fmtlib as fl
-from fmtlib import reference
+from fmtlib import reference, testing
 from fmtlib.formats import FORMATS, FloatFormat
 
 
@@ -69,17 +69,8 @@ def test_every_threshold(name, rounding, overflow, negative):
         assert search(found, magnitude) == expected, magnitude
 
 
-formats = st.builds(
-    lambda e, m, bias, nan: FloatFormat(e, m, bias, infinities=nan == "ieee", nan=nan),
-    st.integers(2, 5),
-    st.integers(1, 5),
-    st.integers(-10, 20),
-    st.sampled_from(["ieee", "all_ones", "negative_zero", "none"]),
-)
-
-
 @given(
-    formats,
+    testing.float_formats(named=False, max_bits=10),
     st.fractions(min_value=0) | st.integers(-60, 60).map(reference.power_of_two),
     st.sampled_from(DETERMINISTIC),
     st.sampled_from(stepwise("float8_e4m3fn")),
