@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "environment.h"
 #include "kernels.h"
 
 __extension__ typedef unsigned __int128 u128;
@@ -1039,6 +1040,7 @@ size_t fmt_accumulate_scratch(const fmt_product *p)
 
 void fmt_accumulate(const fmt_product *p, double *c, void *scratch)
 {
+    const fmt_environment callers = fmt_enter();
     const ptrdiff_t panel = panel_width(p), depth = p->depth;
     const int scaled = !(p->scales_groups || p->scales_promotion || p->scales_end);
     number *terms = scratch;
@@ -1095,4 +1097,5 @@ void fmt_accumulate(const fmt_product *p, double *c, void *scratch)
                 }
             }
         }
+    fmt_leave(callers);
 }

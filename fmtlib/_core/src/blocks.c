@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "environment.h"
 #include "kernels.h"
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -527,6 +528,7 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, region r, 
 
 int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales)
 {
+    const fmt_environment callers = fmt_enter();
     stages s;
     start(plan, &s);
     const ptrdiff_t width = plan->tile_columns, inner = plan->inner;
@@ -564,6 +566,7 @@ int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void
             }
         }
     }
+    fmt_leave(callers);
     return s.nonfinite;
 }
 
@@ -586,6 +589,7 @@ static void decode_scale(const fmt_block_plan *plan, uint32_t code, ptrdiff_t co
 
 void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out)
 {
+    const fmt_environment callers = fmt_enter();
     stages s;
     start(plan, &s);
     const ptrdiff_t inner = plan->inner, width = plan->tile_columns;
@@ -636,11 +640,13 @@ void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void
             filled = 0;
         }
     }
+    fmt_leave(callers);
 }
 
 float fmt_finite_max(int source, const void *x, ptrdiff_t n)
 {
     const fmt_block_plan plan = {.source = source, .rule = RULE_AMAX};
+    const fmt_environment callers = fmt_enter();
     stages s;
     uint32_t max = 0;
     for (ptrdiff_t index = 0; index < n; index += CHUNK) {
@@ -654,6 +660,7 @@ float fmt_finite_max(int source, const void *x, ptrdiff_t n)
     }
     float value;
     memcpy(&value, &max, sizeof value);
+    fmt_leave(callers);
     return value;
 }
 

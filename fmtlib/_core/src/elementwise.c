@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "environment.h"
 #include "kernels.h"
 
 static const ptrdiff_t SIZE[] = {2, 2, 4, 8, 1, 2, 4, sizeof(long double),
@@ -209,6 +210,7 @@ static int encode_integers(const fmt_plan *plan, const int64_t *x, uint32_t *cod
 void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
 {
     const fmt_plan *plan = data;
+    const fmt_environment callers = fmt_enter();
     stages s;
     for (ptrdiff_t done = 0; done < dimensions[0]; done += CHUNK) {
         const ptrdiff_t rest = dimensions[0] - done, n = rest < CHUNK ? rest : CHUNK;
@@ -216,6 +218,7 @@ void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *
         load_to_odd(plan, x, NULL, &s, n);
         scatter((const char *)s.bits64, 8, args[1] + done * steps[1], steps[1], n);
     }
+    fmt_leave(callers);
     feclearexcept(FE_ALL_EXCEPT);
 }
 
@@ -369,6 +372,7 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
     const fmt_kernels *k = fmt_active;
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
+    const fmt_environment callers = fmt_enter();
     stages s;
     int status = 0;
     for (ptrdiff_t done = 0; done < dimensions[0]; done += CHUNK) {
@@ -392,8 +396,9 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n);
     }
     /* NumPy reads the flags after the loop: only the documented ones may remain. */
-    if (plan->scaled || plan->source >= TYPE_LONG_DOUBLE)
-        feclearexcept(FE_ALL_EXCEPT);
+    fmt_leave(callers);
+    if (plan->source == TYPE_LONG_DOUBLE || plan->target == TYPE_LONG_DOUBLE)
+        feclearexcept(FE_ALL_EXCEPT); /* x87 has flags of its own */
     if (status & STATUS_INVALID)
         feraiseexcept(FE_INVALID);
     if (plan->spec.report && status & STATUS_OVERFLOW)

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "environment.h"
 #include "kernels.h"
 
 enum { MOST_COLUMNS = 8 * TILE_COLUMNS, SLAB = 1024 };
@@ -94,6 +95,7 @@ static void unpack_a(const fmt_matmul_plan *p, const void *a, const uint8_t *sca
 void fmt_matmul(const fmt_matmul_plan *p, const void *a, const uint8_t *a_scales, const void *b,
                 const uint8_t *b_scales, float *c, void *scratch)
 {
+    const fmt_environment callers = fmt_enter();
     const ptrdiff_t panel = panel_columns(p), slab = slab_depth(p), slab_count = slab_groups(p);
     double *b_scale = scratch, *a_scale = b_scale + slab_count * panel;
     float *b_tiles = (float *)(a_scale + slab_count * TILE_ROWS), *a_tile = b_tiles + slab * panel;
@@ -131,4 +133,5 @@ void fmt_matmul(const fmt_matmul_plan *p, const void *a, const uint8_t *a_scales
             }
         }
     }
+    fmt_leave(callers);
 }

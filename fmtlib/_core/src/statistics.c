@@ -1,6 +1,7 @@
 /* What quantising did to the elements of an array, summed by channel. */
 #include <string.h>
 
+#include "environment.h"
 #include "kernels.h"
 
 /* over: whether y, rounded as if the format had no limits, is beyond them.  Few elements are in
@@ -58,6 +59,7 @@ void fmt_statistics(const fmt_statistics_plan *plan, const double *x, const doub
                     const double *scales, const int64_t *zero_points, const uint32_t *words,
                     ptrdiff_t first, ptrdiff_t n, ptrdiff_t first_channel, fmt_errors *to)
 {
+    const fmt_environment callers = fmt_enter();
     fmt_described s;
     for (ptrdiff_t done = 0; done < n; done += CHUNK) {
         const ptrdiff_t m = n - done < CHUNK ? n - done : CHUNK;
@@ -78,4 +80,5 @@ void fmt_statistics(const fmt_statistics_plan *plan, const double *x, const doub
             i += take;
         }
     }
+    fmt_leave(callers);
 }
