@@ -5,12 +5,13 @@ Arguments are checked here, before any kernel runs; the kernels cannot fail.
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,8 +44,9 @@ Seed: TypeAlias = int | tuple[int, int] | None
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", np.dtype(np.longdouble).name)
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-# Random words are made for this many elements at a time, so that they stay in the cache.
-_WORDS_AT_A_TIME = 1 << 14
+# Random words and other arrays on the way are made for this many elements at a time, so that they
+# stay in the cache.
+_CHUNK = 1 << 15
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 16
 
@@ -100,8 +102,8 @@ def ufunc(
         return get_ufunc(verb, elementwise(fmt))
     if overflow == "raise":
         raise ValueError("overflow='raise' is for encode and quantize, not for ufuncs")
-    mode = Mode(fmt, rounding, overflow, random_bits)
-    return get_ufunc(verb, elementwise(fmt), mode.rounding, mode.overflow, mode.random_bits)
+    mode = Mode.of(fmt, rounding, overflow, random_bits)
+    return get_ufunc(verb, elementwise(fmt), *mode)
 
 
 def encode(
@@ -171,8 +173,7 @@ def encode(
     where : array_like of bool, optional
         Where to compute, the rest of `out` is left alone; needs `out`.  Not for block formats.
     workers : int, optional
-        Threads that share large contiguous arrays; 1 by default.  Of no effect with `scale` or
-        `where`.  Results do not depend on it.
+        Threads that share a large array; 1 by default.  Results do not depend on it.
 
     Returns
     -------
@@ -217,8 +218,15 @@ def encode(
     >>> fl.encode([0.3, -1.5], "int8", scale=0.01)
     array([  30, -127], dtype=int8)
     """
+    if (
+        type(x) is np.ndarray
+        and seed is random_bits is axis is scale is zero_point is workers is None
+        and where is True
+        and (usual := _usual("encode", fmt, x.dtype, rounding, overflow)) is not None
+    ):
+        return usual(x, out)
     fmt = get_format(fmt)
-    mode = Mode(fmt, rounding, overflow, random_bits)
+    mode = Mode.of(fmt, rounding, overflow, random_bits)
     key = word_key(seed, mode)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     if isinstance(fmt, BlockFormat):
@@ -229,19 +237,15 @@ def encode(
         return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
     fmt = elementwise(fmt)
     if scale is None:
-        return _apply("encode", fmt, mode, key, x, zero_point, axis, out, where, workers)
-    scaled = get_ufunc("encode", fmt, mode.rounding, mode.overflow, mode.random_bits, scaled=True)
+        refuse_scaling(zero_point, axis)
+    function = get_ufunc("encode", fmt, *mode, scaled=scale is not None)
     if _is_foreign(x):
-        shape = getattr(x, "shape", ())
-        factors = scaling_arrays(fmt, shape, axis, scale, zero_point)
-        return _call_foreign(scaled, mode, key, x, factors, out, where)
+        factors = _factors(fmt, getattr(x, "shape", ()), axis, scale, zero_point)
+        return _call_foreign(function, mode, key, x, factors, out, where)
     array = real_array(x)
     check_out(where, out, fmt.code_dtype)
-    scales, zeros = scaling_arrays(fmt, array.shape, axis, scale, zero_point)
-    words = () if not mode.stochastic else (all_words(key, array.shape),)
-    if mode.overflow == "raise":
-        return _raising(scaled, fmt, array, (scales, zeros, *words), out, where)
-    return scaled(array, scales, zeros, *words, out=out, where=where)
+    inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
+    return _rounded(function, fmt, mode, key, inputs, out, where, fmt.code_dtype, workers)
 
 
 def quantize(
@@ -293,55 +297,57 @@ def quantize(
     >>> fl.quantize(np.float32([1.0, 0.3, 0.04, -0.01]), fl.bfp(4))
     array([ 1.  ,  0.25,  0.  , -0.  ], dtype=float32)
     """
+    if (
+        type(x) is np.ndarray
+        and seed is random_bits is axis is scale is zero_point is workers is None
+        and where is True
+        and (usual := _usual("quantize", fmt, x.dtype, rounding, overflow)) is not None
+    ):
+        return usual(x, out)
     fmt = get_format(fmt)
-    mode = Mode(fmt, rounding, overflow, random_bits)
+    mode = Mode.of(fmt, rounding, overflow, random_bits)
     key = word_key(seed, mode)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     if not isinstance(fmt, BlockFormat) and _is_foreign(x):
-        dtypes = _foreign_dtypes(x)
-        for dtype in dtypes:
-            _check_fits(fmt, dtype.name)
-        if scale is None:
-            return _apply(
-                "quantize", elementwise(fmt), mode, key, x, zero_point, axis, out, where, workers
-            )
-        if len(set(dtypes)) != 1 or dtypes[0].name not in ("float32", "float64"):
-            raise TypeError(
-                f"{type(x).__name__} with a scale must be all float32 or all float64, got "
-                f"{', '.join(sorted({dtype.name for dtype in dtypes}))}"
-            )
-        codes = encode(
-            x, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
-            seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
-            out=out, where=where,
-        )  # fmt: skip
-        return decode(codes, fmt, dtype=dtypes[0], scale=scale, zero_point=zero_point, axis=axis)
+        return _quantize_foreign(
+            x, elementwise(fmt), mode, key, axis, scale, zero_point, out, where
+        )
     array = real_array(x)
     _check_fits(fmt, array.dtype.name)
+    check_out(where, out, array.dtype)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
-        check_out(where, out, array.dtype)
         values = blocks.quantize_blocks(
             _for_blocks(array), fmt, axis, mode.rounding, mode.random_bits, key, workers
         ).astype(array.dtype, copy=False)
         return put_into(values, out, where)
     fmt = elementwise(fmt)
-    if scale is not None and array.dtype.name in _INTEGERS:
-        raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
     if scale is None:
-        return _apply("quantize", fmt, mode, key, x, zero_point, axis, out, where, workers)
-    check_out(where, out, array.dtype)
-    codes = encode(
-        array, fmt, rounding=rounding, overflow=overflow, random_bits=random_bits, axis=axis,
-        seed=key if mode.stochastic else None, scale=scale, zero_point=zero_point,
-    )  # fmt: skip
-    values = decode(codes, fmt, dtype=array.dtype, scale=scale, zero_point=zero_point, axis=axis)
-    return put_into(values, out, where)
+        refuse_scaling(zero_point, axis)
+        function = get_ufunc("quantize", fmt, *mode)
+        return _rounded(function, fmt, mode, key, (array,), out, where, array.dtype, workers)
+    if array.dtype.name in _INTEGERS:
+        raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
+    encoder = get_ufunc("encode", fmt, *mode, scaled=True)
+    decoder, _ = _scaled_decoder(fmt, array.dtype.newbyteorder("="))
+
+    def requantize(x: Any, scales: Any, zeros: Any, *words: Any, out: Any, where: Any) -> None:
+        decoder(encoder(x, scales, zeros, *words), scales, zeros, out=out, where=where)
+
+    inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
+    return _rounded(
+        requantize, fmt, mode, key, inputs, out, where, array.dtype, workers, in_steps=True
+    )
 
 
 @overload
 def decode(
-    codes: BlockArray, fmt: None = None, *, dtype: Any = None, out: NDArray[Any] | None = None
+    codes: BlockArray,
+    fmt: None = None,
+    *,
+    dtype: Any = None,
+    out: NDArray[Any] | None = None,
+    workers: int | None = None,
 ) -> NDArray[Any]: ...
 @overload
 def decode(
@@ -353,6 +359,7 @@ def decode(
     zero_point: ArrayLike | None = None,
     axis: int | tuple[int, int] | None = None,
     out: NDArray[Any] | None = None,
+    workers: int | None = None,
 ) -> Any: ...
 def decode(
     codes: Any,
@@ -363,6 +370,7 @@ def decode(
     zero_point: ArrayLike | None = None,
     axis: int | tuple[int, int] | None = None,
     out: NDArray[Any] | None = None,
+    workers: int | None = None,
 ) -> Any:
     """Values of codes, exactly.
 
@@ -378,6 +386,8 @@ def decode(
         As for `encode`: the result is ``scale * (value - zero_point)``, rounded once to `dtype`.
     out : ndarray, optional
         Where to put the values.
+    workers : int, optional
+        Threads that share a large array; 1 by default.
 
     Returns
     -------
@@ -398,6 +408,15 @@ def decode(
     >>> fl.decode(np.uint8([0x38, 0x7e]), "e4m3")
     array([  1., 448.], dtype=float32)
     """
+    if (
+        type(codes) is np.ndarray
+        and dtype is scale is zero_point is None
+        and axis is workers is None
+        and (out is None or (type(out) is np.ndarray and out.dtype == np.float32))
+        and (usual := _usual("decode", fmt, codes.dtype, "nearest_even", "saturate")) is not None
+    ):
+        return usual(codes, out)
+    workers = 1 if workers is None else whole_number("workers", workers, 1)
     if isinstance(codes, BlockArray):
         if fmt is not None and get_format(fmt) != codes.format:
             raise ValueError(f"the array is in {codes.format.name}, got fmt={fmt!r}")
@@ -417,49 +436,34 @@ def decode(
     if not _is_foreign(codes) and format_of(getattr(codes, "dtype", None)) == fmt:
         codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
-    wide = _working_dtype(wanted)
     if scale is None:
         refuse_scaling(zero_point, axis)
     if _is_foreign(codes):
-        if out is not None or wanted != wide:
-            raise TypeError(
-                f"{type(codes).__name__} decodes to float32 or float64 only, without out"
-            )
-        for code_dtype in _foreign_dtypes(codes):
-            _check_code_dtype(code_dtype, fmt)
-        if scale is None:
-            return get_ufunc("decode", fmt)(codes, dtype=wide)
-        scales, zeros = scaling_arrays(fmt, getattr(codes, "shape", ()), axis, scale, zero_point)
-        if wanted == np.float32:
-            return get_ufunc("decode", fmt, scaled=True)(codes, scales, zeros, dtype=wide)
-        # dask keeps dtype= from the ufunc; only the product rounds
-        return (get_ufunc("decode", fmt)(codes, dtype=wide) - zeros) * scales
+        return _decode_foreign(codes, fmt, wanted, axis, scale, zero_point, out)
     array = code_array(codes, fmt)
-    if scale is None:
-        into = out if wanted == wide else None
-        values = get_ufunc("decode", fmt)(array, dtype=wide, out=into)
-        return values if wanted == wide else put_into(values.astype(wanted), out, True)
-    scales, zeros = scaling_arrays(fmt, array.shape, axis, scale, zero_point)
-    if wanted.itemsize > 8:  # one multiplication, so one rounding
-        values = get_ufunc("decode", fmt)(array, dtype=np.float64) - zeros
-        return put_into(np.multiply(values, scales, dtype=wanted), out, True)
-    # The ufunc gives bfloat16 as its bits.
-    result = np.dtype(np.uint16) if wanted.name == "bfloat16" else wanted
-    signature = (fmt.code_dtype, np.dtype(np.float64), np.dtype(np.int64), result)
-    into = None if wanted.name == "bfloat16" else out
-    values = get_ufunc("decode", fmt, scaled=True)(
-        array, scales, zeros, signature=signature, out=into
-    )
-    return values if wanted == result else put_into(np.asarray(values).view(wanted), out, True)
+    decoder, in_steps = (_decoder if scale is None else _scaled_decoder)(fmt, wanted)
+    inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
+    return _by_chunks(decoder, inputs, out, True, wanted, None, workers, in_steps)
 
 
 # --- modes and arguments --------------------------------------------------------------------
 
 
-class Mode:
-    """A validated rounding and overflow."""
+class Mode(NamedTuple):
+    """A validated rounding and overflow; what `get_ufunc` takes after the format."""
 
-    def __init__(self, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> None:
+    rounding: str
+    overflow: str
+    random_bits: int
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether random words decide."""
+        return self.rounding in STOCHASTIC
+
+    @classmethod
+    def of(cls, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> Mode:
+        """Check the arguments that users gave."""
         if rounding not in ROUNDINGS:
             raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
         if overflow not in OVERFLOWS:
@@ -469,13 +473,57 @@ class Mode:
                 f"overflow={overflow!r} has no meaning for {fmt.name}; allowed: "
                 f"{', '.join(fmt.overflows)}"
             )
-        self.stochastic = rounding in STOCHASTIC
         if random_bits is None:
             random_bits = 32
-        elif not self.stochastic:
+        elif rounding not in STOCHASTIC:
             raise ValueError(f"random_bits needs a stochastic rounding, got {rounding!r}")
-        self.rounding, self.overflow = rounding, overflow
-        self.random_bits = whole_number("random_bits", random_bits, 1, 32)
+        return cls(rounding, overflow, whole_number("random_bits", random_bits, 1, 32))
+
+
+class _Usual(NamedTuple):
+    """What a call needs that asks for nothing unusual: the ufunc and the type of its output."""
+
+    function: np.ufunc
+    dtype: np.dtype[Any]
+
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None) -> Any:
+        if out is None:
+            return self.function(x)
+        check_out(True, out, self.dtype)
+        return self.function(x, out)
+
+
+def _usual(
+    verb: Verb, fmt: object, dtype: np.dtype[Any], rounding: str, overflow: str
+) -> _Usual | None:
+    """The short way for an array of this dtype; None if there is more to do or to check."""
+    try:
+        return _known_usual(verb, fmt, dtype, rounding, overflow)
+    except TypeError:  # also of what has no hash; said better where arguments are checked
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _known_usual(
+    verb: Verb, given: Any, dtype: np.dtype[Any], rounding: str, overflow: str
+) -> _Usual | None:
+    fmt = get_format(given)
+    if isinstance(fmt, BlockFormat) or not dtype.isnative:
+        return None
+    if verb == "decode":
+        fmt = elementwise(fmt)
+        limits = np.iinfo(fmt.code_dtype)
+        every = code_range(fmt) == (limits.min, limits.max)  # every number is a code
+        if dtype != fmt.code_dtype or not every or not fmt.fits("float32"):
+            return None
+        return _Usual(get_ufunc(verb, fmt), np.dtype(np.float32))
+    mode = Mode.of(fmt, rounding, overflow, None)
+    if dtype.name not in (*_FLOATS, *_INTEGERS) or mode.stochastic or overflow == "raise":
+        return None
+    if verb == "quantize" and not fmt.fits(dtype.name):
+        return None
+    fmt = elementwise(fmt)
+    return _Usual(get_ufunc(verb, fmt, *mode), fmt.code_dtype if verb == "encode" else dtype)
 
 
 def word_key(seed: Seed, mode: Mode) -> tuple[int, int]:
@@ -544,6 +592,57 @@ def _call_foreign(
     return function(x, *others, all_words(key, shape))
 
 
+def _quantize_foreign(
+    x: Any,
+    fmt: Elementwise,
+    mode: Mode,
+    key: tuple[int, int],
+    axis: Any,
+    scale: Any,
+    zero_point: Any,
+    out: object,
+    where: object,
+) -> Any:
+    dtypes = _foreign_dtypes(x)
+    for dtype in dtypes:
+        _check_fits(fmt, dtype.name)
+    if scale is None:
+        refuse_scaling(zero_point, axis)
+        return _call_foreign(get_ufunc("quantize", fmt, *mode), mode, key, x, (), out, where)
+    if len(set(dtypes)) != 1 or dtypes[0].name not in ("float32", "float64"):
+        raise TypeError(
+            f"{type(x).__name__} with a scale must be all float32 or all float64, got "
+            f"{', '.join(sorted({dtype.name for dtype in dtypes}))}"
+        )
+    factors = _factors(fmt, getattr(x, "shape", ()), axis, scale, zero_point)
+    encoder = get_ufunc("encode", fmt, *mode, scaled=True)
+    codes = _call_foreign(encoder, mode, key, x, factors, out, where)
+    return _decode_foreign(codes, fmt, dtypes[0], axis, scale, zero_point, None)
+
+
+def _decode_foreign(
+    codes: Any,
+    fmt: Elementwise,
+    wanted: np.dtype[Any],
+    axis: Any,
+    scale: Any,
+    zero_point: Any,
+    out: object,
+) -> Any:
+    if out is not None or wanted.name not in ("float32", "float64"):
+        raise TypeError(f"{type(codes).__name__} decodes to float32 or float64 only, without out")
+    for code_dtype in _foreign_dtypes(codes):
+        _check_code_dtype(code_dtype, fmt)
+    function = get_ufunc("decode", fmt)
+    if scale is None:
+        return function(codes, dtype=wanted)
+    scales, zeros = _factors(fmt, getattr(codes, "shape", ()), axis, scale, zero_point)
+    if wanted == np.float32:
+        return get_ufunc("decode", fmt, scaled=True)(codes, scales, zeros, dtype=wanted)
+    # dask keeps dtype= from the ufunc; only the product rounds
+    return (function(codes, dtype=wanted) - zeros) * scales
+
+
 def real_array(x: ArrayLike) -> NDArray[Any]:
     """Return x as an array of a type that encodes."""
     array = _array(x)
@@ -585,7 +684,8 @@ def code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
     low, high = code_range(fmt)
     limits = np.iinfo(array.dtype)
     if array.size and (low > limits.min or high < limits.max):
-        least, greatest = int(array.min()), int(array.max())
+        least = int(array.min()) if low > limits.min else low
+        greatest = int(array.max()) if high < limits.max else high
         if least < low or greatest > high:
             wrong = least if least < low else greatest
             raise ValueError(f"codes of {fmt.name} are from {low} to {high}, got {wrong}")
@@ -619,13 +719,10 @@ def _check_fits(fmt: Format, dtype: str) -> None:
         )
 
 
-def _working_dtype(wanted: np.dtype[Any]) -> np.dtype[Any]:
-    """The type that kernels decode to on the way to `wanted`."""
-    return np.dtype("float32" if wanted.itemsize <= 4 else "float64")
-
-
 def check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
     """Check `out` and `where` before anything is computed; ufuncs check the shape."""
+    if type(out) is np.ndarray and out.dtype == dtype:
+        return
     if out is None:
         if where is not True:
             raise ValueError("where needs out: elements left out would be undefined")
@@ -702,6 +799,17 @@ def scaling_arrays(
     )
 
 
+def _factors(
+    fmt: Elementwise,
+    shape: tuple[int, ...],
+    axis: object,
+    scale: ArrayLike | None,
+    zero_point: ArrayLike | None,
+) -> tuple[NDArray[Any], ...]:
+    """The scales and zero points that follow x, if there are any."""
+    return () if scale is None else scaling_arrays(fmt, shape, axis, scale, zero_point)
+
+
 def put_into(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -> NDArray[Any]:
     """The values, or `out` with them in it; nothing is written if they do not fit."""
     if out is None:
@@ -715,90 +823,160 @@ def put_into(values: NDArray[Any], out: NDArray[Any] | None, where: ArrayLike) -
 # --- applying ufuncs ------------------------------------------------------------------------
 
 
-def _apply(
-    verb: Verb,
+def _decoder(fmt: Elementwise, wanted: np.dtype[Any]) -> tuple[Callable[..., Any], bool]:
+    """What gives the values of codes in `wanted`, and whether it makes arrays on its way."""
+    function = get_ufunc("decode", fmt)
+    wide = np.dtype("float32" if wanted.itemsize <= 4 else "float64")
+    if wanted == wide:
+        return partial(function, dtype=wide), False
+
+    def decode(codes: Any, *, out: Any, where: Any) -> None:
+        np.copyto(out, function(codes, dtype=wide), where=where)
+
+    return decode, True
+
+
+def _scaled_decoder(fmt: Elementwise, wanted: np.dtype[Any]) -> tuple[Callable[..., Any], bool]:
+    """The same for ``scale * (value - zero_point)``, rounded once."""
+    # The ufunc gives bfloat16 as its bits.
+    result = np.dtype(np.uint16) if wanted.name == "bfloat16" else wanted
+    signature = (fmt.code_dtype, np.dtype(np.float64), np.dtype(np.int64), result)
+    function = partial(get_ufunc("decode", fmt, scaled=True), signature=signature)
+    if wanted == result and wanted.itemsize <= 8:
+        return function, False
+
+    def decode(codes: Any, scales: Any, zeros: Any, *, out: Any, where: Any) -> None:
+        if wanted.itemsize > 8:  # one multiplication, so one rounding
+            values = get_ufunc("decode", fmt)(codes, dtype=np.float64) - zeros
+            np.multiply(values, scales, dtype=wanted, out=out, where=where)
+        else:
+            np.copyto(out, np.asarray(function(codes, scales, zeros)).view(wanted), where=where)
+
+    return decode, True
+
+
+def _rounded(
+    function: Callable[..., Any],
     fmt: Elementwise,
     mode: Mode,
     key: tuple[int, int],
-    x: ArrayLike,
-    zero_point: object,
-    axis: object,
+    inputs: tuple[NDArray[Any], ...],
     out: NDArray[Any] | None,
     where: ArrayLike,
+    dtype: np.dtype[Any],
     workers: int,
+    in_steps: bool = False,
 ) -> Any:
-    """Run an unscaled ufunc over x."""
-    refuse_scaling(zero_point, axis)
-    function = get_ufunc(verb, fmt, mode.rounding, mode.overflow, mode.random_bits)
-    if _is_foreign(x):
-        return _call_foreign(function, mode, key, x, (), out, where)
-    array = real_array(x)
-    check_out(where, out, fmt.code_dtype if verb == "encode" else array.dtype)
-    if mode.overflow == "raise":
-        words = (all_words(key, array.shape),) if mode.stochastic else ()
-        return _raising(function, fmt, array, words, out, where)
-    plain = where is True and array.flags.c_contiguous and array.dtype.isnative
-    if not plain or (workers == 1 and not mode.stochastic):
-        words = (all_words(key, array.shape),) if mode.stochastic else ()
-        return function(array, *words, out=out, where=where)
-    result = out
-    if result is None:
-        result = np.empty(array.shape, fmt.code_dtype if verb == "encode" else array.dtype)
-    if not (
-        result.shape == array.shape
-        and result.flags.c_contiguous
-        and (result is x or not np.may_share_memory(result, array))
-    ):
-        words = (all_words(key, array.shape),) if mode.stochastic else ()
-        return function(array, *words, out=out)
-    flat, to = array.reshape(-1), np.asarray(result).reshape(-1)
+    """Run a function that rounds, with its random words, over x and what follows it."""
+    words = key if mode.stochastic else None
+    if mode.overflow != "raise":
+        return _by_chunks(function, inputs, out, where, dtype, words, workers, in_steps)
 
-    def run(start: int, stop: int) -> None:
-        if not mode.stochastic:
-            function(flat[start:stop], out=to[start:stop])
-            return
-        for first in range(start, stop, _WORDS_AT_A_TIME):
-            last = min(first + _WORDS_AT_A_TIME, stop)
-            words = kernels.philox_words(*key, first, last - first)
-            function(flat[first:last], words, out=to[first:last])
+    def look(*parts: Any, out: Any, where: Any) -> None:
+        function(*parts, out=np.empty_like(out), where=where)
 
-    share(run, array.size, workers)
-    return result if out is not None or result.ndim else result[()]
-
-
-def _raising(
-    function: np.ufunc,
-    fmt: Elementwise,
-    x: NDArray[Any],
-    others: tuple[Any, ...],
-    out: NDArray[Any] | None,
-    where: ArrayLike,
-) -> Any:
-    """Run a ufunc of overflow="raise", which tells by NumPy's flags; only then write to `out`."""
+    # Nothing may be written before all of x is seen, so an `out` takes a pass of its own.
     met: set[str] = set()
-    apart = None if out is None else np.empty_like(out)
     with np.errstate(over="call", invalid="call", call=lambda kind, _: met.add(kind)):
-        result = function(x, *others, out=apart, where=where)
+        first = look if out is not None else function
+        steps = in_steps or first is look
+        result = _by_chunks(first, inputs, out, where, dtype, words, workers, steps)
     if "invalid value" in met:
         raise ValueError(f"x holds NaN, which {fmt.name} has not")
     if "overflow" in met:
         raise OverflowError(f"x holds values beyond the range of {fmt.name}, see fmtlib.finfo")
-    return result if out is None else put_into(result, out, where)
+    if out is None:
+        return result
+    return _by_chunks(function, inputs, out, where, dtype, words, workers, in_steps)
+
+
+def _by_chunks(
+    function: Callable[..., Any],
+    inputs: tuple[NDArray[Any], ...],
+    out: NDArray[Any] | None,
+    where: ArrayLike,
+    dtype: np.dtype[Any],
+    key: tuple[int, int] | None,
+    workers: int,
+    in_steps: bool,
+) -> Any:
+    """``function(*inputs, out=out, where=where)``, elementwise over the first input's elements.
+
+    With a `key` the random word of each element is the last argument.  Memory beyond the output
+    does not grow with the array: words, and whatever a function `in_steps` makes on its way, are
+    made for a chunk at a time.
+    """
+    shape, size = inputs[0].shape, inputs[0].size
+    parts = max(1, min(workers, size // _WORKER_SHARE))
+    whole = parts == 1 and key is None and not in_steps
+    if whole or (out is not None and out.shape != shape):  # which the ufunc broadcasts, or refuses
+        words = () if key is None else (all_words(key, shape),)
+        if not in_steps:
+            return function(*inputs, *words, out=out, where=where)
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")  # type: ignore[union-attr]
+    result = np.empty(shape, dtype.newbyteorder("=")) if out is None else np.asarray(out)
+    inputs = tuple(_apart(array, result) for array in inputs)
+    arrays = [np.broadcast_to(array, shape) for array in inputs]
+    mask = None if where is True else np.broadcast_to(_apart(np.asarray(where), result), shape)
+    limit = _CHUNK if key is not None or in_steps else -(-size // (4 * parts))
+    chunks = list(_chunks(shape, limit))
+
+    def run(mine: int) -> None:
+        for index, first in chunks[mine::parts]:
+            views = [array[index] for array in arrays]
+            if key is not None:
+                count = views[0].size
+                views.append(kernels.philox_words(*key, first, count).reshape(views[0].shape))
+            chosen = True if mask is None else mask[index]
+            function(*views, out=result[index], where=chosen)
+
+    _in_threads(run, parts)
+    return result[()] if out is None else out
+
+
+def _apart(array: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy if writing to `out` could change elements that are yet to be read."""
+    same = (
+        array.__array_interface__["data"] == out.__array_interface__["data"]
+        and array.strides == out.strides
+        and array.itemsize == out.itemsize
+    )
+    return array if same or not np.may_share_memory(array, out) else array.copy()
+
+
+def _chunks(shape: tuple[int, ...], limit: int) -> Iterator[tuple[tuple[Any, ...], int]]:
+    """Indices that cut an array into runs of its C order, each with its first element's number."""
+    size = math.prod(shape)
+    if size <= limit:
+        if size:
+            yield (...,), 0
+        return
+    inner = size // shape[0]
+    if inner > limit:
+        for i in range(shape[0]):
+            for index, first in _chunks(shape[1:], limit):
+                yield (i, *index), i * inner + first
+    else:
+        step = limit // inner
+        for i in range(0, shape[0], step):
+            yield (slice(i, i + step),), i * inner
 
 
 def share(run: Callable[[int, int], None], size: int, workers: int) -> None:
     """Call `run` on the parts of range(size) that the workers take."""
     parts = max(1, min(workers, size // _WORKER_SHARE))
     bounds = [size * i // parts for i in range(parts + 1)]
-    if parts == 1:
-        run(0, size)
+    _in_threads(lambda part: run(bounds[part], bounds[part + 1]), parts)
+
+
+def _in_threads(run: Callable[[int], None], count: int) -> None:
+    """Call `run` on 0 ... count - 1, each in a thread of its own."""
+    if count == 1:
+        run(0)
         return
-    with ThreadPoolExecutor(parts) as pool:
+    with ThreadPoolExecutor(count) as pool:
         # np.errstate lives in the context, which threads do not inherit
-        futures = [
-            pool.submit(copy_context().run, run, start, stop) for start, stop in pairwise(bounds)
-        ]
-        for future in futures:
+        for future in [pool.submit(copy_context().run, run, i) for i in range(count)]:
             future.result()
 
 

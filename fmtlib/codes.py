@@ -348,7 +348,7 @@ def convert(
     """
     source, target = _elementwise(from_format), _elementwise(to_format)
     array = _codes(codes, source)
-    mode = codec.Mode(target, rounding, overflow, random_bits)
+    mode = codec.Mode.of(target, rounding, overflow, random_bits)
     codec.word_key(seed, mode)
     codec.check_out(True, out, target.code_dtype)
     workers = 1 if workers is None else whole_number("workers", workers, 1)

@@ -15,6 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -1118,6 +1119,8 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     >>> fl.get_format("e4m3").name
     'float8_e4m3fn'
     """
+    if isinstance(fmt, str):  # first: checks against abstract classes are slow
+        return _named(fmt)
     if isinstance(fmt, (FloatFormat, FixedFormat, IntegerFormat, BlockFormat)):
         return fmt
     if isinstance(fmt, (np.dtype, type)):
@@ -1127,14 +1130,17 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
                 f"the dtype {name!r} is no float format of the table; give a name or a record"
             )
         return FORMATS[name]
-    if not isinstance(fmt, str):
-        raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")
-    name = ALIASES.get(fmt, fmt)
+    raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")
+
+
+@lru_cache(maxsize=1024)
+def _named(given: str) -> Format:
+    name = ALIASES.get(given, given)
     found = FORMATS.get(name) or _from_derived_name(name)
     if found is None:
-        near = difflib.get_close_matches(fmt, [*FORMATS, *ALIASES], n=4, cutoff=0.5)
+        near = difflib.get_close_matches(given, [*FORMATS, *ALIASES], n=4, cutoff=0.5)
         hint = f"; near matches: {', '.join(near)}" if near else ""
-        raise ValueError(f"unknown format {fmt!r}{hint}; fmtlib.formats() lists all")
+        raise ValueError(f"unknown format {given!r}{hint}; fmtlib.formats() lists all")
     return found
 
 

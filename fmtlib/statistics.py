@@ -261,7 +261,7 @@ def error_statistics(
     fmt = get_format(fmt)
     array = _values(x, fmt)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
-    mode = codec.Mode(fmt, rounding, overflow, random_bits)
+    mode = codec.Mode.of(fmt, rounding, overflow, random_bits)
     key = codec.word_key(seed, mode)
     modes: dict[str, Any] = {"rounding": rounding, "overflow": overflow, "random_bits": random_bits}
     modes |= {"seed": key if mode.stochastic else None, "workers": workers}
