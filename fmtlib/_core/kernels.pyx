@@ -40,7 +40,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct fmt_nearest:
         int how
-        int32_t drop
+        int32_t plain, drop
         uint32_t magic
         int32_t min_binade
         uint32_t half, kept
@@ -325,6 +325,7 @@ cdef void _fill_nearest(fmt_nearest *to, str verb, fmt, const fmt_spec *spec) ex
     lift = -126 - emin if shifts else 0
     lift_zero = (not fmt.subnormals) << 23
     lift_up = (lift << 23) - lift_zero
+    to.plain = fmt.signed and not lift
     to.drop = drop
     to.lift, to.lift_zero, to.lift_up = lift, lift_zero, lift_up & 0xFFFFFFFF
     to.min_binade = max(emin + 127, 0) << 23

@@ -363,19 +363,21 @@ static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *o
 
 /* --- the fast way ---------------------------------------------------------------------------- */
 
+/* Elements at a time: so few that reading, computing and writing overlap. */
+enum { NEAREST_CHUNK = 256 };
+
 typedef struct {
-    uint64_t raw[CHUNK], wide[CHUNK], store[CHUNK];
-    uint32_t bits[CHUNK], values[CHUNK];
+    uint64_t raw[NEAREST_CHUNK], store[NEAREST_CHUNK], wide[NEAREST_CHUNK];
+    uint32_t bits[NEAREST_CHUNK], results[NEAREST_CHUNK];
 } nearest_stages;
 
-/* Values as bits of float32; codes as they are. */
+/* What a kernel reads: codes, bits of bfloat16, or else of float32. */
 static const void *load_nearest(const fmt_plan *plan, const fmt_kernels *k, const void *x,
                                 nearest_stages *s, ptrdiff_t n)
 {
     const int subnormals = plan->nearest.how == NEAREST_SHIFT;
     switch (plan->source) {
     case TYPE_F16: k->widen16(x, s->bits, n); break;
-    case TYPE_BF16: k->widen_bf16(x, s->bits, n); break;
     case TYPE_F64: k->narrow_to_odd(x, s->bits, n, subnormals); break;
     case TYPE_I8:
     case TYPE_U8:
@@ -393,44 +395,50 @@ static const void *load_nearest(const fmt_plan *plan, const fmt_kernels *k, cons
     return s->bits;
 }
 
-/* The bits of float32 in s->values as the target's type. */
-static void convert_nearest(const fmt_plan *plan, const fmt_kernels *k, const nearest_stages *s,
-                            void *to, ptrdiff_t n)
+/* What a kernel gave, codes in u32 or bits of float32, as the target's type. */
+static void store_nearest(const fmt_plan *plan, const fmt_kernels *k, const uint32_t *results,
+                          void *to, ptrdiff_t n)
 {
-    if (plan->target == TYPE_F16)
-        k->narrow16(s->values, to, n);
-    else if (plan->target == TYPE_BF16)
-        k->narrow_bf16(s->values, to, n);
-    else if (plan->nearest.how == NEAREST_MAGIC)
-        k->widen_normal(s->values, to, n);
-    else
-        k->widen32(s->values, to, n);
+    switch (plan->target) {
+    case TYPE_INT1: k->pack8(results, to, n); break;
+    case TYPE_INT2: k->pack16(results, to, n); break;
+    case TYPE_F16: k->narrow16(results, to, n); break;
+    case TYPE_BF16: k->narrow_bf16(results, to, n); break;
+    default:
+        if (plan->nearest.how == NEAREST_MAGIC)
+            k->widen_normal(results, to, n);
+        else
+            k->widen32(results, to, n);
+    }
 }
 
-/* As a rule one call of a kernel for all the elements; where types or strides are in the way, a chunk
- * at a time. */
 static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args, ptrdiff_t count,
                         const ptrdiff_t *steps)
 {
     const ptrdiff_t in_size = SIZE[plan->source], out_size = SIZE[plan->target];
-    const ptrdiff_t code_size = plan->verb == DECODE ? in_size : out_size;
-    fmt_nearest_kernel *const core = plan->verb == QUANTIZE ? k->nearest_quantize
-                                     : plan->verb == DECODE ? k->nearest_decode[code_size / 2]
-                                                            : k->nearest_encode[code_size / 2];
-    const int to_convert = plan->verb != ENCODE && plan->target != TYPE_F32;
-    const int from_convert = plan->verb != DECODE && plan->source != TYPE_F32;
-    if (!to_convert && !from_convert && steps[0] == in_size && steps[1] == out_size)
-        return core(args[0], args[1], count, &plan->nearest);
+    const int short_source = plan->source == TYPE_BF16;
+    fmt_nearest_kernel *const core
+        = plan->verb == DECODE   ? k->nearest_decode[in_size / 2]
+          : plan->verb == ENCODE ? short_source ? k->nearest_encode_bf16 : k->nearest_encode
+          : short_source         ? k->nearest_quantize_bf16
+                                 : k->nearest_quantize;
+    const int from_any = plan->verb == DECODE || plan->source == TYPE_F32;
+    const int to_same = plan->target == TYPE_INT4 || plan->target == TYPE_F32;
+    if (from_any && to_same && steps[0] == in_size && steps[1] == out_size)
+        return core(args[0], (uint32_t *)args[1], count, &plan->nearest);
     nearest_stages s;
+    /* wide types in smaller chunks, so that reading, computing and writing overlap */
+    const ptrdiff_t chunk = in_size > 4 || out_size > 4 ? CHUNK / 4 : CHUNK;
     int status = 0;
-    for (ptrdiff_t done = 0; done < count; done += CHUNK) {
-        const ptrdiff_t rest = count - done, n = rest < CHUNK ? rest : CHUNK;
+    for (ptrdiff_t done = 0; done < count; done += chunk) {
+        const ptrdiff_t rest = count - done, n = rest < chunk ? rest : chunk;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
         char *const out = args[1] + done * steps[1];
         void *const to = steps[1] == out_size ? (void *)out : (void *)s.store;
-        status |= core(load_nearest(plan, k, x, &s, n), to_convert ? s.values : to, n, &plan->nearest);
-        if (to_convert)
-            convert_nearest(plan, k, &s, to, n);
+        uint32_t *const results = to_same ? to : s.results;
+        status |= core(load_nearest(plan, k, x, &s, n), results, n, &plan->nearest);
+        if (!to_same)
+            store_nearest(plan, k, results, to, n);
         if (to != (void *)out)
             scatter(to, out_size, out, steps[1], n);
     }

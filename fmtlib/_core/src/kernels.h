@@ -88,6 +88,7 @@ typedef struct {
 /* The constants of nearest.inc.h, of one verb of a format; filled by kernels.pyx. */
 typedef struct {
     enum { NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT } how;
+    int32_t plain;           /* 1: signed, lift() is the identity, keep all ones */
     int32_t drop;            /* bits of float32's mantissa that the format has not */
     uint32_t magic;          /* exponent field by which the magic number is above a binade */
     int32_t min_binade;      /* the format's lowest binade, as bits of float32 */
@@ -146,17 +147,19 @@ typedef struct {
     uint64_t flags[CHUNK]; /* a byte, 0 or 1, for each of counts[] */
 } fmt_described;
 
-typedef int fmt_nearest_kernel(const void *x, void *out, ptrdiff_t n, const fmt_nearest *);
+typedef int fmt_nearest_kernel(const void *x, uint32_t *out, ptrdiff_t n, const fmt_nearest *);
 
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
-    /* From and to codes (of 1, 2, 4 bytes) and bits of float32.  Return enum fmt_status. */
-    fmt_nearest_kernel *nearest_encode[3], *nearest_quantize, *nearest_decode[3];
+    /* From the bits of float32, or bfloat16, or codes of 1, 2 or 4 bytes; to codes in u32, or the bits
+     * of float32.  Return enum fmt_status. */
+    fmt_nearest_kernel *nearest_encode, *nearest_encode_bf16, *nearest_quantize;
+    fmt_nearest_kernel *nearest_quantize_bf16, *nearest_decode[3];
     void (*narrow_to_odd)(const uint64_t *x, uint32_t *bits, ptrdiff_t n, int subnormals);
+    void (*widen_normal)(const uint32_t *bits, double *out, ptrdiff_t n);
     void (*convert_small)(int type, const void *x, uint32_t *bits, ptrdiff_t n);
     void (*integers_to_odd)(int type, const void *x, uint64_t *bits, ptrdiff_t n);
-    void (*widen_normal)(const uint32_t *bits, double *out, ptrdiff_t n);
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);

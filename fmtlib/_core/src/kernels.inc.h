@@ -14,7 +14,8 @@ static void widen_bf16(const uint16_t *restrict x, uint32_t *restrict bits, ptrd
 static void widen32(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        const uint64_t sign = (uint64_t)(x[i] >> 31) << 63, a = x[i] & 0x7fffffff;
+        const int32_t magnitude = (int32_t)(x[i] & 0x7fffffff);
+        const uint64_t sign = (uint64_t)(x[i] >> 31) << 63, a = (uint64_t)magnitude;
         /* subnormals: planted in the significand of a power of two, which is then subtracted */
         const uint64_t planted = a | (uint64_t)(1023 + 52 - 149) << 52;
         double value;
@@ -22,9 +23,9 @@ static void widen32(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff
         value -= 0x1p-97;
         uint64_t small;
         memcpy(&small, &value, sizeof small);
-        const uint64_t large
-            = (a << 29) + (a >= 0x7f800000 ? (uint64_t)1792 << 52 : (uint64_t)896 << 52);
-        bits[i] = sign | (a < 0x800000 ? small : large);
+        const uint32_t bias = magnitude >= 0x7f800000 ? 1792 : 896;
+        const uint64_t large = (a << 29) + ((uint64_t)bias << 52);
+        bits[i] = sign | (magnitude < 0x800000 ? small : large);
     }
 }
 
@@ -103,12 +104,13 @@ static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdif
     for (ptrdiff_t done = 0; done < n; done += CHUNK) {
         const ptrdiff_t some = n - done < CHUNK ? n - done : CHUNK;
         for (ptrdiff_t i = 0; i < some; i++) {
-            const uint32_t word = bits[done + i], sign = word >> 16 & 0x8000, a = word & 0x7fffffff;
+            const uint32_t sign = bits[done + i] >> 16 & 0x8000;
+            const int32_t a = (int32_t)(bits[done + i] & 0x7fffffff);
             /* subnormals: the unit of 0.5 is float16's least number */
-            const uint32_t small = to_bits(to_float(a) + 0.5f) - to_bits(0.5f);
+            const uint32_t small = to_bits(to_float((uint32_t)a) + 0.5f) - to_bits(0.5f);
             const uint32_t special = a > 0x7f800000 ? 0x7e00 : 0x7c00;
-            const uint32_t large = (a - (112u << 23)) >> 13;
-            const uint32_t finite = a < 113u << 23 ? small : large;
+            const uint32_t large = ((uint32_t)a - (112u << 23)) >> 13;
+            const uint32_t finite = a < 113 << 23 ? small : large;
             narrow[i] = sign | (a >= 0x7f800000 ? special : finite);
         }
         pack16(narrow, x + done, some);
@@ -483,13 +485,15 @@ const fmt_kernels TARGET = {
     .narrow32 = narrow32,
     .narrow16 = narrow16,
     .narrow_bf16 = narrow_bf16,
-    .nearest_encode = {nearest_encode8, nearest_encode16, nearest_encode32},
+    .nearest_encode = nearest_encode,
+    .nearest_encode_bf16 = nearest_encode_bf16,
     .nearest_quantize = nearest_quantize,
+    .nearest_quantize_bf16 = nearest_quantize_bf16,
     .nearest_decode = {nearest_decode8, nearest_decode16, nearest_decode32},
     .narrow_to_odd = narrow_to_odd,
+    .widen_normal = widen_normal,
     .convert_small = convert_small,
     .integers_to_odd = integers_to_odd,
-    .widen_normal = widen_normal,
     .pack8 = pack8,
     .pack16 = pack16,
     .unpack8 = unpack8,

@@ -36,20 +36,24 @@ static inline uint32_t unlift(uint32_t a, const fmt_nearest *p)
 }
 
 /* The sign and NaN of `bits` given to the result of its magnitude; zero: whether that has code 0. */
-static inline uint32_t nearest_sign(uint32_t bits, uint32_t result, int zero, const fmt_nearest *p,
-                                    uint32_t *invalid)
+static inline uint32_t nearest_sign(uint32_t bits, uint32_t result, int zero, int plain,
+                                    const fmt_nearest *p, uint32_t *invalid)
 {
     const int32_t a = (int32_t)(bits & 0x7fffffff);
     const uint32_t minus = (uint32_t)((int32_t)bits >> 31);
     /* all ones or 0 by arithmetic: compilers vectorise no choice by what is also summed up */
     const uint32_t nan = (uint32_t)((p->nan_above - a) >> 31);
-    const uint32_t negative = (result & p->keep) | (zero ? p->negative_zero : p->negative);
+    const uint32_t negative = zero ? p->negative_zero : p->negative;
     *invalid |= nan;
-    result = (minus & (0 - (uint32_t)(a > p->not_negative))) ? negative : result;
+    if (plain)
+        result |= minus & negative;
+    else
+        result = minus & (0 - (uint32_t)(a > p->not_negative)) ? (result & p->keep) | negative : result;
     return (result & ~nan) | ((p->nan | (minus & p->nan_sign)) & nan);
 }
 
-static inline uint32_t nearest_code(uint32_t bits, int how, const fmt_nearest *p, uint32_t *invalid)
+static inline uint32_t nearest_code(uint32_t bits, int how, int plain, const fmt_nearest *p,
+                                    uint32_t *invalid)
 {
     const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
     const int32_t high = magnitude < p->most ? magnitude : p->most;
@@ -62,13 +66,14 @@ static inline uint32_t nearest_code(uint32_t bits, int how, const fmt_nearest *p
         code = ((binade - (uint32_t)lowest) >> p->drop)
                + (to_bits(to_float((uint32_t)a) + to_float(magic)) - magic);
     } else {
-        const uint32_t lifted = lift((uint32_t)a, p);
+        const uint32_t lifted = plain ? (uint32_t)a : lift((uint32_t)a, p);
         code = (lifted + p->half + ((lifted >> p->drop) & 1)) >> p->drop;
     }
-    return nearest_sign(bits, code, code == 0, p, invalid);
+    return nearest_sign(bits, code, code == 0, plain, p, invalid);
 }
 
-static inline uint32_t nearest_value(uint32_t bits, int how, const fmt_nearest *p, uint32_t *invalid)
+static inline uint32_t nearest_value(uint32_t bits, int how, int plain, const fmt_nearest *p,
+                                     uint32_t *invalid)
 {
     const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
     const int32_t high = magnitude < p->most ? magnitude : p->most;
@@ -81,56 +86,17 @@ static inline uint32_t nearest_value(uint32_t bits, int how, const fmt_nearest *
         value = to_bits(to_float((uint32_t)a) + magic - magic);
         zero = value == 0;
     } else {
-        const uint32_t lifted = lift((uint32_t)a, p);
+        const uint32_t lifted = plain ? (uint32_t)a : lift((uint32_t)a, p);
         const uint32_t rounded = (lifted + p->half + ((lifted >> p->drop) & 1)) & p->kept;
-        value = unlift(rounded, p);
+        value = plain ? rounded : unlift(rounded, p);
         zero = rounded == 0;
     }
     value = (int32_t)value > p->greatest ? p->beyond : value;
-    return nearest_sign(bits, value, zero, p, invalid);
+    return nearest_sign(bits, value, zero, plain, p, invalid);
 }
 
-#define NEAREST(NAME, FROM, TO, ONE)                                                               \
-    static int NAME(const void *from, void *to, ptrdiff_t n, const fmt_nearest *nearest)           \
-    {                                                                                              \
-        const fmt_nearest p = *nearest;                                                            \
-        const FROM *x = from;                                                                      \
-        TO *out = to;                                                                              \
-        uint32_t invalid = 0;                                                                      \
-        if (p.how == NEAREST_MAGIC) {                                                              \
-            INDEPENDENT                                                                            \
-            for (ptrdiff_t i = 0; i < n; i++)                                                      \
-                out[i] = (TO)ONE(x[i], NEAREST_MAGIC, &p, &invalid);                               \
-        } else {                                                                                   \
-            INDEPENDENT                                                                            \
-            for (ptrdiff_t i = 0; i < n; i++)                                                      \
-                out[i] = (TO)ONE(x[i], NEAREST_SHIFT, &p, &invalid);                               \
-        }                                                                                          \
-        return invalid && p.no_nan ? STATUS_INVALID : 0;                                           \
-    }
-NEAREST(nearest_encode32, uint32_t, uint32_t, nearest_code)
-NEAREST(nearest_quantize, uint32_t, uint32_t, nearest_value)
-
-/* Narrow codes by way of a buffer in the first-level cache: compilers that narrow in the same loop
- * run out of registers. */
-#define NARROW(NAME, TO, PACK)                                                                     \
-    static int NAME(const void *from, void *to, ptrdiff_t n, const fmt_nearest *nearest)           \
-    {                                                                                              \
-        uint32_t codes[CHUNK];                                                                     \
-        int status = 0;                                                                            \
-        for (ptrdiff_t done = 0; done < n; done += CHUNK) {                                        \
-            const ptrdiff_t rest = n - done, some = rest < CHUNK ? rest : CHUNK;                   \
-            status |= nearest_encode32((const uint32_t *)from + done, codes, some, nearest);       \
-            PACK(codes, (TO *)to + done, some);                                                    \
-        }                                                                                          \
-        return status;                                                                             \
-    }
-NARROW(nearest_encode8, uint8_t, pack8)
-NARROW(nearest_encode16, uint16_t, pack16)
-#undef NARROW
-
 /* Codes to values: normal ones by their bits, subnormal ones as 1.fraction less 1. */
-static inline uint32_t nearest_decode(uint32_t code, int how, const fmt_nearest *p,
+static inline uint32_t nearest_decode(uint32_t code, int how, int plain, const fmt_nearest *p,
                                       uint32_t *invalid)
 {
     const int32_t magnitude = (int32_t)(code & p->magnitude_mask);
@@ -142,18 +108,13 @@ static inline uint32_t nearest_decode(uint32_t code, int how, const fmt_nearest 
         const uint32_t small = to_bits(to_float(place + lowest) - to_float(lowest));
         value = (int32_t)place < p->subnormals ? small : place + p->normal;
     } else {
-        value = unlift(place, p);
+        value = plain ? place : unlift(place, p);
     }
     value = magnitude > p->max_code ? 0x7f800000 : value;
     value = magnitude > p->last_number ? 0x7fc00000 : value;
     value |= (code & p->sign_bit) << p->sign_place;
     return value == p->nan_zero ? 0x7fc00000 : value;
 }
-NEAREST(nearest_decode8, uint8_t, uint32_t, nearest_decode)
-NEAREST(nearest_decode16, uint16_t, uint32_t, nearest_decode)
-NEAREST(nearest_decode32, uint32_t, uint32_t, nearest_decode)
-#undef NEAREST
-
 /* --- other types, to and from the bits of float32 ------------------------------------------- */
 
 /* float64 rounded to odd: cut off, the last bit set if anything was cut off, so that the rounding that
@@ -188,6 +149,13 @@ static void narrow_to_odd(const uint64_t *restrict x, uint32_t *restrict bits, p
     else
         for (ptrdiff_t i = 0; i < n; i++)
             bits[i] = narrow_one_to_odd(x[i], 0);
+}
+
+/* Values that are no subnormals, as float64. */
+static void widen_normal(const uint32_t *restrict bits, double *restrict out, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        out[i] = to_float(bits[i]);
 }
 
 /* Integers that float32 holds. */
@@ -252,9 +220,39 @@ static void integers_to_odd(int type, const void *x, uint64_t *restrict bits, pt
 #undef CONVERT
 }
 
-/* Values that are no subnormals, as float64. */
-static void widen_normal(const uint32_t *restrict bits, double *restrict out, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = to_float(bits[i]);
-}
+/* --- the loops -------------------------------------------------------------------------------- */
+
+#define LOOP(ONE, HOW, PLAIN)                                                                      \
+    INDEPENDENT                                                                                    \
+    for (ptrdiff_t i = 0; i < n; i++)                                                              \
+        out[i] = ONE(LOAD(x[i]), HOW, PLAIN, &p, &invalid);
+#define NEAREST(NAME, FROM, ONE)                                                                   \
+    static int NAME(const void *from, uint32_t *out, ptrdiff_t n, const fmt_nearest *nearest)      \
+    {                                                                                              \
+        const fmt_nearest p = *nearest;                                                            \
+        const FROM *x = from;                                                                      \
+        uint32_t invalid = 0;                                                                      \
+        if (p.how == NEAREST_MAGIC && p.plain) {                                                   \
+            LOOP(ONE, NEAREST_MAGIC, 1)                                                            \
+        } else if (p.how == NEAREST_MAGIC) {                                                       \
+            LOOP(ONE, NEAREST_MAGIC, 0)                                                            \
+        } else if (p.plain) {                                                                      \
+            LOOP(ONE, NEAREST_SHIFT, 1)                                                            \
+        } else {                                                                                   \
+            LOOP(ONE, NEAREST_SHIFT, 0)                                                            \
+        }                                                                                          \
+        return invalid && p.no_nan ? STATUS_INVALID : 0;                                           \
+    }
+#define LOAD(x) (x)
+NEAREST(nearest_encode, uint32_t, nearest_code)
+NEAREST(nearest_quantize, uint32_t, nearest_value)
+NEAREST(nearest_decode8, uint8_t, nearest_decode)
+NEAREST(nearest_decode16, uint16_t, nearest_decode)
+NEAREST(nearest_decode32, uint32_t, nearest_decode)
+#undef LOAD
+#define LOAD(x) ((uint32_t)(x) << 16)
+NEAREST(nearest_encode_bf16, uint16_t, nearest_code)
+NEAREST(nearest_quantize_bf16, uint16_t, nearest_value)
+#undef LOAD
+#undef LOOP
+#undef NEAREST
