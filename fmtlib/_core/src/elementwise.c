@@ -363,12 +363,9 @@ static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *o
 
 /* --- the fast way ---------------------------------------------------------------------------- */
 
-/* Elements at a time: so few that reading, computing and writing overlap. */
-enum { NEAREST_CHUNK = 256 };
-
 typedef struct {
-    uint64_t raw[NEAREST_CHUNK], store[NEAREST_CHUNK], wide[NEAREST_CHUNK];
-    uint32_t bits[NEAREST_CHUNK], results[NEAREST_CHUNK];
+    uint64_t raw[CHUNK], store[CHUNK], wide[CHUNK];
+    uint32_t bits[CHUNK], results[CHUNK];
 } nearest_stages;
 
 /* What a kernel reads: codes, bits of bfloat16, or else of float32. */
@@ -417,11 +414,12 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
 {
     const ptrdiff_t in_size = SIZE[plan->source], out_size = SIZE[plan->target];
     const int short_source = plan->source == TYPE_BF16;
-    fmt_nearest_kernel *const core
-        = plan->verb == DECODE   ? k->nearest_decode[in_size / 2]
-          : plan->verb == ENCODE ? short_source ? k->nearest_encode_bf16 : k->nearest_encode
-          : short_source         ? k->nearest_quantize_bf16
-                                 : k->nearest_quantize;
+    fmt_nearest_kernel *const encoder = short_source ? k->nearest_encode_bf16 : k->nearest_encode;
+    fmt_nearest_kernel *const quantizer
+        = short_source ? k->nearest_quantize_bf16 : k->nearest_quantize;
+    fmt_nearest_kernel *const core = plan->verb == DECODE   ? k->nearest_decode[in_size / 2]
+                                     : plan->verb == ENCODE ? encoder
+                                                            : quantizer;
     const int from_any = plan->verb == DECODE || plan->source == TYPE_F32;
     const int to_same = plan->target == TYPE_INT4 || plan->target == TYPE_F32;
     if (from_any && to_same && steps[0] == in_size && steps[1] == out_size)
@@ -445,6 +443,7 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
     return status;
 }
 
+/* Everything else: load, core, decode, store. */
 static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args, ptrdiff_t count,
                         const ptrdiff_t *steps)
 {

@@ -152,8 +152,8 @@ typedef int fmt_nearest_kernel(const void *x, uint32_t *out, ptrdiff_t n, const 
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
-    /* From the bits of float32, or bfloat16, or codes of 1, 2 or 4 bytes; to codes in u32, or the bits
-     * of float32.  Return enum fmt_status. */
+    /* From the bits of float32, or of bfloat16, or codes of 1, 2 or 4 bytes; to codes in u32, or to
+     * bits of float32, which may be where x is.  Return enum fmt_status. */
     fmt_nearest_kernel *nearest_encode, *nearest_encode_bf16, *nearest_quantize;
     fmt_nearest_kernel *nearest_quantize_bf16, *nearest_decode[3];
     void (*narrow_to_odd)(const uint64_t *x, uint32_t *bits, ptrdiff_t n, int subnormals);

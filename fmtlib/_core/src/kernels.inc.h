@@ -83,8 +83,8 @@ COPY(unpack8, uint8_t, uint32_t)
 COPY(unpack16, uint16_t, uint32_t)
 #undef COPY
 
-/* Both ways between float16 and float32 by way of 32-bit integers: compilers that change the width in
- * the same loop do arithmetic in the narrow one, or none in vectors. */
+/* Between float16 and float32 by way of 32-bit integers: compilers that change the width in the
+ * same loop do arithmetic in the narrow one, or none in vectors. */
 static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
 {
     unpack16(x, bits, n);

@@ -1,18 +1,21 @@
-/* Rounding to nearest, ties to even, at the speed of memory: formats of at most 15 significant bits
- * inside the range of float32, without reports of overflow.  One pass over the bits of float32 makes
- * codes, or quantised values, or makes values of codes; kernels.pyx finds the constants (fill_nearest).
+/* Rounding to nearest, ties to even, at the speed of memory: formats of at most 15 significant
+ * bits inside the range of float32, without reports of overflow.  One pass over the bits of float32
+ * makes codes or quantised values, or makes values of codes; _fill_nearest in kernels.pyx finds
+ * the constants.
  *
- * NEAREST_MAGIC rounds by one addition in float32.  With E the binade of |x|, but at least the lowest
- * one of the format, `magic` is the power of two whose unit is the format's unit in E:
+ * NEAREST_MAGIC rounds by one addition in float32.  With E the binade of |x|, but at least the
+ * lowest one of the format, `magic` is the power of two whose unit is the format's unit in E:
  *
  *        |x| + magic = magic + N units         N: what |x| rounds to, in units of its binade
  *
- * so that N is a difference of bits and N units a difference of floats.  Consecutive codes are
- * consecutive values: the code is N more than there are codes below E.  NEAREST_SHIFT is for formats
- * whose subnormals are float32's own: there the code is |x|'s bits, shifted with rounding.
+ * so that N is a difference of bits, and N units a difference of floats.  Consecutive codes are
+ * consecutive values: the code is N more than there are codes below E.  NEAREST_SHIFT is for
+ * formats whose subnormals are float32's own: there the code is |x|'s bits, shifted with rounding.
  *
- * No operand and no result of the float arithmetic is subnormal or infinite: |x| is clamped.  What is
- * too great ends at the greatest value or at the code after it, which is infinity or NaN. */
+ * No operand and no result of the float arithmetic is subnormal or infinite: |x| is clamped.  What
+ * is too great ends at the greatest value or at the code after it, which is infinity or NaN.
+ *
+ * `how` and `plain` (signed, without lift) are constants wherever these are inlined. */
 
 /* Iterations are independent, although a result may be put where its operand was. */
 #if defined(__clang__)
@@ -31,11 +34,12 @@ static inline uint32_t lift(uint32_t a, const fmt_nearest *p)
 
 static inline uint32_t unlift(uint32_t a, const fmt_nearest *p)
 {
-    const int32_t below = (int32_t)((a + p->lift_zero) >> p->lift), above = (int32_t)(a - p->lift_up);
+    const int32_t below = (int32_t)((a + p->lift_zero) >> p->lift);
+    const int32_t above = (int32_t)(a - p->lift_up);
     return (uint32_t)(below > above ? below : above);
 }
 
-/* The sign and NaN of `bits` given to the result of its magnitude; zero: whether that has code 0. */
+/* The sign and NaN of `bits` given to its magnitude's result; zero: whether that has code 0. */
 static inline uint32_t nearest_sign(uint32_t bits, uint32_t result, int zero, int plain,
                                     const fmt_nearest *p, uint32_t *invalid)
 {
@@ -45,19 +49,23 @@ static inline uint32_t nearest_sign(uint32_t bits, uint32_t result, int zero, in
     const uint32_t nan = (uint32_t)((p->nan_above - a) >> 31);
     const uint32_t negative = zero ? p->negative_zero : p->negative;
     *invalid |= nan;
-    if (plain)
-        result |= minus & negative;
-    else
-        result = minus & (0 - (uint32_t)(a > p->not_negative)) ? (result & p->keep) | negative : result;
+    const uint32_t counts = plain ? minus : minus & (0 - (uint32_t)(a > p->not_negative));
+    const uint32_t kept = plain ? result : result & (p->keep | ~counts);
+    result = kept | (negative & counts);
     return (result & ~nan) | ((p->nan | (minus & p->nan_sign)) & nan);
+}
+
+static inline int32_t nearest_clamp(uint32_t bits, const fmt_nearest *p)
+{
+    const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
+    const int32_t high = magnitude < p->most ? magnitude : p->most;
+    return high > p->least ? high : p->least;
 }
 
 static inline uint32_t nearest_code(uint32_t bits, int how, int plain, const fmt_nearest *p,
                                     uint32_t *invalid)
 {
-    const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
-    const int32_t high = magnitude < p->most ? magnitude : p->most;
-    const int32_t a = high > p->least ? high : p->least;
+    const int32_t a = nearest_clamp(bits, p);
     uint32_t code;
     if (how == NEAREST_MAGIC) {
         const int32_t own = a & 0x7f800000, lowest = p->min_binade;
@@ -75,9 +83,7 @@ static inline uint32_t nearest_code(uint32_t bits, int how, int plain, const fmt
 static inline uint32_t nearest_value(uint32_t bits, int how, int plain, const fmt_nearest *p,
                                      uint32_t *invalid)
 {
-    const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
-    const int32_t high = magnitude < p->most ? magnitude : p->most;
-    const int32_t a = high > p->least ? high : p->least;
+    const int32_t a = nearest_clamp(bits, p);
     uint32_t value;
     int zero;
     if (how == NEAREST_MAGIC) {
@@ -115,11 +121,13 @@ static inline uint32_t nearest_decode(uint32_t code, int how, int plain, const f
     value |= (code & p->sign_bit) << p->sign_place;
     return value == p->nan_zero ? 0x7fc00000 : value;
 }
+
 /* --- other types, to and from the bits of float32 ------------------------------------------- */
 
-/* float64 rounded to odd: cut off, the last bit set if anything was cut off, so that the rounding that
- * follows gives what one rounding would.  20 bits of fraction will do.  Infinity becomes a number
- * beyond all formats; without `subnormals`, what is below the normal numbers becomes the least. */
+/* float64 rounded to odd: cut off, the last bit set if anything was cut off, so that the rounding
+ * that follows gives what one rounding would.  20 bits of fraction will do.  Infinity becomes a
+ * number beyond all formats; without `subnormals`, what is below the normal numbers becomes the
+ * least of them. */
 static inline uint32_t narrow_one_to_odd(uint64_t x, int subnormals)
 {
     const uint32_t word = (uint32_t)(x >> 32), rest = (uint32_t)x;
@@ -128,7 +136,7 @@ static inline uint32_t narrow_one_to_odd(uint64_t x, int subnormals)
     const int32_t high = a < most ? a : most;
     uint32_t bits = ((uint32_t)(high > least ? high : least) << 3) - (896u << 23);
     if (subnormals) {
-        /* times 2**64, so that all numbers are normal; cut off to steps of 2**-149 by a magic number */
+        /* times 2**64, so that all are normal; cut off to steps of 2**-149 by a magic number */
         const int32_t tiny = (1023 - 156) << 20, low = high < least ? high : least;
         const float value = to_float(((uint32_t)(low > tiny ? low : tiny) << 3) - (832u << 23));
         const float magic = 0x1p-62f, sum = value + magic, rounded = sum - magic;

@@ -125,8 +125,8 @@ static inline U NAME(rounds_up)(U s, I d, U odd, U sign, uint32_t word, int nois
             BODY(0, NO_NOISE);                                                                     \
     }
 
-/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks.  full: 0 for
- * signed formats without reports, a constant wherever this is inlined. */
+/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks.  full, a
+ * constant wherever this is inlined: 0 for signed formats without reports of overflow. */
 static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word, int noise,
                                               int full, const fmt_spec *p,
                                               const NAME(addends) *a, U *invalid, U *overflow)
