@@ -1,13 +1,24 @@
 /* The cores for both widths: foo32 works on the bits of float32, foo64 on those of float64. */
 
+static inline float to_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t to_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
 /* The bits of an integer converted to floating point, exactly.  Few machines convert 64-bit
  * integers in vectors, so below 2**52 the integer is planted in the significand of 2**52. */
 static inline uint32_t int_to_float32_bits(uint32_t k)
 {
-    const float value = (float)(int32_t)k;
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
+    return to_bits((float)(int32_t)k);
 }
 
 static inline uint64_t int_to_float64_bits(uint64_t k)
