@@ -21,8 +21,8 @@ MAX_ROUNDS = 25
 # A contestant that takes less is called several times in a round.
 _SHORTEST = 2e-4
 # One that would take longer gets a part of the array.
-_LONGEST = 0.05
-_LEAST_PART = 256
+_LONGEST = 0.03
+_LEAST_PART = 1 << 12
 
 
 @dataclass
@@ -76,10 +76,10 @@ class Contestant:
     def warm_up(self) -> None:
         """Run a few times unrecorded, and find how many calls a round takes."""
         self.number = 1
-        for _ in range(2):  # the first call may compile, or touch new memory
+        self.run()
+        if self.seconds[-1] < 100 * _SHORTEST:  # may be that of the first call only
             self.run()
         self.number = max(1, math.ceil(_SHORTEST / max(self.seconds[-1], 1e-9)))
-        self.run()
         self.forget()
 
     def forget(self) -> None:
@@ -107,20 +107,18 @@ def part_for(make: Callable[[int], Call | None]) -> tuple[Call, int] | None:
     (callable, int) or None
         The call and k, a power of two; 1 unless it is slow.
     """
-    call = make(_LEAST_PART)
-    if call is None:
-        return None
-    call()
-    start = time.perf_counter()
-    call()
-    expected = (time.perf_counter() - start) * _LEAST_PART
-    if expected <= _LONGEST:
-        part = 1
-    else:
-        part = min(_LEAST_PART, 1 << math.ceil(math.log2(expected / _LONGEST)))
-    found = call if part == _LEAST_PART else make(part)
-    assert found is not None
-    return found, part
+    part = _LEAST_PART
+    while True:
+        call = make(part)
+        if call is None:
+            return None
+        call()
+        start = time.perf_counter()
+        call()
+        growth = math.floor(math.log2(_LONGEST / (time.perf_counter() - start)))
+        if part == 1 or growth < 1:
+            return call, part
+        part = max(1, part >> min(growth, 6))
 
 
 def interleave(contestants: Sequence[Contestant], seconds: float) -> None:
