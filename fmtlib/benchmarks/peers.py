@@ -1,8 +1,8 @@
 """Other packages that do some of the same, each in the fastest way its interface offers.
 
 A method takes the array of a task and returns the call to be timed, or None where the package has
-no such thing.  Results go into existing arrays where the package can do that.  Overflow, ties and
-NaN are the package's own.
+no such thing.  The call returns the result, or fills its first argument; results go into existing
+arrays where the package can do that.  Overflow, ties and NaN are the package's own.
 """
 
 from __future__ import annotations
@@ -80,11 +80,12 @@ class NumPy(Peer):
         steps, low, high = 2.0**fmt.fraction_bits, fmt.min_integer, fmt.max_integer
         work, out = np.empty_like(x), np.empty(x.shape, fmt.code_dtype)
 
-        def run() -> None:
+        def run() -> Array:
             np.multiply(x, np.float32(steps), out=work)
             np.rint(work, out=work)
             np.clip(work, low, high, out=work)
             np.copyto(out, work, casting="unsafe")
+            return out
 
         return run
 
@@ -102,9 +103,10 @@ class NumPy(Peer):
         if fmt.name == "float16":
             low, out = np.empty(x.shape, np.float16), np.empty_like(x)
 
-            def there_and_back() -> None:
+            def there_and_back() -> Array:
                 np.copyto(low, x, casting="same_kind")
                 np.copyto(out, low)
+                return out
 
             return there_and_back
         return self._blocks(x, fmt, np.rint)
@@ -141,12 +143,13 @@ class NumPy(Peer):
         zeros = zero_point.astype(np.float32)[:, None]
         work, out = np.empty_like(x), np.empty(x.shape, np.int8)
 
-        def run() -> None:
+        def run() -> Array:
             np.divide(x, scales, out=work)
             np.rint(work, out=work)
             np.add(work, zeros, out=work)
             np.clip(work, -127, 127, out=work)
             np.copyto(out, work, casting="unsafe")
+            return out
 
         return run
 
@@ -191,9 +194,10 @@ class MLDtypes(Peer):
             return None
         low, out = np.empty(x.shape, dtype), np.empty_like(x)
 
-        def run() -> None:
+        def run() -> Array:
             np.copyto(low, x, casting="unsafe")
             np.copyto(out, low, casting="unsafe")
+            return out
 
         return run
 
