@@ -157,6 +157,8 @@ def _functions(listing: str) -> Iterator[tuple[str, list[tuple[int, str, str, Lo
 @cache
 def loop_lines(file: str, line: int) -> range:
     """Lines of the loop that starts there, to its last brace or semicolon; of a macro, its use."""
+    if not (SOURCES / file).exists():  # a compiler's own
+        return range(line, line + 1)
     lines = (SOURCES / file).read_text(encoding="utf-8").splitlines()
     if not re.search(r"\b(for|while|do)\b", lines[line - 1]):
         return range(line, line + 1)

@@ -13,7 +13,7 @@ from readme_figures import ROOT, fill  # beside this file
 
 from fmtlib.benchmarks import report, results
 from fmtlib.benchmarks.report import entry_text, limit_text, number
-from fmtlib.benchmarks.results import ours_of, peers_of, within
+from fmtlib.benchmarks.results import greatest_of, ours_of, peers_of, within
 
 RECORD = ROOT / "docs/benchmarks.json"
 PICTURE = ROOT / "docs/images/benchmarks.svg"
@@ -52,16 +52,6 @@ def markdown(head: list[str], lines: Iterable[list[str]], left: int = 1) -> str:
     """A table; all columns but the first ones are of numbers."""
     rule = ["---" if i < left else "---:" for i in range(len(head))]
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, rule, *lines])
-
-
-def main_rows(rows: list[Row]) -> list[Row]:
-    """One row for each task: of the greatest array."""
-    best: dict[str, Row] = {}
-    for row in rows:
-        old = best.get(row["task"])
-        if old is None or row["entries"][0]["elements"] > old["entries"][0]["elements"]:
-            best[row["task"]] = row
-    return list(best.values())
 
 
 def beside_peers(rows: list[Row], names: list[str]) -> str:
@@ -125,7 +115,7 @@ def figures(found: dict[str, Any]) -> str:
     """All tables."""
     rows, targets = found["rows"], found["targets"]
     names = peers_of(rows)
-    mains = main_rows(rows)
+    mains = greatest_of(rows)
     headlines = [row for row in mains if row["headline"]]
     awkward = [row for row in mains if any(e["who"].startswith("fmtlib, ") for e in row["entries"])]
     others = [row for row in mains if row not in headlines and row not in awkward]
@@ -155,7 +145,7 @@ def figures(found: dict[str, Any]) -> str:
 
 def headline(found: dict[str, Any]) -> str:
     """What the README shows."""
-    rows = [row for row in main_rows(found["rows"]) if row["task"] in README_TASKS]
+    rows = [row for row in greatest_of(found["rows"]) if row["task"] in README_TASKS]
     machine = found["machine"]
     return "\n\n".join([
         f"{machine['processor']}, {machine['cpu_target']} kernels, one thread, "

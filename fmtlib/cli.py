@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="time the kernels beside a memory copy and other packages",
         description="Time the kernels on one thread beside np.copyto of the same array (or another "
         "yardstick) and beside every peer that is installed: numpy by hand, ml_dtypes, gfloat, "
-        "torch, jax, qtorch. All of a row run interleaved. Needs the extra: pip install "
+        "torch, jax, qtorch. All of a row run interleaved. Of several targets or sizes, headlines and what is "
+        "selected run on each, the others on the best and in the greatest. Needs the extra: pip install "
         '"fmtlib[bench]"; for the peers "fmtlib[peers]".',
     )
     bench.add_argument("--select", metavar="PATTERN", help="only tasks whose name the regular "
@@ -64,14 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                        "between")  # fmt: skip
     bench.add_argument("--sizes", metavar="NAMES",
                        help="l1, l2, memory (the default), 1.5l1 to 1.5l3 (times a cache), numbers "
-                       "of elements, or all; headlines run in each, others in the greatest"
-                       )  # fmt: skip
+                       "of elements, or all")  # fmt: skip
     bench.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True,
                        help="other packages, too (the default)")  # fmt: skip
     bench.add_argument("--quick", action="store_true",
                        help="a look: headlines, smaller arrays, five rounds")  # fmt: skip
     bench.add_argument("--seconds", type=_seconds, metavar="S",
-                       help="for the rounds of a row, five at least (default: 0.5)")  # fmt: skip
+                       help="for the rounds of a row, five at least (default: 0.3)")  # fmt: skip
     bench.add_argument("--json", metavar="FILE", help="save the results")
     bench.add_argument("--plot", metavar="FILE", help="save a plot: .svg, .png or .pdf")
     bench.add_argument("--compare", metavar="FILE", help="compare with saved results")

@@ -179,10 +179,9 @@ def test_the_command(ran):
     assert found["machine"]["cpu_target"] == fl.cpu_target()
     assert found["targets"][0] == fl.cpu_target()
     assert sorted(found["targets"]) == sorted(kernels.available_targets())
-    # headlines run in all sizes, others in the greatest
     assert [(row["task"], row["size"]) for row in found["rows"]] == [
         ("encode float8_e5m2", "l1"), ("encode float8_e5m2", "300"),
-        ("quantize float8_e5m2fnuz", "l1"),
+        ("quantize float8_e5m2fnuz", "l1"), ("quantize float8_e5m2fnuz", "300"),
         ("group_bits of 16", "l1"), ("group_bits of 16", "300"),
         ("call encode float8_e4m3fn, ufunc", "1024"),
         ("matmul float8_e4m3fn exact", "256 × 256"),
@@ -258,6 +257,18 @@ def test_a_missing_extra_is_named(monkeypatch, capsys):
     )
     assert cli.main(["bench", "--quick"]) == 1
     assert 'pip install "fmtlib[bench]"' in capsys.readouterr().err
+
+
+def test_only_headlines_run_everywhere():
+    sizes = {"l1": 4096, "memory": 1 << 24}
+    for name, everywhere in (("encode float8_e5m2", True), ("encode float8_e3m4", False)):
+        task = TASKS[name]
+        assert task.headline == everywhere
+        chosen = runner._sizes_of(task, sizes, False, task.headline)
+        assert chosen == (sizes if everywhere else {"memory": 1 << 24})
+    assert runner._sizes_of(TASKS["matmul float8_e4m3fn ada"], sizes, False, True) == {
+        "512 × 512": 512
+    }
 
 
 def test_sizes():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmtlib.benchmarks.peers import HANDWRITTEN, PEERS
-from fmtlib.benchmarks.results import ours_of, peers_of, within
+from fmtlib.benchmarks.results import greatest_of, ours_of, peers_of, within
 from fmtlib.files import replaced
 
 if TYPE_CHECKING:
@@ -172,74 +172,65 @@ def compare_note(now: dict[str, Any], saved: dict[str, Any]) -> str:
 def plot(results: dict[str, Any]) -> Figure:
     """Headlines: ours and peers as multiples of the yardstick, one panel for each yardstick."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     rows = [row for row in results["rows"] if row["headline"]] or results["rows"]
-    first_size = rows[0]["size"]
+    rows = greatest_of(rows)
     panels: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        if row["size"] == first_size or "×" in row["size"] or row["yardstick"] == "np.rint":
-            unit = "float32 matmul" if "matmul" in row["yardstick"] else row["yardstick"]
-            panels.setdefault(unit, []).append(row)
-    names = peers_of(rows)
-    bars = {
-        unit: sum(len(_bars(row, names)) + 1 for row in chosen) for unit, chosen in panels.items()
-    }
-    figure = Figure(
-        figsize=(9, 1.5 * len(panels) + 0.16 * sum(bars.values())), layout="constrained"
-    )
-    all_axes = figure.subplots(
-        len(panels), 1, squeeze=False, height_ratios=[n + 4 for n in bars.values()]
-    )[:, 0]
+        unit = "float32 matmul" if "matmul" in row["yardstick"] else row["yardstick"]
+        panels.setdefault(unit, []).append(row)
+    names = ["fmtlib", *peers_of(rows)]
+    colours = {name: f"C{i}" for i, name in enumerate(["fmtlib", *(peer.name for peer in PEERS)])}
+    lengths = [sum(len(_bars(row, names)) + 1 for row in chosen) for chosen in panels.values()]
+    figure = Figure(figsize=(9, 1.2 + len(panels) + 0.16 * sum(lengths)), layout="constrained")
+    ratios = {"height_ratios": [length + 4 for length in lengths]}
+    all_axes = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw=ratios)[:, 0]
     for axes, (unit, chosen) in zip(all_axes, panels.items(), strict=True):
-        _plot_panel(axes, unit, chosen, names)
+        _plot_panel(axes, unit, chosen, names, colours)
     machine = results["machine"]
-    figure.suptitle(
-        f"{machine['processor']}, {machine['cpu_target']} kernels, one thread", fontsize=10
-    )
+    figure.legend(
+        [Patch(color=colours[name]) for name in names],
+        ["numpy, by hand" if name == HANDWRITTEN else name for name in names],
+        title=f"{machine['processor']}, {machine['cpu_target']} kernels, one thread",
+        loc="outside upper center", ncols=len(names), fontsize="small",
+    )  # fmt: skip
     return figure
 
 
 def _bars(row: dict[str, Any], names: Sequence[str]) -> list[tuple[str, float]]:
     """Who and how much, for one task."""
-    by_name = {entry["who"]: entry["ratio"] for entry in row["entries"]}
-    return [("fmtlib", ours_of(row)[0]["ratio"])] + [
-        (name, by_name[name]) for name in names if name in by_name
-    ]
+    found = {entry["who"]: entry["ratio"] for entry in reversed(row["entries"])}
+    return [(name, found[name]) for name in names if name in found]
 
 
-def _plot_panel(axes: Axes, unit: str, rows: list[dict[str, Any]], names: Sequence[str]) -> None:
-    colours = {name: f"C{i}" for i, name in enumerate(["fmtlib", *(peer.name for peer in PEERS)])}
-    place, ticks, labels = 0.0, [], []
+def _plot_panel(
+    axes: Axes,
+    unit: str,
+    rows: list[dict[str, Any]],
+    names: Sequence[str],
+    colours: dict[str, str],
+) -> None:
+    place, ticks = 0, []
     for row in rows:
         bars = _bars(row, names)
         ticks.append(place + (len(bars) - 1) / 2)
-        size = "" if row["size"] in ("memory", "quick", "1024") else f" {row['size']}"
-        labels.append(row["task"].removesuffix(", ufunc") + size)
         for who, ratio in bars:
-            axes.barh(place, ratio, 0.9, left=0, color=colours[who])
-            axes.text(ratio * 1.03, place, f"{number(ratio)}", va="center", fontsize=6)
+            axes.barh(place, ratio - 1, 0.9, left=1, color=colours[who])
+            axes.text(max(ratio, 1) * 1.04, place, number(ratio), va="center", fontsize=6)
             place += 1
         if row["limit"] is not None:
-            axes.plot(
-                [row["limit"]] * 2, [place - len(bars) - 0.5, place - 0.5], color="black", lw=1.2
-            )
+            ends = [place - len(bars) - 0.5, place - 0.5]
+            axes.plot([row["limit"]] * 2, ends, color="black", lw=1.2)
         place += 1
     axes.set_xscale("log")
-    axes.set_yticks(ticks, labels, fontsize=7)
+    axes.set_yticks(ticks, [row["task"] for row in rows], fontsize=7)
     axes.invert_yaxis()
-    axes.margins(y=0.01)
-    axes.axvline(1, color="grey", lw=0.8, ls=":")
+    axes.margins(x=0.08, y=0.01)
+    axes.axvline(1, color="grey", lw=0.8)
     what = "np.copyto of the float32 array" if unit == "copyto" else unit
     axes.set_xlabel(f"time ÷ {what} (log scale; black: the limit for fmtlib)", fontsize=8)
     axes.tick_params(axis="x", labelsize=7)
-    present = [who for row in rows for who, _ in _bars(row, names)]
-    from matplotlib.patches import Patch
-
-    axes.legend(
-        [Patch(color=colour) for who, colour in colours.items() if who in present],
-        ["numpy, by hand" if who == HANDWRITTEN else who for who in colours if who in present],
-        fontsize="x-small", loc="lower right",
-    )  # fmt: skip
 
 
 def plot_format(path: str | os.PathLike[str]) -> str:

@@ -51,6 +51,16 @@ def peers_of(rows: Iterable[dict[str, Any]]) -> list[str]:
     return [peer.name for peer in PEERS if peer.name in present]
 
 
+def greatest_of(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each task: of the greatest array."""
+    best: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        old = best.get(row["task"])
+        if old is None or row["entries"][0]["elements"] > old["entries"][0]["elements"]:
+            best[row["task"]] = row
+    return list(best.values())
+
+
 def within(row: dict[str, Any]) -> bool:
     """Whether a row keeps its limit, if it has one."""
     first = ours_of(row)[0]

@@ -85,14 +85,14 @@ def selected(pattern: str | None, quick: bool) -> list[Task]:
     return chosen
 
 
-def _sizes_of(task: Task, sizes: dict[str, int], quick: bool) -> dict[str, int]:
-    """A headline runs in all sizes, any other task in the greatest."""
+def _sizes_of(task: Task, sizes: dict[str, int], quick: bool, everywhere: bool) -> dict[str, int]:
+    """All sizes, or the greatest one; those of calls and matrices are their own."""
     if task.scale == "call":
         return {"1024": 1024}
     if task.scale == "matrix":
         n = min(task.rows, _QUICK_ROWS) if quick else task.rows
         return {f"{n} × {n}": n}
-    return sizes if task.headline else dict([max(sizes.items(), key=lambda item: item[1])])
+    return sizes if everywhere else dict([max(sizes.items(), key=lambda item: item[1])])
 
 
 def contestants(
@@ -183,6 +183,9 @@ def measure(
 ) -> dict[str, Any]:
     """Run benchmarks on one thread, with a progress bar on the standard error.
 
+    Headlines, and what is selected, run in every size and on every instruction set that is asked
+    for; the others in the greatest and on the best.
+
     Parameters
     ----------
     select : str, optional
@@ -221,8 +224,13 @@ def measure(
         "quick" if quick else "memory": _QUICK_SIZE if quick else SIZES["memory"]
     }  # fmt: skip
     names = parse_targets(targets)
-    seconds = (0.0 if quick else 0.5) if seconds is None else seconds
-    work = [(task, size, n) for task in chosen for size, n in _sizes_of(task, named, quick).items()]
+    seconds = (0.0 if quick else 0.3) if seconds is None else seconds
+    work = [
+        (task, size, n, names if everywhere else names[:1])
+        for task in chosen
+        for everywhere in [task.headline or select is not None]
+        for size, n in _sizes_of(task, named, quick, everywhere).items()
+    ]
     columns = (
         TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     )  # fmt: skip
@@ -231,11 +239,11 @@ def measure(
         shown = bar.add_task("importing peers" if peers else "", total=len(work))
         others = installed() if peers else []
         with threadpool_limits(1):  # of libraries that peers have brought, too
-            for task, size, n in work:
+            for task, size, n, on in work:
                 bar.update(shown, description=task.name)
                 try:
                     case = task.make(n)
-                    timed = contestants(task, case, names, others)
+                    timed = contestants(task, case, on, others)
                 except ImportError as error:  # ml_dtypes' bfloat16
                     left_out.append(f"{task.name}: {error}")
                 else:
