@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="time the kernels beside a memory copy and other packages",
         description="Time the kernels on one thread beside np.copyto of the same array (or another "
         "yardstick) and beside every peer that is installed: numpy by hand, ml_dtypes, gfloat, "
-        "torch, jax, qtorch. All of a row run interleaved. Of several targets or sizes, headlines and what is "
-        "selected run on each, the others on the best and in the greatest. Needs the extra: pip install "
-        '"fmtlib[bench]"; for the peers "fmtlib[peers]".',
+        "torch, jax, qtorch. All of a row run interleaved. Of several targets or sizes, headlines "
+        "and what is selected run on each, the others on the best and in the greatest. Needs the "
+        'extra: pip install "fmtlib[bench]"; for the peers "fmtlib[peers]".',
     )
     bench.add_argument("--select", metavar="PATTERN", help="only tasks whose name the regular "
                        "expression is found in")  # fmt: skip
