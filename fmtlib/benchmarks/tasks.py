@@ -187,20 +187,23 @@ def _encode(n: int, fmt: str, change: Callable[[Array], Array] | None = None, **
     return _case(x, plain, function, peer=lambda peer, part: peer.encode(part, record))
 
 
-def _encode_from(n: int, fmt: str, dtype: str) -> Case:
+def _from(n: int, verb: str, fmt: str, dtype: str) -> Case:
+    """Of another type than float32, which stands beside."""
+    record, do = fl.get_format(fmt), getattr(fl, verb)
+
+    def variant(name: str, values: Array) -> Variant:
+        to = record.code_dtype if verb == "encode" else values.dtype
+        if isinstance(record, BlockFormat):
+            moved = values.nbytes + values.size * to.itemsize
+            return Variant(name, partial(do, _matrix(values), fmt), moved)
+        out = np.empty(n, to)
+        return Variant(name, partial(do, values, fmt, out=out), values.nbytes + out.nbytes)
+
     x, values = _normal(n), _normal(n, dtype)
-    out = np.empty(n, fl.get_format(fmt).code_dtype)
-    record = fl.get_format(fmt)
-    return Case(
-        values,
-        partial(np.copyto, _spare(n), x),
-        (
-            Variant("fmtlib", partial(fl.encode, values, fmt, out=out), values.nbytes + out.nbytes),
-            Variant("fmtlib, float32", partial(fl.encode, x, fmt, out=out), x.nbytes + out.nbytes),
-        ),
-        None if dtype == "bfloat16" else lambda peer, part: peer.encode(part, record),
-        moved=2 * x.nbytes,
-    )
+    ours = variant("fmtlib", values), variant("fmtlib, float32", x)
+    has_peers = fmt == "float8_e4m3fn" and verb == "encode" and dtype != "bfloat16"
+    peer = (lambda peer, part: peer.encode(part, record)) if has_peers else None
+    return Case(values, partial(np.copyto, _spare(n), x), ours, peer, moved=2 * x.nbytes)
 
 
 def _decode(n: int, fmt: str, change: Callable[[Array], Array] | None = None) -> Case:
@@ -374,9 +377,12 @@ def _tasks() -> Iterator[Task]:
             limit=1.5, headline=name in few[:2],
         )  # fmt: skip
     for dtype in ("float16", "bfloat16", "float64", "int64"):
-        yield Task(
-            f"encode float8_e4m3fn from {dtype}", partial(_encode_from, fmt="e4m3", dtype=dtype)
-        )
+        for verb, fmt in (
+            ("encode", "float8_e4m3fn"), ("quantize", "float8_e4m3fn"), ("encode", "bfp_m4_e8_g16"),
+        ):  # fmt: skip
+            if dtype != "int64" or (verb, fmt) == ("encode", "float8_e4m3fn"):
+                make = partial(_from, verb=verb, fmt=fmt, dtype=dtype)
+                yield Task(f"{verb} {fmt} from {dtype}", make)
     yield Task("encode int8 affine per row", _affine, limit=1.5, headline=True)
     for name in elementwise:
         yield Task(
