@@ -518,8 +518,10 @@ def values_of(call):
 @pytest.mark.parametrize("peer", peers.PEERS[1:], ids=lambda peer: peer.name)
 def test_peers_do_the_same(peer, record_property):
     """On normal data; E8M0 knows only positive numbers."""
-    pytest.importorskip(peer.name)
-    peer = peer()
+    found = [one for one in peers.installed() if isinstance(one, peer)]
+    if not found:
+        pytest.skip(f"{peer.name} is not installed")
+    (peer,) = found
     x = np.random.default_rng(0).standard_normal((64, 64), dtype=np.float32)
     compared = 0
     for name, fmt in FORMATS.items():

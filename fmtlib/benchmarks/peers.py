@@ -11,7 +11,6 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -384,9 +383,7 @@ class QTorch(Peer):
         before = os.environ.get("PATH", "")
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return importlib.import_module("qtorch.quant")
+            return importlib.import_module("qtorch.quant")
         finally:
             os.environ["PATH"] = before
 
@@ -421,14 +418,14 @@ PEERS: tuple[type[Peer], ...] = (NumPy, MLDtypes, GFloat, Torch, Jax, QTorch)
 HANDWRITTEN = NumPy.name
 
 
-def installed(names: Sequence[str] | None = None) -> list[Peer]:
+def installed() -> list[Peer]:
     """The peers that can be imported, in the order of `PEERS`; a broken one is told of."""
     found = []
     for peer in PEERS:
-        if names is not None and peer.name not in names:
-            continue
         try:
-            found.append(peer())
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found.append(peer())
         except ImportError as error:
             if error.name is None or error.name.split(".")[0] != peer.name:
                 print(f"{peer.name} is left out: {error}", file=sys.stderr)
