@@ -1,10 +1,10 @@
-"""Write an initramfs that can run a Python program as it runs here.
+"""Write an initramfs in which a Python program runs as it runs here.
 
 Usage: image.py IMAGE INIT BUSYBOX PROGRAM [argument ...]
 
-The program runs here first.  Packed are the files that it used, where they are: interpreter, shared
-libraries, modules; beside them BusyBox, INIT as /init and PROGRAM as /program.py.  /environment
-tells a shell where things are.
+The program runs here first.  Packed are the files that it used, under their own names: interpreter,
+shared libraries, modules, data; beside them INIT as /init and BusyBox.  /environment tells a shell
+how to start the program.
 """
 
 import os
@@ -48,25 +48,24 @@ def used_libraries() -> set[Path]:
     return found | links
 
 
-def used_modules() -> set[Path]:
-    """Sources of all modules and their compiled forms, without which importing them is slow."""
-    names = [
-        getattr(module, name, None)
+def used_files(opened: set[str]) -> set[Path]:
+    """What was opened, and all modules: in compiled form too, as importing is slow without."""
+    names = opened | {
+        getattr(module, name, None) or ""
         for module in sys.modules.values()
         for name in ("__file__", "__cached__")
-    ]
-    return {path for path in map(Path, filter(None, names)) if path.is_file()}
+    }
+    found = {Path(name).absolute() for name in names if name}
+    return {p.resolve() for p in found if p.is_file() and p.parts[1] not in ("dev", "proc", "sys")}
 
 
-def entries(init: str, busybox: str, program: str, environment: str) -> dict[str, Entry]:
+def entries(init: str, busybox: str, files: set[Path], environment: str) -> dict[str, Entry]:
     """All that the image holds, by path."""
-    files = used_libraries() | used_modules() | {Path(sys.executable).resolve()}
     found = {str(path): entry(path) for path in files}
     for path, source in [(LINKER, LINKER), ("/init", init), ("/bin/busybox", busybox)]:
         found[path] = entry(Path(source).resolve())
-    found["/program.py"] = entry(Path(program))
     found["/environment"] = Entry(stat.S_IFREG | 0o644, environment.encode())
-    paths = [Path(path) for path in [*found, "/proc/x", "/dev/x"]]
+    paths = [Path(path) for path in [*found, "/proc/x", "/dev/x", "/tmp/x"]]
     folders = sorted({str(parent) for path in paths for parent in path.parents} - {"/"})
     return dict.fromkeys(folders, Entry(stat.S_IFDIR | 0o755, b"")) | found
 
@@ -83,24 +82,33 @@ def cpio(entries: dict[str, Entry]) -> bytes:
 
 
 def main(image: str, init: str, busybox: str, program: str, *arguments: str) -> None:
+    opened: set[str] = set()
+
+    def note(event: str, details: tuple[object, ...]) -> None:
+        if event == "open" and isinstance(details[0], (str, bytes)):
+            opened.add(os.fsdecode(details[0]))
+
+    sys.addaudithook(note)
     sys.argv = [program, *arguments]
     try:
         runpy.run_path(program, run_name="__main__")
     except SystemExit as end:
         if end.code:
             raise
+    python = str(Path(sys.executable).resolve())
+    libraries = used_libraries()
+    files = libraries | used_files(opened) | {Path(python)}
     # editable packages are found by a hook: where they lie, sys.path need not tell
     packages = [module for module in sys.modules.values() if getattr(module, "__path__", None)]
     roots = sorted({str(Path(m.__path__[0]).parent) for m in packages if "." not in m.__name__})
     variables = {
-        "python": str(Path(sys.executable).resolve()),
-        "arguments": shlex.join(arguments),
         "PYTHONHOME": sys.base_prefix,
         "PYTHONPATH": ":".join(roots),
-        "LD_LIBRARY_PATH": ":".join(sorted({str(path.parent) for path in used_libraries()})),
+        "LD_LIBRARY_PATH": ":".join(sorted({str(path.parent) for path in libraries})),
+        "program": shlex.join([python, str(Path(program).absolute()), *arguments]),
     }
     environment = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in variables.items())
-    Path(image).write_bytes(cpio(entries(init, busybox, program, environment)))
+    Path(image).write_bytes(cpio(entries(init, busybox, files, environment)))
 
 
 if __name__ == "__main__":
