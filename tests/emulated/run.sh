@@ -50,11 +50,12 @@ log: bochs.log
 panic: action=fatal
 END
 echo c >commands # to the debugger in Debian's build: continue
-TERM=linux timeout 3h nice -n 19 bochs-bin -q -f bochsrc -rc commands </dev/null >screen.txt 2>&1 &
+TERM=linux timeout -k 5 3h nice -n 19 bochs-bin -q -f bochsrc -rc commands </dev/null >screen.txt 2>&1 &
 # The screen is a terminal of Bochs' own, which must be read or Bochs waits.
 until terminal=$(grep -ao '/dev/pts/[0-9]*' screen.txt); do sleep 1; kill -0 $!; done
 cat "$terminal" >/dev/null 2>&1 || true
 wait || true # Bochs leaves with 1 when the power goes off
+echo "$(date -I), $(dpkg-query -Wf '${Package} ${Version}' bochs), $kernel"
 tr -d '\r' <serial.txt | sed -n '/^processor:/,/^status/p' | tee there.txt
 results() { awk '$3 == "calls" { print $1, $2, $4 }' "$1"; }
 diff <(results here.txt) <(results there.txt) >&2 # digests
