@@ -9,6 +9,7 @@
  * The common cases have vector loops of their own that give the same bits.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "environment.h"
@@ -40,6 +41,8 @@ static int bit_length(u128 x)
     const uint64_t high = (uint64_t)(x >> 64), low = (uint64_t)x;
     return high ? 128 - __builtin_clzll(high) : low ? 64 - __builtin_clzll(low) : 0;
 }
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -357,14 +360,14 @@ static void align(number *x, int32_t unit, int rounding)
 
 /* --- operands ----------------------------------------------------------------------------------- */
 
-static uint32_t code_at(const void *codes, int type, ptrdiff_t index)
+static inline uint32_t code_at(const void *codes, int type, ptrdiff_t index)
 {
     return type == TYPE_INT1   ? ((const uint8_t *)codes)[index]
            : type == TYPE_INT2 ? ((const uint16_t *)codes)[index]
                                : ((const uint32_t *)codes)[index];
 }
 
-static fmt_number take_apart(const fmt_operand *x, uint32_t code)
+static ALWAYS_INLINE fmt_number take_apart(const fmt_operand *x, uint32_t code)
 {
     if (x->family == OPERAND_TABLE)
         return x->table[code];
@@ -399,7 +402,7 @@ static const fmt_number *scale_at(const line *x, ptrdiff_t k)
 }
 
 /* A number of a line, its scale multiplied in if that is wanted. */
-static fmt_number element(const line *x, ptrdiff_t k, int scaled)
+static ALWAYS_INLINE fmt_number element(const line *x, ptrdiff_t k, int scaled)
 {
     fmt_number to = take_apart(x->of, code_at(x->of->codes, x->of->type, x->first + k * x->of->step));
     if (!scaled || !x->of->group)
@@ -740,7 +743,7 @@ enum {
     SLAB_BITS = 8,
     MOST_SIDE = 128, /* rows or columns of a block */
     BUDGET = 3 << 18, /* bytes of scratch */
-    ZERO_EXPONENT = -(1 << 14),
+    ZERO_EXPONENT = -(1 << 13),
     MOST_LEVELS = 48,
 };
 
@@ -773,6 +776,7 @@ typedef struct {
     slicing a_cut, b_cut;
     size_t element, state; /* bytes of an element of b, and of the totals of a result */
     int levels;            /* of pairwise sums */
+    double least_start, most_start; /* magnitudes of c, unless it is zero */
 } layout;
 
 static int is_float32(const fmt_register *r)
@@ -841,7 +845,7 @@ static int lay_out_aligned(const fmt_product *p, layout *l)
     l->kind = ALIGNED;
     l->run = p->terms;
     l->wide = a_low + b_low < -60 || a_high + b_high > 60 || a_high > 120 || b_high > 120
-              || a_low < -120 || b_low < -120;
+              || a_low < -120 || b_low < -120 || a->group || b->group;
     l->small = p->terms < 1 << 20 && p->alignment_bits < 22
                && (p->terms + 1) << (p->alignment_bits + 2) <= 1 << 24;
     l->element = sizeof(float) + sizeof(int16_t) + (l->wide ? sizeof(int32_t) : 0);
@@ -998,10 +1002,16 @@ typedef struct {
     const fmt_operand *of;
     slicing cut;
     int width;
-    int direct;     /* codes of a byte, looked up */
     uint8_t *marks; /* of each row or column of the block */
     tile data;      /* of the first rows or columns */
-    cell zero, cells[256];
+    cell zero;
+    /* Codes of a byte are looked up; if they are scaled, without their scales at first. */
+    int direct, scaled, any_mark;
+    double slices_of[MOST_SLICES][256];
+    float value_of[256];
+    int16_t exponent_of[256];
+    int32_t wide_of[256];
+    uint8_t mark_of[256];
 } side;
 
 static double power(int exponent)
@@ -1012,31 +1022,38 @@ static double power(int exponent)
     return x;
 }
 
-static cell make_cell(const layout *l, const side *s, const fmt_number *x)
+/* x * 2**exponent, exactly if that is a normal number. */
+static double scaled(double x, int exponent)
+{
+    return exponent > -900 && exponent < 900 ? x * power(exponent) : ldexp(x, exponent);
+}
+
+static ALWAYS_INLINE cell make_cell(const layout *l, const side *s, const fmt_number *x,
+                                    const enum tile_kind kind)
 {
     cell to = {.exponent = ZERO_EXPONENT};
     const int finite = x->kind == NUMBER_FINITE;
     const double special = x->kind == NUMBER_NAN ? (double)NAN : HUGE_VAL;
     to.mark = x->kind == NUMBER_NAN ? HAS_NAN : finite ? 0 : REDO;
-    if (l->kind == IEEE) {
-        const double magnitude = finite ? ldexp((double)x->magnitude, x->exponent) : special;
+    if (kind == IEEE) {
+        const double magnitude = finite ? scaled((double)x->magnitude, x->exponent) : special;
         to.value = (float)(x->negative ? -magnitude : magnitude);
         if (finite)
             to.mark = fabs((double)to.value) != magnitude || x->magnitude >> 53 ? REDO : 0;
         else
             to.mark &= HAS_NAN;
-    } else if (l->kind == ALIGNED) {
+    } else if (kind == ALIGNED) {
         to.value = l->wide ? 1 : 0;
         if (x->magnitude) {
             const int unit = l->wide ? -s->of->fraction_bits : x->exponent;
-            const float value = (float)ldexp((double)x->magnitude, unit);
+            const float value = (float)scaled((double)x->magnitude, unit);
             to.value = x->negative ? -value : value;
             to.exponent = (int16_t)(x->exponent + s->of->fraction_bits);
         }
     } else if (!finite) {
         to.slices[0] = x->negative ? -special : special;
         to.value = (float)to.slices[0];
-        if (l->kind == GROUPS && l->a_cut.count * l->b_cut.count == 1)
+        if (kind == GROUPS && l->a_cut.count * l->b_cut.count == 1)
             to.mark &= HAS_NAN;
     } else if (x->magnitude) {
         const int shift = x->exponent - s->cut.low; /* below 0 only zeros go */
@@ -1051,18 +1068,30 @@ static cell make_cell(const layout *l, const side *s, const fmt_number *x)
     return to;
 }
 
-/* Looked up: each code's cell. */
 static void fill_cells(const layout *l, side *s)
 {
     const fmt_number zero = {0};
-    s->zero = make_cell(l, s, &zero);
-    s->direct = s->of->type == TYPE_INT1 && !(l->scaled && s->of->group);
+    s->zero = make_cell(l, s, &zero, l->kind);
+    s->scaled = l->scaled && s->of->group;
+    s->direct = s->of->type == TYPE_INT1
+                && (!s->scaled || l->kind == ALIGNED || (l->kind == EXACT && s->cut.count == 1));
+    s->any_mark = 0;
     if (!s->direct)
         return;
+    side unscaled = {.of = s->of, .cut = s->cut};
+    if (s->scaled)
+        unscaled.cut = (slicing){s->of->low, 1, span(s->of, 0)};
     const uint32_t count = s->of->family == OPERAND_TABLE ? (uint32_t)1 << s->of->bits : 256;
     for (uint32_t code = 0; code < count && code < 256; code++) {
         const fmt_number x = take_apart(s->of, code);
-        s->cells[code] = make_cell(l, s, &x);
+        const cell to = make_cell(l, &unscaled, &x, l->kind);
+        for (int slice = 0; slice < s->cut.count; slice++)
+            s->slices_of[slice][code] = to.slices[slice];
+        s->value_of[code] = to.value;
+        s->exponent_of[code] = to.exponent;
+        s->wide_of[code] = to.exponent;
+        s->mark_of[code] = to.mark;
+        s->any_mark |= to.mark;
     }
 }
 
@@ -1079,6 +1108,112 @@ static tile tile_at(const layout *l, const side *s, ptrdiff_t first, ptrdiff_t n
     return to;
 }
 
+/* to[k][i] = table[codes[i * row + k * step]]; `rest` where the tile has no rows or columns. */
+#define LOOK_UP(NAME, TYPE)                                                                        \
+    static inline void NAME##_of(const uint8_t *codes, ptrdiff_t row, ptrdiff_t step, ptrdiff_t n, \
+                                 int count, int width, const TYPE *restrict table, TYPE rest,      \
+                                 TYPE *restrict to)                                                \
+    {                                                                                              \
+        for (ptrdiff_t k = 0; k < n; k++, codes += step, to += width) {                            \
+            for (int i = 0; i < count; i++)                                                        \
+                to[i] = table[codes[i * row]];                                                     \
+            for (int i = count; i < width; i++)                                                    \
+                to[i] = rest;                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    static void NAME(const uint8_t *codes, ptrdiff_t row, ptrdiff_t step, ptrdiff_t n, int count,  \
+                     int width, const TYPE *table, TYPE rest, TYPE *to)                            \
+    {                                                                                              \
+        if (count == TILE_ROWS && width == TILE_ROWS)                                              \
+            NAME##_of(codes, row, step, n, TILE_ROWS, TILE_ROWS, table, rest, to);                 \
+        else if (count == TILE_COLUMNS && row == 1)                                                \
+            NAME##_of(codes, 1, step, n, TILE_COLUMNS, TILE_COLUMNS, table, rest, to);             \
+        else                                                                                       \
+            NAME##_of(codes, row, step, n, count, width, table, rest, to);                         \
+    }
+
+LOOK_UP(look_up_doubles, double)
+LOOK_UP(look_up_floats, float)
+LOOK_UP(look_up_shorts, int16_t)
+LOOK_UP(look_up_ints, int32_t)
+#undef LOOK_UP
+
+/* The elements of a tile from their codes; returns what marks they have in met[]. */
+static void pack_direct(const side *s, ptrdiff_t at, ptrdiff_t row, ptrdiff_t n, int count,
+                        const tile *to, uint8_t *met)
+{
+    const uint8_t *codes = (const uint8_t *)s->of->codes + at;
+    const ptrdiff_t step = s->of->step;
+    const int width = s->width;
+    if (to->values)
+        look_up_floats(codes, row, step, n, count, width, s->value_of, s->zero.value, to->values);
+    for (int slice = 0; to->slices && slice < s->cut.count; slice++)
+        look_up_doubles(codes, row, step, n, count, width, s->slices_of[slice], 0,
+                        to->slices + slice * n * width);
+    if (to->exponents)
+        look_up_shorts(codes, row, step, n, count, width, s->exponent_of, ZERO_EXPONENT,
+                       to->exponents);
+    if (to->wide)
+        look_up_ints(codes, row, step, n, count, width, s->wide_of, ZERO_EXPONENT, to->wide);
+    for (ptrdiff_t k = 0; s->any_mark && k < n; k++)
+        for (int i = 0; i < count; i++)
+            met[i & (TILE_COLUMNS - 1)] |= s->mark_of[codes[k * step + i * row]];
+}
+
+/* Multiplies in the scales of elements that were looked up. */
+static void scale_tile(const layout *l, const side *s, const line *lines, ptrdiff_t k0, ptrdiff_t n,
+                       int count, const tile *to, uint8_t *met)
+{
+    const ptrdiff_t group = s->of->group;
+    const int width = s->width;
+    for (ptrdiff_t k = 0, end; k < n; k = end) {
+        double factors[TILE_COLUMNS] = {0};
+        int32_t shifts[TILE_COLUMNS] = {0};
+        end = smaller(n, (k0 + k) / group * group + group - k0);
+        for (int i = 0; i < count; i++) {
+            const fmt_number *scale = scale_at(&lines[i], k0 + k);
+            const int fits = scale->magnitude && (l->kind == EXACT || scale->magnitude == 1);
+            shifts[i] = fits ? scale->exponent : 0;
+            factors[i] = scaled((double)scale->magnitude, scale->exponent + s->of->low - s->cut.low);
+            met[i] |= scale->kind == NUMBER_NAN ? HAS_NAN : fits && !scale->negative ? 0 : REDO;
+        }
+        for (ptrdiff_t at = k * width; at < end * width; at += width)
+            for (int i = 0; i < width; i++)
+                if (l->kind == EXACT) {
+                    to->slices[at + i] *= factors[i];
+                } else {
+                    to->exponents[at + i] = (int16_t)(to->exponents[at + i] + shifts[i]);
+                    to->wide[at + i] += shifts[i];
+                }
+    }
+}
+
+static ALWAYS_INLINE void pack_cells(const layout *l, const side *s, const line *lines, ptrdiff_t k0,
+                                     ptrdiff_t n, int count, const tile *to, uint8_t *met,
+                                     const enum tile_kind kind)
+{
+    const int width = s->width;
+    for (ptrdiff_t k = 0; k < n; k++)
+        for (int i = 0; i < width; i++) {
+            const ptrdiff_t at = k * width + i;
+            cell made = s->zero;
+            if (i < count) {
+                const fmt_number number = element(&lines[i], k0 + k, l->scaled);
+                made = make_cell(l, s, &number, kind);
+                met[i] |= made.mark;
+            }
+            if (to->values)
+                to->values[at] = made.value;
+            if (kind == ALIGNED) {
+                to->exponents[at] = made.exponent;
+                if (to->wide)
+                    to->wide[at] = made.exponent;
+            } else if (kind != IEEE && to->slices)
+                for (int slice = 0; slice < s->cut.count; slice++)
+                    to->slices[slice * n * width + at] = made.slices[slice];
+        }
+}
+
 /* n elements of `count` rows or columns from `first` on, as a tile; the rest of it is zeros. */
 static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t first, int count,
                  ptrdiff_t k0, ptrdiff_t n, const tile *to, uint8_t *marks)
@@ -1086,40 +1221,20 @@ static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t firs
     const fmt_operand *x = s->of;
     const int width = s->width;
     line lines[TILE_COLUMNS];
-    cell made[TILE_COLUMNS];
-    const cell *cells[TILE_COLUMNS];
     uint8_t met[TILE_COLUMNS] = {0};
-    for (int i = 0; i < width; i++) {
+    for (int i = 0; i < count; i++)
         lines[i] = line_of(x, l->paired ? first + i : batch, l->paired ? 0 : first + i);
-        cells[i] = &s->zero;
-    }
-    for (ptrdiff_t k = 0; k < n; k++) {
-        for (int i = 0; i < count; i++) {
-            if (s->direct) {
-                const ptrdiff_t at = lines[i].first + (k0 + k) * x->step;
-                cells[i] = &s->cells[((const uint8_t *)x->codes)[at]];
-            } else {
-                const fmt_number number = element(&lines[i], k0 + k, l->scaled);
-                made[i] = make_cell(l, s, &number);
-                cells[i] = &made[i];
-            }
-            met[i] |= cells[i]->mark;
-        }
-        const ptrdiff_t at = k * width;
-        if (to->values)
-            for (int i = 0; i < width; i++)
-                to->values[at + i] = cells[i]->value;
-        else
-            for (int slice = 0; slice < s->cut.count; slice++)
-                for (int i = 0; i < width; i++)
-                    to->slices[slice * n * width + at + i] = cells[i]->slices[slice];
-        if (to->exponents)
-            for (int i = 0; i < width; i++)
-                to->exponents[at + i] = cells[i]->exponent;
-        if (to->wide)
-            for (int i = 0; i < width; i++)
-                to->wide[at + i] = cells[i]->exponent;
-    }
+    if (s->direct)
+        pack_direct(s, lines[0].first + k0 * x->step, l->paired ? x->batch_stride : x->row_stride, n,
+                    count, to, met);
+    else if (l->kind == IEEE)
+        pack_cells(l, s, lines, k0, n, count, to, met, IEEE);
+    else if (l->kind == ALIGNED)
+        pack_cells(l, s, lines, k0, n, count, to, met, ALIGNED);
+    else
+        pack_cells(l, s, lines, k0, n, count, to, met, l->kind);
+    if (s->direct && s->scaled)
+        scale_tile(l, s, lines, k0, n, count, to, met);
     for (ptrdiff_t k = 0; to->scales && k < n; k += l->run)
         for (int i = 0; i < width; i++) {
             double *scale_to = &to->scales[k / l->run * width + i];
@@ -1127,7 +1242,7 @@ static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t firs
             if (!x->group || i >= count)
                 continue;
             const fmt_number *scale = scale_at(&lines[i], k0 + k);
-            const double magnitude = ldexp((double)scale->magnitude, scale->exponent) / x->tensor;
+            const double magnitude = scaled((double)scale->magnitude, scale->exponent) / x->tensor;
             *scale_to *= scale->kind != NUMBER_FINITE ? (double)NAN
                          : scale->negative            ? -magnitude
                                                       : magnitude;
@@ -1250,19 +1365,24 @@ static void add_exactly(const layout *l, const tile *a, const tile *b, const sli
             double sums[TILE] = {0};
             fmt_active->dot_doubles(a->slices + sa * n * l->a_width,
                                     b->slices + sb * n * TILE_COLUMNS, n, sums, l->paired);
-            for (int i = 0; i < TILE; i++)
-                totals[i] += (int64_t)sums[i];
+            for (int i = 0; i < TILE; i++) {
+                /* integers below 2**52 show in the last bits of 1.5 * 2**52 plus them */
+                const double shifted = sums[i] + 0x1.8p52;
+                int64_t bits;
+                memcpy(&bits, &shifted, sizeof bits);
+                totals[i] += bits - 0x4338000000000000;
+            }
         }
 }
 
 /* --- results ------------------------------------------------------------------------------------ */
 
-static double start_at(const fmt_product *p, ptrdiff_t at)
+static inline double start_at(const fmt_product *p, ptrdiff_t at)
 {
     return p->c_type == TYPE_F32 ? (double)((const float *)p->c)[at] : ((const double *)p->c)[at];
 }
 
-static void put(const fmt_product *p, ptrdiff_t at, double x)
+static inline void put(const fmt_product *p, ptrdiff_t at, double x)
 {
     if (p->c_type == TYPE_F32)
         ((float *)p->c)[at] = (float)x;
@@ -1270,21 +1390,23 @@ static void put(const fmt_product *p, ptrdiff_t at, double x)
         ((double *)p->c)[at] = x;
 }
 
-/* Whether tiles cannot start from c. */
-static int start_fails(const fmt_product *p, const layout *l, double c)
+/* The magnitudes from which tiles can start, besides zero. */
+static void limit_starts(const fmt_product *p, layout *l)
+{
+    const int aligned = l->kind == ALIGNED && !p->late && !p->promotion_terms && !p->pairwise;
+    l->least_start = !aligned ? 0 : l->wide ? 0x1p-126 : 0x1p-88;
+    l->most_start = l->kind == EXACT || p->late ? 0x1.fffffffffffffp1023 : (double)INFINITY;
+    if (aligned)
+        l->most_start = l->wide ? 0x1.fffffep127 : 0x1p88;
+}
+
+static inline int start_fails(const layout *l, double c)
 {
     const double magnitude = fabs(c);
-    if (l->kind == EXACT || p->late)
-        if (!(magnitude <= 0x1p1023))
-            return 1;
-    if (l->kind == EXACT)
+    if (c == 0)
         return 0;
-    if ((double)(float)c != c)
-        return 1; /* a NaN as well */
-    if (l->kind != ALIGNED || p->late || p->promotion_terms || p->pairwise || c == 0)
-        return 0;
-    return l->wide ? !(magnitude >= 0x1p-126 && magnitude < 0x1p128)
-                   : !(magnitude >= 0x1p-88 && magnitude < 0x1p88);
+    return !(magnitude >= l->least_start && magnitude <= l->most_start)
+           || (l->kind != EXACT && (double)(float)c != c);
 }
 
 /* magnitude * 2**exponent in float64, rounded to odd or to nearest, ties to even; its exponent is
@@ -1306,7 +1428,7 @@ static double to_float64(u128 magnitude, int negative, int exponent, int odd)
 }
 
 /* A total that is exact, or rounded to odd, as the result takes it. */
-static double rounded(double x, const fmt_register *r)
+static inline double rounded(double x, const fmt_register *r)
 {
     if (is_float32(r))
         return (double)(float)x;
@@ -1322,6 +1444,8 @@ static double exact_result(const fmt_product *p, const slicing *a, const slicing
                            const int64_t *totals, double c)
 {
     const int low = a->low + b->low, count = a->count * b->count;
+    if (count == 1 && c == 0 && low > -900 && low < 900 && llabs(totals[0]) < (int64_t)1 << 53)
+        return rounded((double)totals[0] * power(low), &p->result);
     const int odd = p->result.mantissa_bits != 52 || p->result.rounding == ROUND_TO_ODD;
     const number start = from_double(c);
     enum { GUARD = 32, MOST = 124 }; /* bits below the sum for c; bits in all */
@@ -1368,12 +1492,17 @@ static int range_of(const block *w, const side *s, ptrdiff_t batch, ptrdiff_t fi
     *low = INT32_MAX;
     for (ptrdiff_t i = 0; i < count; i++) {
         const line x = w->l.paired ? line_of(s->of, first + i, 0) : line_of(s->of, batch, first + i);
-        for (ptrdiff_t k = 0; k < w->plan->depth; k++) {
-            const fmt_number number = element(&x, k, w->l.scaled);
+        const ptrdiff_t group = s->of->group;
+        for (ptrdiff_t k = 0; k < w->plan->depth; k += group ? group : 1) {
+            const fmt_number number = group ? *scale_at(&x, k) : element(&x, k, 0);
             if (!number.magnitude)
                 continue;
-            const int32_t end = number.exponent + 64 - __builtin_clzll(number.magnitude);
-            const int32_t start = number.exponent + __builtin_ctzll(number.magnitude);
+            int32_t end = number.exponent + 64 - __builtin_clzll(number.magnitude);
+            int32_t start = number.exponent + __builtin_ctzll(number.magnitude);
+            if (group) {
+                end += s->of->high;
+                start += s->of->low;
+            }
             *low = start < *low ? start : *low;
             high = end > high ? end : high;
         }
@@ -1424,7 +1553,7 @@ static void add_slab(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, pt
 }
 
 /* Where in c the result of row i and column j of the block's product is. */
-static ptrdiff_t place(const block *w, ptrdiff_t batch, ptrdiff_t i, ptrdiff_t j)
+static inline ptrdiff_t place(const block *w, ptrdiff_t batch, ptrdiff_t i, ptrdiff_t j)
 {
     const fmt_product *p = w->plan;
     return w->l.paired ? j * p->c_batch : batch * p->c_batch + i * p->c_row + j * p->c_column;
@@ -1451,7 +1580,7 @@ static void start_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows,
             for (int y = 0; from_c && y < smaller(TILE_ROWS, rows - i); y++)
                 for (int x = 0; x < smaller(TILE_COLUMNS, columns - j); x++) {
                     const double c = start_at(p, place(w, batch, i0 + i + y, j0 + j + x));
-                    if (!start_fails(p, l, c))
+                    if (!start_fails(l, c))
                         start[y * TILE_COLUMNS + x] = (float)c;
                 }
         }
@@ -1475,6 +1604,37 @@ static void join_part(const block *w, ptrdiff_t tiles, int is_first)
                 const number sum = add(&x, &y, last);
                 joined[i] = (float)to_double(&sum);
             }
+        }
+    }
+}
+
+/* The results of a row of a tile. */
+static void finish_row(block *w, ptrdiff_t batch, ptrdiff_t i, ptrdiff_t j, int columns,
+                       const void *totals, int row, const uint8_t *a_marks, const uint8_t *b_marks,
+                       int redo)
+{
+    const fmt_product *p = w->plan;
+    const layout *l = &w->l;
+    const int arrays = (int)(l->state / sizeof(float));
+    const int array = p->pairwise ? 0 : p->parts ? arrays - 1 : p->promotion_terms != 0;
+    const float *floats = (const float *)totals + array * TILE + row * TILE_COLUMNS;
+    const int64_t *sums = (const int64_t *)totals + row * TILE_COLUMNS;
+    for (int x = 0; x < columns; x++) {
+        const ptrdiff_t to = place(w, batch, i, j + x);
+        const double c = start_at(p, to);
+        const int mark = a_marks[l->paired ? x : 0] | b_marks[x];
+        if (mark & HAS_NAN) {
+            put(p, to, (double)NAN);
+        } else if (redo || mark || start_fails(l, c)) {
+            const ptrdiff_t pair = l->paired ? j + x : batch;
+            w->steps.a = line_of(&p->a, pair, i);
+            w->steps.b = line_of(&p->b, pair, l->paired ? 0 : j + x);
+            put(p, to, dot_product(&w->steps, c));
+        } else if (l->kind == EXACT) {
+            put(p, to, exact_result(p, &w->a.cut, &w->b.cut, sums + x, c));
+        } else {
+            const float total = p->pairwise ? (float)c + floats[x] : floats[x];
+            put(p, to, isnan(total) ? (double)NAN : rounded((double)total, &p->result));
         }
     }
 }
@@ -1513,31 +1673,14 @@ static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, p
             join_part(w, tiles, i == 0);
         begin = end;
     }
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < columns; j++) {
+    for (ptrdiff_t i = 0; i < rows; i += TILE_ROWS)
+        for (ptrdiff_t j = 0; j < columns; j += TILE_COLUMNS) {
             const ptrdiff_t at = i / TILE_ROWS * across + j / TILE_COLUMNS;
-            const ptrdiff_t inside = i % TILE_ROWS * TILE_COLUMNS + j % TILE_COLUMNS;
-            const char *totals = (const char *)w->totals + l->state * TILE * (size_t)at;
-            const ptrdiff_t to = place(w, batch, i0 + i, j0 + j);
-            const double c = start_at(p, to);
-            const int mark = w->a.marks[l->paired ? j : i] | w->b.marks[j];
-            if (mark & HAS_NAN) {
-                put(p, to, (double)NAN);
-            } else if (all || mark || w->tile_redo[at] || start_fails(p, l, c)) {
-                const ptrdiff_t pair = l->paired ? j0 + j : batch;
-                w->steps.a = line_of(&p->a, pair, i0 + i);
-                w->steps.b = line_of(&p->b, pair, l->paired ? 0 : j0 + j);
-                put(p, to, dot_product(&w->steps, c));
-            } else if (l->kind == EXACT) {
-                put(p, to, exact_result(p, &w->a.cut, &w->b.cut, (const int64_t *)totals + inside, c));
-            } else {
-                const float *arrays = (const float *)totals + inside;
-                const float total = p->pairwise          ? (float)c + arrays[0]
-                                    : p->parts           ? arrays[(l->state / sizeof(float) - 1) * TILE]
-                                    : p->promotion_terms ? arrays[TILE]
-                                                         : arrays[0];
-                put(p, to, isnan(total) ? (double)NAN : rounded((double)total, &p->result));
-            }
+            const void *totals = (const char *)w->totals + l->state * TILE * (size_t)at;
+            const int redo = all || w->tile_redo[at];
+            for (int y = 0; y < smaller(TILE_ROWS, rows - i); y++)
+                finish_row(w, batch, i0 + i + y, j0 + j, (int)smaller(TILE_COLUMNS, columns - j), totals,
+                           y, l->paired ? w->a.marks + j : w->a.marks + i + y, w->b.marks + j, redo);
         }
 }
 
@@ -1597,6 +1740,7 @@ void fmt_accumulate(const fmt_product *given, void *scratch)
     const fmt_product p = oriented(given);
     block w = {.plan = &p, .l = lay_out(&p), .steps = {.plan = &p}};
     const layout *l = &w.l;
+    limit_starts(&p, &w.l);
     if (l->kind == STEPS) {
         for (ptrdiff_t batch = 0; batch < p.batch; batch++)
             for (ptrdiff_t i = 0; i < p.rows; i++)
