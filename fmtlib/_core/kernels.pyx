@@ -1082,9 +1082,7 @@ def accumulate(a, b, accumulator, result, c):
     _fill_register(&plan.result, result)
     if 0 in (plan.batch, plan.rows, plan.columns):
         return
-    cdef void *scratch = malloc(fmt_accumulate_scratch(&plan))
-    if scratch == NULL:
-        raise MemoryError("no memory for the scratch of a product")
+    cdef cnp.ndarray scratch = np.empty(fmt_accumulate_scratch(&plan) // 8 + 1, np.float64)
+    cdef void *memory = cnp.PyArray_DATA(scratch)
     with nogil:
-        fmt_accumulate(&plan, scratch)
-    free(scratch)
+        fmt_accumulate(&plan, memory)

@@ -756,14 +756,6 @@ typedef struct {
     int count, bits;
 } slicing;
 
-/* A number as tiles take it. */
-typedef struct {
-    double slices[MOST_SLICES];
-    float value;
-    int16_t exponent;
-    uint8_t mark;
-} cell;
-
 typedef struct {
     enum tile_kind kind;
     int paired, scaled;
@@ -1004,9 +996,8 @@ typedef struct {
     int width;
     uint8_t *marks; /* of each row or column of the block */
     tile data;      /* of the first rows or columns */
-    cell zero;
     /* Codes of a byte are looked up; if they are scaled, without their scales at first. */
-    int direct, scaled, any_mark;
+    int direct, scaled, any_mark, special_in_value;
     double slices_of[MOST_SLICES][256];
     float value_of[256];
     int16_t exponent_of[256];
@@ -1022,76 +1013,103 @@ static double power(int exponent)
     return x;
 }
 
+static float float_power(int exponent)
+{
+    const uint32_t bits = (uint32_t)(exponent + 127) << 23;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 /* x * 2**exponent, exactly if that is a normal number. */
 static double scaled(double x, int exponent)
 {
     return exponent > -900 && exponent < 900 ? x * power(exponent) : ldexp(x, exponent);
 }
 
-static ALWAYS_INLINE cell make_cell(const layout *l, const side *s, const fmt_number *x,
-                                    const enum tile_kind kind)
+static uint8_t special_mark(const fmt_number *x, int in_value)
 {
-    cell to = {.exponent = ZERO_EXPONENT};
-    const int finite = x->kind == NUMBER_FINITE;
-    const double special = x->kind == NUMBER_NAN ? (double)NAN : HUGE_VAL;
-    to.mark = x->kind == NUMBER_NAN ? HAS_NAN : finite ? 0 : REDO;
-    if (kind == IEEE) {
-        const double magnitude = finite ? scaled((double)x->magnitude, x->exponent) : special;
-        to.value = (float)(x->negative ? -magnitude : magnitude);
-        if (finite)
-            to.mark = fabs((double)to.value) != magnitude || x->magnitude >> 53 ? REDO : 0;
-        else
-            to.mark &= HAS_NAN;
-    } else if (kind == ALIGNED) {
-        to.value = l->wide ? 1 : 0;
-        if (x->magnitude) {
-            const int unit = l->wide ? -s->of->fraction_bits : x->exponent;
-            const float value = (float)scaled((double)x->magnitude, unit);
-            to.value = x->negative ? -value : value;
-            to.exponent = (int16_t)(x->exponent + s->of->fraction_bits);
-        }
-    } else if (!finite) {
-        to.slices[0] = x->negative ? -special : special;
-        to.value = (float)to.slices[0];
-        if (kind == GROUPS && l->a_cut.count * l->b_cut.count == 1)
-            to.mark &= HAS_NAN;
-    } else if (x->magnitude) {
-        const int shift = x->exponent - s->cut.low; /* below 0 only zeros go */
-        const u128 mask = ((u128)1 << s->cut.bits) - 1;
-        u128 value = shift < 0 ? (u128)(x->magnitude >> -shift) : (u128)x->magnitude << shift;
-        for (int i = 0; i < s->cut.count; i++, value >>= s->cut.bits) {
-            const double part = (double)(int64_t)(value & mask);
-            to.slices[i] = x->negative ? -part : part;
-        }
-        to.value = (float)to.slices[0];
-    }
-    return to;
+    return x->kind == NUMBER_NAN ? HAS_NAN : x->kind == NUMBER_FINITE || in_value ? 0 : REDO;
 }
 
-static void fill_cells(const layout *l, side *s)
+static double special_value(const fmt_number *x)
 {
-    const fmt_number zero = {0};
-    s->zero = make_cell(l, s, &zero, l->kind);
+    return x->kind == NUMBER_NAN ? (double)NAN : x->negative ? -HUGE_VAL : HUGE_VAL;
+}
+
+/* 1 or -1; signs are data, branches would guess. */
+static ALWAYS_INLINE float sign_of(const fmt_number *x) { return (float)(1 - 2 * x->negative); }
+
+/* IEEE: a float32 number, infinity or NaN. */
+static ALWAYS_INLINE float to_value(const fmt_number *x, uint8_t *mark)
+{
+    const double exact = scaled((double)x->magnitude * sign_of(x), x->exponent);
+    const float value = (float)exact;
+    *mark |= (double)value != exact || x->magnitude >> 53 ? REDO : 0;
+    if (x->kind == NUMBER_FINITE)
+        return value;
+    *mark |= special_mark(x, 1);
+    return (float)special_value(x);
+}
+
+/* ALIGNED: a value or a significand, and the exponent that it is aligned by. */
+static ALWAYS_INLINE float to_aligned(const fmt_number *x, int wide, int fraction_bits,
+                                      int16_t *exponent, uint8_t *mark)
+{
+    if (x->magnitude == 0) {
+        *mark |= special_mark(x, 0);
+        *exponent = ZERO_EXPONENT;
+        return wide ? 1 : 0;
+    }
+    *exponent = (int16_t)(x->exponent + fraction_bits);
+    return (float)(int64_t)x->magnitude * float_power(wide ? -fraction_bits : x->exponent) * sign_of(x);
+}
+
+/* GROUPS and EXACT: integers in units of 2**low, in slices. */
+static void to_slices(const slicing *cut, const fmt_number *x, int special_in_value, double *slices,
+                      uint8_t *mark)
+{
+    *mark |= special_mark(x, special_in_value);
+    if (x->kind != NUMBER_FINITE) {
+        slices[0] = special_value(x);
+        return;
+    }
+    const int shift = x->exponent - cut->low; /* below 0 only zeros go */
+    const u128 mask = ((u128)1 << cut->bits) - 1;
+    u128 value = shift < 0 ? x->magnitude >> -shift : (u128)x->magnitude << (x->magnitude ? shift : 0);
+    for (int i = 0; i < cut->count; i++, value >>= cut->bits) {
+        slices[i] = (double)(int64_t)(value & mask) * (double)sign_of(x);
+    }
+}
+
+/* Fills the tables of a side whose codes have a byte. */
+static void fill_tables(const layout *l, side *s)
+{
     s->scaled = l->scaled && s->of->group;
     s->direct = s->of->type == TYPE_INT1
                 && (!s->scaled || l->kind == ALIGNED || (l->kind == EXACT && s->cut.count == 1));
+    s->special_in_value = l->kind == GROUPS && l->a_cut.count * l->b_cut.count == 1;
     s->any_mark = 0;
-    if (!s->direct)
-        return;
-    side unscaled = {.of = s->of, .cut = s->cut};
-    if (s->scaled)
-        unscaled.cut = (slicing){s->of->low, 1, span(s->of, 0)};
-    const uint32_t count = s->of->family == OPERAND_TABLE ? (uint32_t)1 << s->of->bits : 256;
-    for (uint32_t code = 0; code < count && code < 256; code++) {
+    const uint32_t count = s->of->family == OPERAND_TABLE && s->of->bits < 8 ? 1u << s->of->bits : 256;
+    const slicing unscaled = {s->of->low, 1, span(s->of, 0)};
+    for (uint32_t code = 0; s->direct && code < count; code++) {
         const fmt_number x = take_apart(s->of, code);
-        const cell to = make_cell(l, &unscaled, &x, l->kind);
-        for (int slice = 0; slice < s->cut.count; slice++)
-            s->slices_of[slice][code] = to.slices[slice];
-        s->value_of[code] = to.value;
-        s->exponent_of[code] = to.exponent;
-        s->wide_of[code] = to.exponent;
-        s->mark_of[code] = to.mark;
-        s->any_mark |= to.mark;
+        double slices[MOST_SLICES] = {0};
+        s->mark_of[code] = 0;
+        if (l->kind == IEEE)
+            s->value_of[code] = to_value(&x, &s->mark_of[code]);
+        else if (l->kind == ALIGNED)
+            s->value_of[code] = to_aligned(&x, l->wide, s->of->fraction_bits, &s->exponent_of[code],
+                                           &s->mark_of[code]);
+        else
+            to_slices(s->scaled ? &unscaled : &s->cut, &x, s->special_in_value, slices,
+                      &s->mark_of[code]);
+        s->wide_of[code] = s->exponent_of[code];
+        for (int slice = 0; slice < s->cut.count && l->kind != IEEE && l->kind != ALIGNED; slice++)
+            s->slices_of[slice][code] = slices[slice];
+        if (l->in_floats)
+            s->value_of[code] = (float)slices[0];
+        s->any_mark |= s->mark_of[code];
     }
 }
 
@@ -1145,8 +1163,9 @@ static void pack_direct(const side *s, ptrdiff_t at, ptrdiff_t row, ptrdiff_t n,
     const uint8_t *codes = (const uint8_t *)s->of->codes + at;
     const ptrdiff_t step = s->of->step;
     const int width = s->width;
+    const float rest = to->wide ? 1 : 0;
     if (to->values)
-        look_up_floats(codes, row, step, n, count, width, s->value_of, s->zero.value, to->values);
+        look_up_floats(codes, row, step, n, count, width, s->value_of, rest, to->values);
     for (int slice = 0; to->slices && slice < s->cut.count; slice++)
         look_up_doubles(codes, row, step, n, count, width, s->slices_of[slice], 0,
                         to->slices + slice * n * width);
@@ -1155,9 +1174,9 @@ static void pack_direct(const side *s, ptrdiff_t at, ptrdiff_t row, ptrdiff_t n,
                        to->exponents);
     if (to->wide)
         look_up_ints(codes, row, step, n, count, width, s->wide_of, ZERO_EXPONENT, to->wide);
-    for (ptrdiff_t k = 0; s->any_mark && k < n; k++)
-        for (int i = 0; i < count; i++)
-            met[i & (TILE_COLUMNS - 1)] |= s->mark_of[codes[k * step + i * row]];
+    for (int i = 0; s->any_mark && i < count; i++)
+        for (ptrdiff_t k = 0; k < n; k++)
+            met[i] |= s->mark_of[codes[k * step + i * row]];
 }
 
 /* Multiplies in the scales of elements that were looked up. */
@@ -1188,29 +1207,30 @@ static void scale_tile(const layout *l, const side *s, const line *lines, ptrdif
     }
 }
 
-static ALWAYS_INLINE void pack_cells(const layout *l, const side *s, const line *lines, ptrdiff_t k0,
-                                     ptrdiff_t n, int count, const tile *to, uint8_t *met,
-                                     const enum tile_kind kind)
+/* The elements of a tile, taken apart one by one. */
+static ALWAYS_INLINE void pack_numbers(const layout *l, const side *s, const line *lines, ptrdiff_t k0,
+                                       ptrdiff_t n, int count, const tile *to, uint8_t *met,
+                                       const enum tile_kind kind)
 {
-    const int width = s->width;
+    const int width = s->width, wide = to->wide != NULL;
     for (ptrdiff_t k = 0; k < n; k++)
         for (int i = 0; i < width; i++) {
             const ptrdiff_t at = k * width + i;
-            cell made = s->zero;
-            if (i < count) {
-                const fmt_number number = element(&lines[i], k0 + k, l->scaled);
-                made = make_cell(l, s, &number, kind);
-                met[i] |= made.mark;
+            const fmt_number x = i < count ? element(&lines[i], k0 + k, l->scaled) : (fmt_number){0};
+            if (kind == IEEE) {
+                to->values[at] = to_value(&x, &met[i]);
+            } else if (kind == ALIGNED) {
+                to->values[at] = to_aligned(&x, wide, s->of->fraction_bits, &to->exponents[at], &met[i]);
+                if (wide)
+                    to->wide[at] = to->exponents[at];
+            } else {
+                double slices[MOST_SLICES] = {0};
+                to_slices(&s->cut, &x, s->special_in_value, slices, &met[i]);
+                if (to->values)
+                    to->values[at] = (float)slices[0];
+                for (int slice = 0; to->slices && slice < s->cut.count; slice++)
+                    to->slices[slice * n * width + at] = slices[slice];
             }
-            if (to->values)
-                to->values[at] = made.value;
-            if (kind == ALIGNED) {
-                to->exponents[at] = made.exponent;
-                if (to->wide)
-                    to->wide[at] = made.exponent;
-            } else if (kind != IEEE && to->slices)
-                for (int slice = 0; slice < s->cut.count; slice++)
-                    to->slices[slice * n * width + at] = made.slices[slice];
         }
 }
 
@@ -1228,11 +1248,11 @@ static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t firs
         pack_direct(s, lines[0].first + k0 * x->step, l->paired ? x->batch_stride : x->row_stride, n,
                     count, to, met);
     else if (l->kind == IEEE)
-        pack_cells(l, s, lines, k0, n, count, to, met, IEEE);
+        pack_numbers(l, s, lines, k0, n, count, to, met, IEEE);
     else if (l->kind == ALIGNED)
-        pack_cells(l, s, lines, k0, n, count, to, met, ALIGNED);
+        pack_numbers(l, s, lines, k0, n, count, to, met, ALIGNED);
     else
-        pack_cells(l, s, lines, k0, n, count, to, met, l->kind);
+        pack_numbers(l, s, lines, k0, n, count, to, met, l->kind);
     if (s->direct && s->scaled)
         scale_tile(l, s, lines, k0, n, count, to, met);
     for (ptrdiff_t k = 0; to->scales && k < n; k += l->run)
@@ -1657,8 +1677,8 @@ static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, p
         all = !cut_slices(a_span, b_span, exact_bits(p), MOST_PASSES, &w->a.cut, &w->b.cut);
         w->a.cut.low = a_low;
         w->b.cut.low = b_low;
-        fill_cells(l, &w->a);
-        fill_cells(l, &w->b);
+        fill_tables(l, &w->a);
+        fill_tables(l, &w->b);
     }
     const ptrdiff_t parts = p->parts ? p->part_count : 1;
     ptrdiff_t begin = 0;
@@ -1760,8 +1780,8 @@ void fmt_accumulate(const fmt_product *given, void *scratch)
         w.b.marks = w.a.marks + l->rows + l->columns;
         w.tile_redo = w.b.marks + l->columns;
         if (!l->of_data) {
-            fill_cells(l, &w.a);
-            fill_cells(l, &w.b);
+            fill_tables(l, &w.a);
+            fill_tables(l, &w.b);
         }
         const ptrdiff_t columns = l->paired ? p.batch : p.columns, batches = l->paired ? 1 : p.batch;
         for (ptrdiff_t batch = 0; batch < batches; batch++)
