@@ -194,8 +194,10 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
             for (int i = 0; i < rows; i++) {
                 const vint word = LOAD(vint, totals + i * TILE_COLUMNS + v);
                 vint top = CONVERT(LOAD(half_short, tops[i] + v), vint);
-                if (!late)
-                    top = greater_int(top, (word >> 23 & 255) - 127);
+                if (!late) { /* narrow products' exponents are above a zero's */
+                    const vint none = wide ? word << 1 == 0 : (vint){0};
+                    top = greater_int(top, (word >> 23 & 255) - 127 + (none & NEVER_AN_EXPONENT));
+                }
                 unit[i] = greater_int(top, (vint){0} - (wide ? 600 : 98)) - p->bits;
                 rest[i] = (vint){0};
             }
