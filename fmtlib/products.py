@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -218,10 +220,10 @@ def matmul(
     many = batch or (1,)
     matrices = matrices.reshape(*many, *matrices.shape[-2:])
     x, y = x.broadcast(many), y.broadcast(many).swapped()
-    parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-1] // _WORKER_SHARE))
+    parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-2] // _WORKER_SHARE))
     bounds = [x.shape[-2] * i // parts for i in range(parts + 1)]
-    with ThreadPoolExecutor(parts) as pool:
-        share = pool.map if parts > 1 else map
+    with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
+        share = pool.map if pool else map
         for index in np.ndindex(many[:-1]):
             one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index])
             list(share(one, bounds[:-1], bounds[1:]))
@@ -387,7 +389,7 @@ def _take_apart(values: NDArray[np.float64], min_exponent: int, fraction_bits: i
     return numbers
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Operand:
     """An operand of a product; scales have the shape of the codes, but for a number of groups."""
 
@@ -421,8 +423,10 @@ class _Operand:
         return replace(self, scales=scales, group=self.sizes[axis])
 
     def _map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> _Operand:
-        scales = None if self.scales is None else function(self.scales)
-        return replace(self, codes=function(self.codes), scales=scales)
+        to = copy.copy(self)  # dataclasses.replace takes as long as a small product
+        to.codes = function(self.codes)
+        to.scales = None if self.scales is None else function(self.scales)
+        return to
 
     def at(self, *index: Any) -> _Operand:
         """Codes and scales indexed alike."""
@@ -438,6 +442,8 @@ class _Operand:
 
     def broadcast(self, batch: tuple[int, ...]) -> _Operand:
         """To so many matrices."""
+        if self.codes.shape[:-2] == batch:
+            return self
         return self._map(lambda x: np.broadcast_to(x, (*batch, *x.shape[-2:])))
 
 
@@ -524,7 +530,10 @@ class _Task:
         self, a: Any, b: Any, formats: Formats | None, accumulator: str | Accumulator, dtype: Any
     ) -> None:
         given = (None, None) if formats is None else formats
-        if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != 2:
+        pair = isinstance(given, (tuple, list)) or (
+            isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+        )
+        if not pair or len(given) != 2:
             raise TypeError(f"formats must be a pair, one of a and one of b, got {formats!r}")
         operands = (("a", a, given[0]), ("b", b, given[1]))
         names: list[Format] = []

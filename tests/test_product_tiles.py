@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -217,8 +218,6 @@ def test_blocks(name, other):
     p, q = (fl.decode(z, dtype="f8") for z in (a, b))
     size = min(a.format.block_size, b.format.block_size)
     cells = [(0, 0), (5, 20), (3, 16), (2, 7)]
-    from fractions import Fraction
-
     for _ in each_target():
         grouped, exact = fl.matmul(a, b), fl.matmul(a, b, accumulator="exact", dtype="f8")
         for i, j in cells:
@@ -233,7 +232,7 @@ def test_blocks(name, other):
 @pytest.mark.parametrize("name", ["ada", "hopper", "b200"])
 @pytest.mark.parametrize("fmt", ["mxfp8_e4m3", "mxfp8_e5m2"])
 def test_scaled_terms(target, name, fmt):
-    """Tensor cores' terms with the scales of blocks in the products: as of the decoded bfloat16s."""
+    """Tensor cores' terms with the scales of blocks in the products: what steps give."""
     rng = np.random.default_rng(26)
     x = rng.standard_normal((6, 90)) * 2.0 ** rng.integers(-30, 30, (6, 90))
     y = rng.standard_normal((90, 21)) * 2.0 ** rng.integers(-30, 30, (90, 21))
@@ -242,13 +241,6 @@ def test_scaled_terms(target, name, fmt):
     result = fl.matmul(a, b, accumulator=accumulator)
     slow = fl.matmul(a, b, accumulator=dataclasses.replace(accumulator, min_exponent=-4096))
     assert_same(result, slow)  # which has no loops for a least exponent
-    p, q = (np.float32(fl.decode(z)) for z in (a, b))
-    if (abs(p)[p != 0].min(), abs(q)[q != 0].min()) > (2.0**-100, 2.0**-100):
-        normal = fl.encode(p, "bfloat16"), fl.encode(q, "bfloat16")
-        same = fl.matmul(*normal, formats=("bfloat16",) * 2, accumulator=accumulator)
-        elements = fl.get_format(fmt).element
-        subnormal = [np.any((z.codes & 0x7F) <= elements.mantissa_bits) for z in (a, b)]
-        assert any(subnormal) or np.array_equal(result, same)
 
 
 def test_blocks_of_special_values(target):
@@ -276,8 +268,7 @@ def test_random_blocks_are_the_reference_s(target):
             result = fl.matmul(a, columns, accumulator=accumulator)
             for i, j in ((0, 0), (2, 17)):
                 rows = [
-                    fl.BlockArray(z.codes[n], z.scales[n], z.format, 0)
-                    for z, n in ((a, i), (b, j))
+                    fl.BlockArray(z.codes[n], z.scales[n], z.format, 0) for z, n in ((a, i), (b, j))
                 ]
                 value = reference.dot(block_terms(*((row, None) for row in rows)), accumulator)
                 assert_same(result[i, j], as_float(value, "float32")[()])

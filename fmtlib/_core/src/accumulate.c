@@ -982,7 +982,8 @@ static layout lay_out(const fmt_product *p)
 
 /* Packed elements, [k][width]; what is not wanted is NULL. */
 typedef struct {
-    double *slices; /* [slice][k][width] */
+    double *slices; /* [slice][tile][k][width] */
+    ptrdiff_t slice; /* between slices */
     float *values;
     int16_t *exponents;
     int32_t *wide;
@@ -1027,9 +1028,10 @@ static double scaled(double x, int exponent)
     return exponent > -900 && exponent < 900 ? x * power(exponent) : ldexp(x, exponent);
 }
 
+/* in_value: loops do with infinities and NaN what they ought to. */
 static uint8_t special_mark(const fmt_number *x, int in_value)
 {
-    return x->kind == NUMBER_NAN ? HAS_NAN : x->kind == NUMBER_FINITE || in_value ? 0 : REDO;
+    return x->kind == NUMBER_FINITE || in_value ? 0 : x->kind == NUMBER_NAN ? HAS_NAN : REDO;
 }
 
 static double special_value(const fmt_number *x)
@@ -1046,10 +1048,7 @@ static ALWAYS_INLINE float to_value(const fmt_number *x, uint8_t *mark)
     const double exact = scaled((double)x->magnitude * sign_of(x), x->exponent);
     const float value = (float)exact;
     *mark |= (double)value != exact || x->magnitude >> 53 ? REDO : 0;
-    if (x->kind == NUMBER_FINITE)
-        return value;
-    *mark |= special_mark(x, 1);
-    return (float)special_value(x);
+    return x->kind == NUMBER_FINITE ? value : (float)special_value(x);
 }
 
 /* ALIGNED: a value or a significand, and the exponent that it is aligned by. */
@@ -1118,7 +1117,7 @@ static tile tile_at(const layout *l, const side *s, ptrdiff_t first, ptrdiff_t n
 {
     const ptrdiff_t at = first * n;
     tile to = s->data;
-    to.slices = to.slices ? to.slices + at * s->cut.count : NULL;
+    to.slices = to.slices ? to.slices + at : NULL;
     to.values = to.values ? to.values + at : NULL;
     to.exponents = to.exponents ? to.exponents + at : NULL;
     to.wide = to.wide ? to.wide + at : NULL;
@@ -1126,28 +1125,45 @@ static tile tile_at(const layout *l, const side *s, ptrdiff_t first, ptrdiff_t n
     return to;
 }
 
-/* to[k][i] = table[codes[i * row + k * step]]; `rest` where the tile has no rows or columns. */
+/* to[k][i] = table[codes[i * row + k * step]] for n elements of `count` rows or columns, in tiles of
+ * `width`, one after the other; `rest` where the last has none.  Codes are read in the order in
+ * which they lie in memory. */
 #define LOOK_UP(NAME, TYPE)                                                                        \
-    static inline void NAME##_of(const uint8_t *codes, ptrdiff_t row, ptrdiff_t step, ptrdiff_t n, \
-                                 int count, int width, const TYPE *restrict table, TYPE rest,      \
-                                 TYPE *restrict to)                                                \
+    static ALWAYS_INLINE void NAME##_row(const uint8_t *codes, ptrdiff_t row, int count,           \
+                                         const TYPE *restrict table, TYPE *restrict to)            \
     {                                                                                              \
-        for (ptrdiff_t k = 0; k < n; k++, codes += step, to += width) {                            \
-            for (int i = 0; i < count; i++)                                                        \
-                to[i] = table[codes[i * row]];                                                     \
-            for (int i = count; i < width; i++)                                                    \
-                to[i] = rest;                                                                      \
-        }                                                                                          \
+        for (int i = 0; i < count; i++)                                                            \
+            to[i] = table[codes[i * row]];                                                         \
     }                                                                                              \
     static void NAME(const uint8_t *codes, ptrdiff_t row, ptrdiff_t step, ptrdiff_t n, int count,  \
                      int width, const TYPE *table, TYPE rest, TYPE *to)                            \
     {                                                                                              \
-        if (count == TILE_ROWS && width == TILE_ROWS)                                              \
-            NAME##_of(codes, row, step, n, TILE_ROWS, TILE_ROWS, table, rest, to);                 \
-        else if (count == TILE_COLUMNS && row == 1)                                                \
-            NAME##_of(codes, 1, step, n, TILE_COLUMNS, TILE_COLUMNS, table, rest, to);             \
-        else                                                                                       \
-            NAME##_of(codes, row, step, n, count, width, table, rest, to);                         \
+        const int whole = count / width * width;                                                   \
+        if (step == 1) {                                                                           \
+            for (ptrdiff_t i = 0; i < round_up(count, width); i++) {                               \
+                const uint8_t *from = codes + i * row;                                             \
+                TYPE *next = to + i / width * n * width + i % width;                               \
+                for (ptrdiff_t k = 0; k < n; k++, next += width)                                   \
+                    *next = i < count ? table[from[k]] : rest;                                     \
+            }                                                                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (ptrdiff_t k = 0; k < n; k++) {                                                        \
+            const uint8_t *from = codes + k * step;                                                \
+            TYPE *next = to + k * width;                                                           \
+            for (int i = 0; i < whole; i += width, next += n * width)                              \
+                if (width == TILE_ROWS)                                                            \
+                    NAME##_row(from + i * row, row, TILE_ROWS, table, next);                       \
+                else if (row == 1)                                                                 \
+                    NAME##_row(from + i, 1, TILE_COLUMNS, table, next);                            \
+                else                                                                               \
+                    NAME##_row(from + i * row, row, TILE_COLUMNS, table, next);                    \
+            if (whole == count)                                                                    \
+                continue;                                                                          \
+            NAME##_row(from + whole * row, row, count - whole, table, next);                       \
+            for (int i = count - whole; i < width; i++)                                            \
+                next[i] = rest;                                                                    \
+        }                                                                                          \
     }
 
 LOOK_UP(look_up_doubles, double)
@@ -1156,9 +1172,9 @@ LOOK_UP(look_up_shorts, int16_t)
 LOOK_UP(look_up_ints, int32_t)
 #undef LOOK_UP
 
-/* The elements of a tile from their codes; returns what marks they have in met[]. */
+/* The elements of tiles from their codes, and what they are marked with. */
 static void pack_direct(const side *s, ptrdiff_t at, ptrdiff_t row, ptrdiff_t n, int count,
-                        const tile *to, uint8_t *met)
+                        const tile *to, uint8_t *marks)
 {
     const uint8_t *codes = (const uint8_t *)s->of->codes + at;
     const ptrdiff_t step = s->of->step;
@@ -1168,15 +1184,18 @@ static void pack_direct(const side *s, ptrdiff_t at, ptrdiff_t row, ptrdiff_t n,
         look_up_floats(codes, row, step, n, count, width, s->value_of, rest, to->values);
     for (int slice = 0; to->slices && slice < s->cut.count; slice++)
         look_up_doubles(codes, row, step, n, count, width, s->slices_of[slice], 0,
-                        to->slices + slice * n * width);
+                        to->slices + slice * to->slice);
     if (to->exponents)
         look_up_shorts(codes, row, step, n, count, width, s->exponent_of, ZERO_EXPONENT,
                        to->exponents);
     if (to->wide)
         look_up_ints(codes, row, step, n, count, width, s->wide_of, ZERO_EXPONENT, to->wide);
-    for (int i = 0; s->any_mark && i < count; i++)
+    for (int i = 0; s->any_mark && step == 1 && i < count; i++)
         for (ptrdiff_t k = 0; k < n; k++)
-            met[i] |= s->mark_of[codes[k * step + i * row]];
+            marks[i] |= s->mark_of[codes[k + i * row]];
+    for (ptrdiff_t k = 0; s->any_mark && step != 1 && k < n; k++)
+        for (int i = 0; i < count; i++)
+            marks[i] |= s->mark_of[codes[k * step + i * row]];
 }
 
 /* Multiplies in the scales of elements that were looked up. */
@@ -1229,13 +1248,13 @@ static ALWAYS_INLINE void pack_numbers(const layout *l, const side *s, const lin
                 if (to->values)
                     to->values[at] = (float)slices[0];
                 for (int slice = 0; to->slices && slice < s->cut.count; slice++)
-                    to->slices[slice * n * width + at] = slices[slice];
+                    to->slices[slice * to->slice + at] = slices[slice];
             }
         }
 }
 
-/* n elements of `count` rows or columns from `first` on, as a tile; the rest of it is zeros. */
-static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t first, int count,
+/* What the tile of `count` rows or columns from `first` on needs besides looking up. */
+static void pack_tile(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t first, int count,
                  ptrdiff_t k0, ptrdiff_t n, const tile *to, uint8_t *marks)
 {
     const fmt_operand *x = s->of;
@@ -1245,8 +1264,7 @@ static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t firs
     for (int i = 0; i < count; i++)
         lines[i] = line_of(x, l->paired ? first + i : batch, l->paired ? 0 : first + i);
     if (s->direct)
-        pack_direct(s, lines[0].first + k0 * x->step, l->paired ? x->batch_stride : x->row_stride, n,
-                    count, to, met);
+        ; /* done for all tiles */
     else if (l->kind == IEEE)
         pack_numbers(l, s, lines, k0, n, count, to, met, IEEE);
     else if (l->kind == ALIGNED)
@@ -1272,6 +1290,23 @@ static void pack(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t firs
         marks[i] |= met[i];
 }
 
+/* n elements of `count` rows or columns from `first` on, in tiles; the rest of the last is zeros. */
+static void pack(const layout *l, side *s, ptrdiff_t batch, ptrdiff_t first, ptrdiff_t count,
+                 ptrdiff_t k0, ptrdiff_t n, uint8_t *marks)
+{
+    const fmt_operand *x = s->of;
+    s->data.slice = n * round_up(count, s->width);
+    if (s->direct) {
+        const line x0 = l->paired ? line_of(x, first, 0) : line_of(x, batch, first);
+        pack_direct(s, x0.first + k0 * x->step, l->paired ? x->batch_stride : x->row_stride, n,
+                    (int)count, &s->data, marks);
+    }
+    for (ptrdiff_t i = 0; i < count && !(s->direct && !s->scaled && !s->data.scales); i += s->width) {
+        const tile to = tile_at(l, s, i, n);
+        pack_tile(l, s, batch, first + i, (int)smaller(s->width, count - i), k0, n, &to, marks + i);
+    }
+}
+
 /* --- totals of a tile --------------------------------------------------------------------------- */
 
 enum { TILE = TILE_ROWS * TILE_COLUMNS };
@@ -1287,8 +1322,8 @@ typedef struct {
 } block;
 
 /* Steps of n elements from element k of the tiles on.  Returns whether they must be done again. */
-static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t length, ptrdiff_t k,
-                     ptrdiff_t n, float *totals)
+static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t k, ptrdiff_t n,
+                     float *totals)
 {
     const fmt_product *p = w->plan;
     const layout *l = &w->l;
@@ -1333,8 +1368,8 @@ static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t len
         }
         for (int s = 0; s < groups.count && !l->in_floats; s++) {
             memset(sums[s], 0, sizeof sums[s]);
-            fmt_active->dot_doubles(a->slices + ((a_cut->count > 1 ? s : 0) * length + k) * width,
-                                    b->slices + ((b_cut->count > 1 ? s : 0) * length + k) * TILE_COLUMNS,
+            fmt_active->dot_doubles(a->slices + (a_cut->count > 1 ? s * a->slice : 0) + k * width,
+                                    b->slices + (b_cut->count > 1 ? s * b->slice : 0) + k * TILE_COLUMNS,
                                     run, sums[s], l->paired);
         }
         groups.sums = sums[0];
@@ -1357,7 +1392,7 @@ static int add_pairs(const block *w, const tile *a, const tile *b, ptrdiff_t n, 
     ptrdiff_t done = 0;
     for (ptrdiff_t k = 0; k < n; k += run, done++) {
         memset(stack[height], 0, sizeof stack[height]);
-        redo |= add_steps(w, a, b, n, k, smaller(run, n - k), stack[height]);
+        redo |= add_steps(w, a, b, k, smaller(run, n - k), stack[height]);
         for (ptrdiff_t odd = done; odd & 1; odd >>= 1, height--)
             for (int i = 0; i < TILE; i++)
                 stack[height - 1][i] = stack[height - 1][i] + stack[height][i];
@@ -1383,8 +1418,8 @@ static void add_exactly(const layout *l, const tile *a, const tile *b, const sli
     for (int sa = 0; sa < a_cut->count; sa++)
         for (int sb = 0; sb < b_cut->count; sb++, totals += TILE) {
             double sums[TILE] = {0};
-            fmt_active->dot_doubles(a->slices + sa * n * l->a_width,
-                                    b->slices + sb * n * TILE_COLUMNS, n, sums, l->paired);
+            fmt_active->dot_doubles(a->slices + sa * a->slice,
+                                    b->slices + sb * b->slice, n, sums, l->paired);
             for (int i = 0; i < TILE; i++) {
                 /* integers below 2**52 show in the last bits of 1.5 * 2**52 plus them */
                 const double shifted = sums[i] + 0x1.8p52;
@@ -1538,33 +1573,27 @@ static void add_slab(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, pt
 {
     const fmt_product *p = w->plan;
     const layout *l = &w->l;
-    const tile a = w->a.data;
     uint8_t *redo = w->tile_redo;
-    for (ptrdiff_t j = 0; j < columns; j += TILE_COLUMNS) {
-        const tile b = tile_at(l, &w->b, j, n);
-        pack(l, &w->b, batch, j0 + j, (int)smaller(TILE_COLUMNS, columns - j), k0, n, &b,
-             w->b.marks + j);
-    }
+    pack(l, &w->b, batch, j0, columns, k0, n, w->b.marks);
     char *totals = w->totals;
     for (ptrdiff_t i = 0; i < rows; i += TILE_ROWS) {
         if (!l->paired)
-            pack(l, &w->a, batch, i0 + i, (int)smaller(TILE_ROWS, rows - i), k0, n, &a,
-                 w->a.marks + i);
+            pack(l, &w->a, batch, i0 + i, smaller(TILE_ROWS, rows - i), k0, n, w->a.marks + i);
         for (ptrdiff_t j = 0; j < columns; j += TILE_COLUMNS, totals += l->state * TILE, redo++) {
             const tile b = tile_at(l, &w->b, j, n);
             if (l->paired)
-                pack(l, &w->a, 0, j0 + j, (int)smaller(TILE_COLUMNS, columns - j), k0, n, &a,
-                     w->a.marks + j);
+                pack(l, &w->a, 0, j0 + j, smaller(TILE_COLUMNS, columns - j), k0, n, w->a.marks + j);
+            const tile a = w->a.data;
             float *total = (float *)totals, *promoted = total + TILE;
             if (l->kind == EXACT)
                 add_exactly(l, &a, &b, &w->a.cut, &w->b.cut, n, (int64_t *)totals);
             else if (p->pairwise)
                 *redo |= add_pairs(w, &a, &b, n, k0 / l->slab, is_last, total) != 0;
             else if (!p->promotion_terms)
-                *redo |= add_steps(w, &a, &b, n, 0, n, total) != 0;
+                *redo |= add_steps(w, &a, &b, 0, n, total) != 0;
             for (ptrdiff_t k = 0; p->promotion_terms && k < n; k += p->promotion_terms) {
                 memset(total, 0, sizeof *total * TILE);
-                *redo |= add_steps(w, &a, &b, n, k, smaller(p->promotion_terms, n - k), total) != 0;
+                *redo |= add_steps(w, &a, &b, k, smaller(p->promotion_terms, n - k), total) != 0;
                 for (int at = 0; at < TILE; at++)
                     promoted[at] += total[at];
             }
