@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -34,6 +37,8 @@ FMAC_CHUNK_BITS = 2
 _FMAC_MANTISSA = 8
 # Below this many multiplications per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 20
+# Results that are kept in a wider type at a time.
+_PART = 1 << 14
 
 _RESULTS = {
     "float16": Register(5, 10),
@@ -102,9 +107,12 @@ def dot(
     task.check_depth(x, y)
     total = task.start(c, x.shape[:-1])
     # every pair of rows is a batch of its own
-    columns = y.at(..., None).swapped()
-    task.run(x.at(..., None, slice(None)).rows(), columns.rows(), total.reshape(-1, 1, 1))
-    total = task.finish(total)
+    x, y = x.at(..., None, slice(None)), y.at(..., None, slice(None))
+    pairs = total[..., None, None]
+    if total.ndim == 0 or all(z.codes.flags.c_contiguous for z in (x, y)):
+        x, y, pairs = x.rows(), y.rows(), pairs.reshape(-1, 1, 1)
+    for index in np.ndindex(pairs.shape[:-3]):
+        task.run(x.at(*index), y.at(*index), pairs[index])
     return total if total.ndim else total[()]
 
 
@@ -208,14 +216,18 @@ def matmul(
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     total = task.start(c, (*batch, *rows, *columns))
     matrices = total.reshape(*batch, x.shape[-2], y.shape[-1])
-    x, y = x.broadcast(batch), y.broadcast(batch)
-    parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-1] // _WORKER_SHARE))
+    # the last of the leading dimensions goes to the kernel as a batch
+    many = batch or (1,)
+    matrices = matrices.reshape(*many, *matrices.shape[-2:])
+    x, y = x.broadcast(many), y.broadcast(many).swapped()
+    parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-2] // _WORKER_SHARE))
     bounds = [x.shape[-2] * i // parts for i in range(parts + 1)]
-    with ThreadPoolExecutor(parts) as pool:
-        share = pool.map if parts > 1 else map
-        for index in np.ndindex(batch):
-            list(share(partial(_rows_of, task, x, y, matrices, index), bounds[:-1], bounds[1:]))
-    return task.finish(total)
+    with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
+        share = pool.map if pool else map
+        for index in np.ndindex(many[:-1]):
+            one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index])
+            list(share(one, bounds[:-1], bounds[1:]))
+    return total
 
 
 def dot_passes(a: BlockArray, b: BlockArray) -> int:
@@ -327,6 +339,8 @@ class _Numbers:
     exponent: int  # of the integers' unit
     table: NDArray[Any]  # of the number of each code, if that is the family
     fraction_bits: int  # the exponent that a number is aligned by, less that of its unit
+    low: int  # finite numbers are multiples of 2**low
+    high: int  # and below 2**high
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -337,7 +351,7 @@ class _Numbers:
             table = _take_apart(values, fmt.min_exponent, fmt.mantissa_bits)
             if flush:
                 table["magnitude"][table["magnitude"] < 1 << fmt.mantissa_bits] = 0
-            return _Numbers("table", fmt.bits, 0, table, fmt.mantissa_bits)
+            return _Numbers("table", fmt.bits, 0, table, fmt.mantissa_bits, *_range(table))
         assert isinstance(fmt, (FixedFormat, IntegerFormat))
         family = "twos_complement" if fmt.min_integer < 0 else "unsigned"
         bits = fmt.bits
@@ -345,7 +359,17 @@ class _Numbers:
             family, bits = "sign_magnitude", fmt.magnitude_bits
         exponent = fmt.quantum_exponent
         table = np.empty(0, kernels.NUMBER)
-        return _Numbers(family, bits, exponent, table, fmt.max_exponent - exponent)
+        fraction_bits, high = fmt.max_exponent - exponent, exponent + bits
+        return _Numbers(family, bits, exponent, table, fraction_bits, exponent, high)
+
+
+def _range(table: NDArray[Any]) -> tuple[int, int]:
+    """`low` and `high` of a table of numbers."""
+    some = table[table["magnitude"] > 0]
+    if not len(some):
+        return 0, 0
+    ends = some["exponent"] + np.frexp(some["magnitude"].astype(np.float64))[1]
+    return int(some["exponent"].min()), int(ends.max())
 
 
 def _take_apart(values: NDArray[np.float64], min_exponent: int, fraction_bits: int) -> NDArray[Any]:
@@ -365,17 +389,20 @@ def _take_apart(values: NDArray[np.float64], min_exponent: int, fraction_bits: i
     return numbers
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Operand:
     """An operand of a product; scales have the shape of the codes, but for a number of groups."""
 
     codes: NDArray[Any]
     format: Format
     sizes: Mapping[int, int]  # of blocks, by axis
-    scales: NDArray[Any] | None  # codes of scales (fMAC's kernel) or numbers
-    numbers: _Numbers | None = None  # None: fMAC's kernel
-    fraction_bits: int = 0
+    scales: NDArray[Any] | None  # their codes
+    numbers: _Numbers
+    fraction_bits: int
     group: int = 0  # elements along the depth that share a scale, 0 if there is none
+    scale_numbers: _Numbers | None = None
+    scale_bits: int = 1  # of their significands
+    tensor: float = 1.0  # the scale of the whole tensor; scale_numbers include it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -396,8 +423,10 @@ class _Operand:
         return replace(self, scales=scales, group=self.sizes[axis])
 
     def _map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> _Operand:
-        scales = None if self.scales is None else function(self.scales)
-        return replace(self, codes=function(self.codes), scales=scales)
+        to = copy.copy(self)  # dataclasses.replace takes as long as a small product
+        to.codes = function(self.codes)
+        to.scales = None if self.scales is None else function(self.scales)
+        return to
 
     def at(self, *index: Any) -> _Operand:
         """Codes and scales indexed alike."""
@@ -413,6 +442,8 @@ class _Operand:
 
     def broadcast(self, batch: tuple[int, ...]) -> _Operand:
         """To so many matrices."""
+        if self.codes.shape[:-2] == batch:
+            return self
         return self._map(lambda x: np.broadcast_to(x, (*batch, *x.shape[-2:])))
 
 
@@ -440,19 +471,27 @@ def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
         raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
     codes, own = for_kernels(b.codes), b.scales
-    scales: NDArray[Any]
     if b.format.micro_size is not None:
         codes, own, element = _with_micro_exponents(b, element)
-    scales, fraction_bits = scale.table[own], element.fraction_bits + scale.fraction_bits
+    fraction_bits, scale_bits, tensor = element.fraction_bits + scale.fraction_bits, 1, 1.0
+    if b.format.scale.mantissa_bits:
+        scale_bits += scale.fraction_bits
     if b.tensor_scale is not None:
-        tensor = _take_apart(np.array([b.tensor_scale], np.float64), -149, 23)
-        scales["magnitude"] *= tensor["magnitude"]
-        scales["exponent"] += tensor["exponent"]
+        tensor = float(b.tensor_scale)
+        factor = _take_apart(np.array([tensor]), -149, 23)
+        table = scale.table.copy()
+        table["magnitude"] *= factor["magnitude"]
+        table["exponent"] += factor["exponent"]
+        low, high = _range(table)
+        scale = replace(scale, table=table, low=low, high=high)
         fraction_bits += 23
     axes = b.axis if isinstance(b.axis, tuple) else (b.axis,)
     size = b.format.block_size
     sizes = dict(zip(axes, size if isinstance(size, tuple) else (size,), strict=True))
-    return _Operand(codes, b.format, sizes, scales, element, fraction_bits)
+    return _Operand(
+        codes, b.format, sizes, own, element, fraction_bits, scale_numbers=scale,
+        scale_bits=scale_bits, tensor=tensor,
+    )  # fmt: skip
 
 
 def _with_micro_exponents(
@@ -477,7 +516,8 @@ def _with_micro_exponents(
     table["negative"] = code >> element.bits & 1
     table["exponent"] = element.exponent - (code >> fmt.bits)
     own = b.scales & np.array((1 << width) - 1, b.scales.dtype)
-    return codes, own, _Numbers("table", fmt.bits + 1, 0, table, element.fraction_bits)
+    fraction_bits = element.fraction_bits
+    return codes, own, _Numbers("table", fmt.bits + 1, 0, table, fraction_bits, *_range(table))
 
 
 # --- one product ----------------------------------------------------------------------------
@@ -490,7 +530,10 @@ class _Task:
         self, a: Any, b: Any, formats: Formats | None, accumulator: str | Accumulator, dtype: Any
     ) -> None:
         given = (None, None) if formats is None else formats
-        if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != 2:
+        pair = isinstance(given, (tuple, list)) or (
+            isinstance(given, Sequence) and not isinstance(given, (str, bytes))
+        )
+        if not pair or len(given) != 2:
             raise TypeError(f"formats must be a pair, one of a and one of b, got {formats!r}")
         operands = (("a", a, given[0]), ("b", b, given[1]))
         names: list[Format] = []
@@ -521,8 +564,6 @@ class _Task:
             else _code_operand(name, x, fmt, flush)
             for name, x, fmt in operands
         )
-        if self.fmac:
-            self.a, self.b = replace(self.a, scales=a.scales), replace(self.b, scales=b.scales)
 
     def _result_dtype(self, dtype: Any) -> np.dtype[Any]:
         result = self.accumulator.result
@@ -554,10 +595,9 @@ class _Task:
             )
 
     def start(self, c: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any]:
-        """The totals before the first step, as the kernel takes them."""
-        carrier = np.dtype(np.float32 if self.fmac else np.float64)
+        """The result's array, with the totals before the first step."""
         if c is None:
-            return np.zeros(shape, carrier)
+            return np.zeros(shape, self.dtype)
         if isinstance(c, np.ma.MaskedArray):
             raise TypeError("c must not be a masked array; fill it first")
         given = np.asarray(c, self.dtype if isinstance(c, (int, float)) else None)
@@ -571,14 +611,34 @@ class _Task:
                 f"c must broadcast to the result's shape {shape}, got {given.shape}"
             ) from None
         with np.errstate(all="ignore"):
-            return np.array(given.astype(self.dtype), carrier, order="C")
+            return given.astype(self.dtype, order="C")
 
     def run(self, a: _Operand, b: _Operand, totals: NDArray[Any]) -> None:
         """Accumulate in totals (batch, rows, columns); a is (batch, rows, depth), b likewise."""
-        if not self.fmac:
-            result = _TO_ODD if self.accumulator.result else _RESULTS[self.dtype.name]
-            kernels.accumulate(a, b, self.accumulator, result, totals)
+        if self.fmac:
+            self._run_fmac(a, b, totals)
             return
+        fmt = self.accumulator.result
+        register = _TO_ODD if fmt else _RESULTS[self.dtype.name]
+        if fmt is None and self.dtype != np.float16:
+            kernels.accumulate(a, b, self.accumulator, register, totals)
+            return
+        # by parts: they are wider than the result
+        batch, rows, columns = totals.shape
+        height = max(1, _PART // max(1, columns))
+        for i, start in itertools.product(range(batch), range(0, rows, height)):
+            at = slice(i, i + 1), slice(start, start + height)
+            part = totals[at].astype(np.float64 if fmt else np.float32)
+            kernels.accumulate(a.at(*at), b.at(at[0]), self.accumulator, register, part)
+            if fmt is not None:
+                part = codec.quantize(
+                    part, fmt, rounding=self.accumulator.result_rounding,
+                    overflow=self.accumulator.result_overflow,
+                )  # fmt: skip
+            with np.errstate(all="ignore"):
+                totals[at] = part
+
+    def _run_fmac(self, a: _Operand, b: _Operand, totals: NDArray[Any]) -> None:
         assert a.scales is not None
         assert b.scales is not None
         assert isinstance(a.format, BlockFormat)
@@ -589,22 +649,10 @@ class _Task:
                 for_kernels(b.codes[i].T), for_kernels(b.scales[i].T), b.format, totals[i],
             )  # fmt: skip
 
-    def finish(self, totals: NDArray[Any]) -> NDArray[Any]:
-        """The result, of its dtype."""
-        fmt = self.accumulator.result
-        if fmt is not None:
-            totals = codec.quantize(
-                totals, fmt, rounding=self.accumulator.result_rounding,
-                overflow=self.accumulator.result_overflow,
-            )  # fmt: skip
-        with np.errstate(all="ignore"):
-            return np.asarray(totals).astype(self.dtype, copy=False)
-
 
 def _rows_of(
-    task: _Task, a: _Operand, b: _Operand, totals: NDArray[Any], index: tuple[int, ...],
-    start: int, stop: int,
-) -> None:  # fmt: skip
-    """Rows start to stop of one matrix of a batch."""
-    rows = a.at(*index, slice(start, stop))
-    task.run(rows.at(None), b.at(*index).swapped().at(None), totals[index][start:stop][None])
+    task: _Task, a: _Operand, b: _Operand, totals: NDArray[Any], start: int, stop: int
+) -> None:
+    """Rows start to stop of a batch of matrices."""
+    rows = slice(None), slice(start, stop)
+    task.run(a.at(*rows), b, totals[rows])

@@ -93,5 +93,5 @@ def add_errors(
 NUMBER: np.dtype[Any]
 
 def accumulate(
-    a: Any, b: Any, accumulator: Accumulator, result: Register, c: NDArray[np.float64]
+    a: Any, b: Any, accumulator: Accumulator, result: Register, c: NDArray[Any]
 ) -> None: ...

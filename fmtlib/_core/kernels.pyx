@@ -92,9 +92,13 @@ cdef extern from "kernels.h" nogil:
         const void *codes
         int type, family, bits, exponent, fraction_bits
         const fmt_number *table
+        int low, high
         Py_ssize_t batch_stride, row_stride, step, group
-        const fmt_number *scales
+        const void *scales
+        int scale_type, scale_low, scale_high, scale_bits
+        const fmt_number *scale_table
         Py_ssize_t scale_batch, scale_row, scale_step
+        double tensor
 
     ctypedef struct fmt_product:
         Py_ssize_t batch, rows, depth, columns
@@ -107,6 +111,9 @@ cdef extern from "kernels.h" nogil:
         const Py_ssize_t *parts
         Py_ssize_t part_count
         fmt_register product, partial, total, promotion, result
+        void *c
+        int c_type
+        Py_ssize_t c_batch, c_row, c_column
 
     enum:
         REGISTER_NONE, REGISTER_FLOAT, REGISTER_FIXED
@@ -142,7 +149,7 @@ cdef extern from "kernels.h" nogil:
     void fmt_crc32c_init()
     uint32_t fmt_crc32c(const uint8_t *, size_t, uint32_t)
     size_t fmt_accumulate_scratch(const fmt_product *)
-    void fmt_accumulate(const fmt_product *, double *, void *)
+    void fmt_accumulate(const fmt_product *, void *)
 
     void fmt_lookup(const void *, int, const void *, int, void *, Py_ssize_t)
 
@@ -971,12 +978,17 @@ cdef Py_ssize_t _elements(Py_ssize_t stride, Py_ssize_t itemsize) except? -1:
     return stride // itemsize
 
 
+cdef cnp.ndarray _number_table(numbers):
+    cdef cnp.ndarray table = numbers.table
+    return _check(table, NUMBER, (1 << numbers.bits if numbers.family == "table" else 0,))
+
+
 cdef tuple _fill_operand(fmt_operand *to, operand, shape):
     """Fill the record; what is returned must live as long as it."""
     cdef cnp.ndarray codes = operand.codes
     numbers = operand.numbers
-    cdef cnp.ndarray table = numbers.table
-    cdef cnp.ndarray scales
+    cdef cnp.ndarray table = _number_table(numbers)
+    cdef cnp.ndarray scales, scale_table
     if (<object>codes).shape != shape or not (
         cnp.PyArray_ISALIGNED(codes) and cnp.PyArray_ISNOTSWAPPED(codes)
     ):
@@ -985,38 +997,47 @@ cdef tuple _fill_operand(fmt_operand *to, operand, shape):
     to.codes = cnp.PyArray_DATA(codes)
     to.family = OPERAND_FAMILIES[numbers.family]
     to.bits, to.exponent = numbers.bits, numbers.exponent
+    to.low, to.high = numbers.low, numbers.high
     to.fraction_bits = operand.fraction_bits
     width = codes.dtype.itemsize
     to.batch_stride = _elements(cnp.PyArray_STRIDE(codes, 0), width)
     to.row_stride = _elements(cnp.PyArray_STRIDE(codes, 1), width)
     to.step = _elements(cnp.PyArray_STRIDE(codes, 2), width)
-    _check(table, NUMBER, (1 << numbers.bits if numbers.family == "table" else 0,))
     to.table = <const fmt_number *>cnp.PyArray_DATA(table)
+    to.tensor = 1
     if operand.scales is None:
         return codes, table
     scales = operand.scales
+    numbers = operand.scale_numbers
+    scale_table = _number_table(numbers)
     groups = -(-shape[2] // operand.group)
-    if scales.dtype != NUMBER or (<object>scales).shape != (*shape[:2], groups):
+    if (<object>scales).shape != (*shape[:2], groups) or not (
+        cnp.PyArray_ISALIGNED(scales) and cnp.PyArray_ISNOTSWAPPED(scales)
+    ):
         raise TypeError(f"expected scales {(*shape[:2], groups)}, got {(<object>scales).shape}")
     to.group = operand.group
-    to.scales = <const fmt_number *>cnp.PyArray_DATA(scales)
-    width = NUMBER.itemsize
+    to.scale_type = CODE_TYPES[scales.dtype.name]
+    to.scales = cnp.PyArray_DATA(scales)
+    to.scale_table = <const fmt_number *>cnp.PyArray_DATA(scale_table)
+    to.scale_low, to.scale_high = numbers.low, numbers.high
+    to.scale_bits, to.tensor = operand.scale_bits, operand.tensor
+    width = scales.dtype.itemsize
     to.scale_batch = _elements(cnp.PyArray_STRIDE(scales, 0), width)
     to.scale_row = _elements(cnp.PyArray_STRIDE(scales, 1), width)
     to.scale_step = _elements(cnp.PyArray_STRIDE(scales, 2), width)
-    return codes, table, scales
+    return codes, table, scales, scale_table
 
 
 def accumulate(a, b, accumulator, result, c):
     """c = the accumulator's sum of c and the products of the rows of a and b.
 
     Operands have `codes` (batch, rows, depth) of an unsigned type; `numbers`, which tells how they
-    become numbers; `scales` (batch, rows, groups) of NUMBER or None, and the `group` that shares
-    one.  Codes are in the range of their format.  c is float64 (batch, rows of a, rows of b);
-    `result` is the register that it is rounded to.
+    become numbers; codes of `scales` (batch, rows, groups) and `scale_numbers`, or None, and the
+    `group` that shares one.  Codes are in the range of their format.  c is float32 or float64
+    (batch, rows of a, rows of b); `result` is the register that it is rounded to.
     """
     cdef fmt_product plan
-    cdef cnp.ndarray parts, out
+    cdef cnp.ndarray parts, out = c
     memset(&plan, 0, sizeof(plan))
     plan.batch, plan.rows, plan.depth = a.codes.shape
     plan.columns = b.codes.shape[1]
@@ -1024,7 +1045,15 @@ def accumulate(a, b, accumulator, result, c):
         _fill_operand(&plan.a, a, (plan.batch, plan.rows, plan.depth)),
         _fill_operand(&plan.b, b, (plan.batch, plan.columns, plan.depth)),
     )
-    out = _check(c, np.dtype(np.float64), (plan.batch, plan.rows, plan.columns))
+    if c.shape != (plan.batch, plan.rows, plan.columns) or not (
+        cnp.PyArray_ISBEHAVED(out) and c.dtype in (np.float32, np.float64)
+    ):
+        raise TypeError(f"expected floats {(plan.batch, plan.rows, plan.columns)}, got {c.shape}")
+    width = c.dtype.itemsize
+    plan.c, plan.c_type = cnp.PyArray_DATA(out), TYPE_F32 if width == 4 else TYPE_F64
+    plan.c_batch = _elements(cnp.PyArray_STRIDE(out, 0), width)
+    plan.c_row = _elements(cnp.PyArray_STRIDE(out, 1), width)
+    plan.c_column = _elements(cnp.PyArray_STRIDE(out, 2), width)
     plan.terms = accumulator.terms or max(plan.depth, 1)
     plan.aligned = accumulator.alignment_bits is not None
     plan.alignment_bits = accumulator.alignment_bits or 0
@@ -1053,10 +1082,7 @@ def accumulate(a, b, accumulator, result, c):
     _fill_register(&plan.result, result)
     if 0 in (plan.batch, plan.rows, plan.columns):
         return
-    cdef void *scratch = malloc(fmt_accumulate_scratch(&plan))
-    if scratch == NULL:
-        raise MemoryError("no memory for the scratch of a product")
-    cdef double *to = <double *>cnp.PyArray_DATA(out)
+    cdef cnp.ndarray scratch = np.empty(fmt_accumulate_scratch(&plan) // 8 + 1, np.float64)
+    cdef void *memory = cnp.PyArray_DATA(scratch)
     with nogil:
-        fmt_accumulate(&plan, to, scratch)
-    free(scratch)
+        fmt_accumulate(&plan, memory)

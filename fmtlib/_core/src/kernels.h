@@ -149,6 +149,28 @@ typedef struct {
 
 typedef int fmt_nearest_kernel(const void *x, uint32_t *out, ptrdiff_t n, const fmt_nearest *);
 
+/* A tile of terms that are aligned to the greatest of a step: narrow formats' values, whose products
+ * are normal float32 numbers, or wide ones' significands, at least 1, and exponents. */
+typedef struct {
+    const float *a, *b;
+    const int16_t *a_exponents, *b_exponents; /* to be aligned by; very small for zeros */
+    const int32_t *a_wide, *b_wide;           /* the same, if wide; else NULL */
+    ptrdiff_t terms;
+    int bits, mantissa_bits; /* kept of the terms and of a total */
+    int late, paired;
+    int small; /* 1 if a total has at most 24 bits */
+} fmt_aligned;
+
+/* Sums of a tile's groups: floats, or the `count` slices of one sum, which are multiples of 1, step,
+ * step squared; and what they are multiplied by, the tensors' scales as a sum of two numbers. */
+typedef struct {
+    const float *few; /* or NULL */
+    const double *sums;
+    int count, paired;
+    double step, tensor[2];
+    const double *a_scales, *b_scales;
+} fmt_groups;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -222,14 +244,11 @@ typedef struct {
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
                             const double *scales, fmt_described *, ptrdiff_t n);
     void (*add_errors)(const fmt_described *, ptrdiff_t first, ptrdiff_t n, fmt_errors *);
-    /* Tiles of accumulate.c; a is [depth][TILE_ROWS] in the first two, one row in the others. */
-    void (*dot_floats)(const float *a, const float *b, ptrdiff_t n, float *totals);
-    void (*dot_doubles)(const double *a, const double *b, ptrdiff_t n, int64_t *totals);
-    int (*dot_aligned)(const float *a, const int32_t *ae, const float *b, const int32_t *be,
-                       ptrdiff_t depth, ptrdiff_t terms, int bits, int mantissa_bits, float *c,
-                       int32_t *ce);
-    int (*dot_aligned_late)(const float *a, const int32_t *ae, const float *b, const int32_t *be,
-                            ptrdiff_t depth, ptrdiff_t terms, int bits, float *c);
+    /* See tiles.inc.h. */
+    void (*dot_floats)(const float *a, const float *b, ptrdiff_t n, float *totals, int paired);
+    void (*dot_doubles)(const double *a, const double *b, ptrdiff_t n, double *totals, int paired);
+    int (*dot_aligned)(const fmt_aligned *p, ptrdiff_t depth, float *totals);
+    void (*add_groups)(const fmt_groups *p, float *totals);
 } fmt_kernels;
 
 /* Tile of dot_group: ROWS x COLUMNS results. */
@@ -367,13 +386,18 @@ typedef struct {
     int family, bits, exponent;
     int fraction_bits; /* the exponent that a number is aligned by, less that of its unit */
     const fmt_number *table; /* by code */
+    int low, high;           /* finite numbers are multiples of 2**low and below 2**high */
     ptrdiff_t batch_stride, row_stride, step; /* row: of a, or column of b; step: along the depth */
     ptrdiff_t group;                          /* elements that share a scale; 0: there are none */
-    const fmt_number *scales;
+    const void *scales;                       /* codes */
+    int scale_type, scale_low, scale_high;    /* low and high as above */
+    int scale_bits;                           /* of the scales' significands, without the tensor's */
+    const fmt_number *scale_table;            /* by code, the scale of the whole tensor included */
     ptrdiff_t scale_batch, scale_row, scale_step;
+    double tensor; /* the scale of the whole tensor, or 1 */
 } fmt_operand;
 
-/* c[batch][rows][columns] = the accumulator's sum of c and the products. */
+/* c = the accumulator's sum of c and the products; strides count elements. */
 typedef struct {
     ptrdiff_t batch, rows, depth, columns;
     fmt_operand a, b;
@@ -386,9 +410,12 @@ typedef struct {
     const ptrdiff_t *parts; /* NULL: one */
     ptrdiff_t part_count;
     fmt_register product, partial, total, promotion, result;
+    void *c;
+    int c_type; /* TYPE_F32 or TYPE_F64 */
+    ptrdiff_t c_batch, c_row, c_column;
 } fmt_product;
 
 size_t fmt_accumulate_scratch(const fmt_product *plan);
-void fmt_accumulate(const fmt_product *plan, double *c, void *scratch);
+void fmt_accumulate(const fmt_product *plan, void *scratch);
 
 #endif

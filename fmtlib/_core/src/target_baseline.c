@@ -6,4 +6,5 @@
 
 #define TARGET fmt_kernels_baseline
 #define TARGET_NAME "baseline"
+#define VECTOR_BYTES 16
 #include "kernels.inc.h"

@@ -14,6 +14,7 @@
 
 #define TARGET fmt_kernels_x86_64_v4
 #define TARGET_NAME "x86-64-v4"
+#define VECTOR_BYTES 32
 #include "kernels.inc.h"
 
 #if defined(__clang__)
