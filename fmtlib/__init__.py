@@ -31,6 +31,7 @@ from fmtlib.formats import (
 from fmtlib.interop import as_ml_dtypes, from_ml_dtypes
 from fmtlib.limits import finfo
 from fmtlib.listing import show
+from fmtlib.operands import PackedOperand, pack_operand
 from fmtlib.packing import pack, unpack
 from fmtlib.precision import group_bits
 from fmtlib.products import dot, dot_passes, matmul
@@ -46,6 +47,7 @@ __all__ = [
     "FixedFormat",
     "FloatFormat",
     "IntegerFormat",
+    "PackedOperand",
     "Register",
     "as_ml_dtypes",
     "bfp",
@@ -72,6 +74,7 @@ __all__ = [
     "nextafter",
     "p3109",
     "pack",
+    "pack_operand",
     "quantize",
     "save",
     "show",

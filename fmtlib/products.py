@@ -28,17 +28,18 @@ from fmtlib.formats import (
     IntegerFormat,
     get_format,
 )
+from fmtlib.operands import PackedOperand, has_integer_kernel, is_bfp, native
 
 # FAST's fMAC multiplies groups of 16 chunks of 2 bits in one pass.
 FMAC_GROUP = 16
 FMAC_CHUNK_BITS = 2
 
-# What the fMAC's own kernel multiplies: mantissas whose products' sums it can hold.
-_FMAC_MANTISSA = 8
 # Below this many multiplications per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 20
 # Results that are kept in a wider type at a time.
 _PART = 1 << 14
+# Workers start at multiples of this row: packings hold whole tiles.
+_WHOLE_TILES = 16
 
 _RESULTS = {
     "float16": Register(5, 10),
@@ -117,8 +118,8 @@ def dot(
 
 
 def matmul(
-    a: BlockArray | ArrayLike,
-    b: BlockArray | ArrayLike,
+    a: BlockArray | PackedOperand | ArrayLike,
+    b: BlockArray | PackedOperand | ArrayLike,
     *,
     accumulator: str | Accumulator = "float32",
     formats: Formats | None = None,
@@ -133,9 +134,9 @@ def matmul(
 
     Parameters
     ----------
-    a : BlockArray, or array_like of codes
+    a : BlockArray, PackedOperand, or array_like of codes
         Shape (..., M, K) or (K,); a BlockArray is blocked along its last axis.
-    b : BlockArray, or array_like of codes
+    b : BlockArray, PackedOperand, or array_like of codes
         Shape (..., K, N) or (K,); a BlockArray is blocked along K.  Shapes combine as in
         `numpy.matmul`: leading dimensions broadcast, a one-dimensional operand's M or N is left
         out of the result.
@@ -221,11 +222,14 @@ def matmul(
     matrices = matrices.reshape(*many, *matrices.shape[-2:])
     x, y = x.broadcast(many), y.broadcast(many).swapped()
     parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-2] // _WORKER_SHARE))
-    bounds = [x.shape[-2] * i // parts for i in range(parts + 1)]
+    bounds = [x.shape[-2] * i // parts // _WHOLE_TILES * _WHOLE_TILES for i in range(parts)]
+    bounds.append(x.shape[-2])
+    kept = [packed and packed.packings(many) for packed in task.packed]
     with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
         share = pool.map if pool else map
         for index in np.ndindex(many[:-1]):
-            one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index])
+            packings = [packed if packed is None else packed[index] for packed in kept]
+            one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index], packings)
             list(share(one, bounds[:-1], bounds[1:]))
     return total
 
@@ -280,7 +284,7 @@ def passes_per_group(a: BlockFormat, b: BlockFormat) -> int:
 
 def _check_blocks(a: object, b: object) -> None:
     for name, operand in (("a", a), ("b", b)):
-        if not (isinstance(operand, BlockArray) and _is_bfp(operand.format)):
+        if not (isinstance(operand, BlockArray) and is_bfp(operand.format)):
             given = (
                 operand.format.name if isinstance(operand, BlockArray) else type(operand).__name__
             )
@@ -312,19 +316,6 @@ def _check_axes(a: BlockArray, a_axis: int, b: BlockArray, b_axis: int) -> None:
             raise ValueError(
                 f"{name} must be blocked along its reduction axis {axis}, got {operand.axis}"
             )
-
-
-def _is_bfp(fmt: BlockFormat) -> bool:
-    """Whether it is FAST's: sign-magnitude integers below 2 under a power of two."""
-    return (
-        isinstance(fmt.element, FixedFormat)
-        and (fmt.element.encoding, fmt.element.integer_bits) == ("sign_magnitude", 1)
-        and (fmt.scale.mantissa_bits, fmt.scale.subnormals) == (0, False)
-        and (fmt.scale.bits <= 8 and fmt.scale.nan == "all_ones")
-        and not isinstance(fmt.block_size, tuple)
-        and fmt.micro_size is None
-        and not fmt.tensor_scale
-    )
 
 
 # --- operands -------------------------------------------------------------------------------
@@ -466,9 +457,11 @@ def _code_operand(name: str, codes: Any, fmt: Any, flush: bool) -> _Operand:
     return _Operand(unsigned, fmt, {}, None, numbers, numbers.fraction_bits)
 
 
-def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
+def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool, fmac: bool) -> _Operand:
     if fmt is not None and get_format(fmt) != b.format:
         raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
+    if fmac:
+        return _Operand(native(b.codes), b.format, b.blocks, b.scales)
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
     codes, own = for_kernels(b.codes), b.scales
     if b.format.micro_size is not None:
@@ -529,6 +522,8 @@ class _Task:
     def __init__(
         self, a: Any, b: Any, formats: Formats | None, accumulator: str | Accumulator, dtype: Any
     ) -> None:
+        self.packed = tuple(x if isinstance(x, PackedOperand) else None for x in (a, b))
+        a, b = (x.blocks if isinstance(x, PackedOperand) else x for x in (a, b))
         given = (None, None) if formats is None else formats
         pair = isinstance(given, (tuple, list)) or (
             isinstance(given, Sequence) and not isinstance(given, (str, bytes))
@@ -554,12 +549,11 @@ class _Task:
             and self.dtype == np.float32
             and isinstance(a, BlockArray)
             and isinstance(b, BlockArray)
-            and a.format.block_size == b.format.block_size
-            and all(_is_bfp(f) and f.mantissa_bits <= _FMAC_MANTISSA for f in (a.format, b.format))
+            and has_integer_kernel(a, b)
         )
         flush = self.accumulator.subnormals == "flush"
         self.a, self.b = (
-            _block_operand(name, x, fmt, flush)
+            _block_operand(name, x, fmt, flush, self.fmac)
             if isinstance(x, BlockArray)
             else _code_operand(name, x, fmt, flush)
             for name, x, fmt in operands
@@ -613,10 +607,16 @@ class _Task:
         with np.errstate(all="ignore"):
             return given.astype(self.dtype, order="C")
 
-    def run(self, a: _Operand, b: _Operand, totals: NDArray[Any]) -> None:
-        """Accumulate in totals (batch, rows, columns); a is (batch, rows, depth), b likewise."""
+    def run(
+        self, a: _Operand, b: _Operand, totals: NDArray[Any],
+        packings: Sequence[NDArray[Any] | None] = (None, None), first_row: int = 0,
+    ) -> None:  # fmt: skip
+        """Accumulate in totals (batch, rows, columns); a is (batch, rows, depth), b likewise.
+
+        Packings: of each of the batch's matrices; a's rows start with `first_row` of its packing.
+        """
         if self.fmac:
-            self._run_fmac(a, b, totals)
+            self._run_fmac(a, b, totals, packings, first_row)
             return
         fmt = self.accumulator.result
         register = _TO_ODD if fmt else _RESULTS[self.dtype.name]
@@ -638,21 +638,25 @@ class _Task:
             with np.errstate(all="ignore"):
                 totals[at] = part
 
-    def _run_fmac(self, a: _Operand, b: _Operand, totals: NDArray[Any]) -> None:
-        assert a.scales is not None
-        assert b.scales is not None
-        assert isinstance(a.format, BlockFormat)
-        assert isinstance(b.format, BlockFormat)
+    def _run_fmac(
+        self, a: _Operand, b: _Operand, totals: NDArray[Any],
+        packings: Sequence[NDArray[Any] | None], first_row: int,
+    ) -> None:  # fmt: skip
+        if all(packed is None for packed in packings):
+            kernels.matmul_blocks(a, b, totals)
+            return
         for i in range(len(totals)):
+            one = slice(i, i + 1)
+            a_packing, b_packing = (packed if packed is None else packed[i] for packed in packings)
             kernels.matmul_blocks(
-                for_kernels(a.codes[i]), for_kernels(a.scales[i]), a.format,
-                for_kernels(b.codes[i].T), for_kernels(b.scales[i].T), b.format, totals[i],
-            )  # fmt: skip
+                a.at(one), b.at(one), totals[one], a_packing, b_packing, first_row
+            )
 
 
 def _rows_of(
-    task: _Task, a: _Operand, b: _Operand, totals: NDArray[Any], start: int, stop: int
-) -> None:
+    task: _Task, a: _Operand, b: _Operand, totals: NDArray[Any],
+    packings: Sequence[NDArray[Any] | None], start: int, stop: int,
+) -> None:  # fmt: skip
     """Rows start to stop of a batch of matrices."""
     rows = slice(None), slice(start, stop)
-    task.run(a.at(*rows), b, totals[rows])
+    task.run(a.at(*rows), b, totals[rows], packings, start)

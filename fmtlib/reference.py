@@ -728,10 +728,10 @@ def dot_blocks(
             Fraction(0),
         )
         term = round_to_float32(exact)
-        if isinstance(term, float) or isinstance(total, float):
-            total = float(total) + float(term)  # infinities and NaN
-            continue
-        total = round_to_float32(total + term)
+        if _is_finite(term) and _is_finite(total):
+            total = round_to_float32(Fraction(total) + Fraction(term))
+        else:
+            total = float(total) + float(term)
     return float(total)
 
 

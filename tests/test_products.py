@@ -1,13 +1,18 @@
 """Block dot products and matmul against exact arithmetic."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
+from cases import each_target
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
 from fmtlib import reference
+from fmtlib._core import kernels
 
 
 def blocks_of(b, row):
@@ -194,3 +199,196 @@ def test_depths_beyond_a_slab(target, depth, block_size):
     a, b, b_rows = operands(rng, 2, depth, 3, fmt, fmt)
     c = rng.standard_normal((2, 3)).astype("f4")
     assert_array_equal(fl.matmul(a, b, c=c), reference_matmul(a, b_rows, c))
+
+
+# --- the integer kernel ---------------------------------------------------------------------
+
+
+def extreme_operands(m_a, m_b, depth, block_size, pattern):
+    """Two rows and three columns of the greatest magnitudes, and their exact sum per block."""
+    a_format, b_format = fl.bfp(m_a, 8, block_size), fl.bfp(m_b, 8, block_size)
+    signs = {"same": [1], "opposite": [-1], "alternating": [1, -1], "half": [1] * 4 + [-1] * 4}
+    sign = np.resize(signs[pattern], depth)
+    a_codes = np.full((2, depth), (1 << m_a) - 1, a_format.code_dtype)
+    b_codes = np.full((3, depth), (1 << m_b) - 1, b_format.code_dtype)
+    b_codes |= ((sign < 0) << m_b).astype(b_codes.dtype)
+    a_codes[1] |= a_codes.dtype.type(1 << m_a)
+    groups = -(-depth // block_size)
+    bias = a_format.scale.bias
+    a = fl.BlockArray(a_codes, np.full((2, groups), bias, np.uint8), a_format, 1)
+    b = fl.BlockArray(b_codes, np.full((3, groups), bias, np.uint8), b_format, 1)
+    return a, b
+
+
+@pytest.mark.parametrize("pattern", ["same", "opposite", "alternating", "half"])
+@pytest.mark.parametrize(("depth", "block_size"), [(80, 16), (64, 32), (64, 64), (130, 128)])
+def test_greatest_magnitudes_of_all_widths(target, depth, block_size, pattern):
+    """No sum overflows the integers that it is formed in, nor saturates."""
+    for m_a in range(1, 16):
+        for m_b in range(1, 16):
+            a, b = extreme_operands(m_a, m_b, depth, block_size, pattern)
+            total = np.zeros((2, 3), np.float32)
+            values = np.ldexp(1.0, [[1 - m_a], [1 - m_b]])
+            x = fl.decode(a, dtype="f8") / values[0]
+            y = fl.decode(b, dtype="f8") / values[1]
+            for k in range(0, depth, block_size):
+                part = slice(k, k + block_size)
+                exact = x[:, part] @ y[:, part].T  # below 2**53
+                total += (exact * (values[0] * values[1])).astype(np.float32)
+            assert_array_equal(fl.matmul(a, b.T), total, str((m_a, m_b)))
+
+
+@pytest.mark.parametrize(
+    ("m_a", "m_b"), [(1, 1), (4, 4), (6, 6), (7, 6), (6, 7), (7, 7), (8, 3), (12, 12), (15, 15)]
+)
+def test_extreme_scales(target, m_a, m_b):
+    """Products that overflow, are subnormal or vanish round as the reference's do."""
+    rng = np.random.default_rng(m_a)
+    a_format, b_format = fl.bfp(m_a, 8, 4), fl.bfp(m_b, 8, 4)
+    codes = [
+        rng.integers(0, 2 << m, (n, 24)).astype(f.code_dtype)
+        for m, n, f in ((m_a, 5, a_format), (m_b, 4, b_format))
+    ]
+    for ends in (
+        [0, 1, 2],
+        [252, 253, 254],
+        [0, 254],
+        [0, 127, 254],
+        [60, 190],
+        [190, 254],
+        [255, 1],
+    ):
+        scales = [rng.choice(ends, (n, 6)).astype(np.uint8) for n in (5, 4)]
+        a = fl.BlockArray(codes[0], scales[0], a_format, 1)
+        b = fl.BlockArray(codes[1], scales[1], b_format, 1)
+        for c in (None, rng.choice(np.float32([0, -0.0, 3e38, -3e38, 1e-45, np.inf]), (5, 4))):
+            with np.errstate(all="raise"):
+                result = fl.matmul(a, b.T, c=c)
+            assert_array_equal(result, reference_matmul(a, b, c), str(ends))
+
+
+@given(
+    data=st.data(),
+    m=st.tuples(st.integers(1, 15), st.integers(1, 15)),
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    shape=st.tuples(st.integers(1, 11), st.integers(1, 90), st.integers(1, 40)),
+)
+def test_any_shapes_and_blocks(data, m, sizes, shape):
+    """Ragged shapes, blocks of two sizes, any strides, packed or not: as the general kernel."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    rows, depth, columns = shape
+    a = fl.encode(rng.standard_normal((rows, depth)), fl.bfp(m[0], 8, sizes[0]), axis=1)
+    b = fl.encode(rng.standard_normal((columns, depth)), fl.bfp(m[1], 8, sizes[1]), axis=1).T
+    if data.draw(st.booleans(), "b is C-contiguous"):
+        b = fl.BlockArray(b.codes.copy(), b.scales.copy(), b.format, 0)
+    if data.draw(st.booleans(), "every other row"):
+        a = fl.BlockArray(a.codes.repeat(2, 0), a.scales.repeat(2, 0), a.format, 1)[::-2]
+    expected = fl.matmul(a, b, dtype=np.float64)  # by the general kernel
+    for _ in each_target():
+        assert_array_equal(fl.matmul(a, b), expected)
+        packed = fl.pack_operand(a, "a"), fl.pack_operand(b)
+        assert_array_equal(fl.matmul(a, packed[1]), expected)
+        assert_array_equal(fl.matmul(*packed), expected)
+
+
+@pytest.mark.parametrize("m", [4, 7, 12])
+def test_blocks_of_work(target, m):
+    """Every edge of the blocks that large products are cut into."""
+    rng = np.random.default_rng(7)
+    a = fl.encode(rng.standard_normal((130, 1041)), fl.bfp(m), axis=1)
+    b = fl.encode(rng.standard_normal((1041, 515)), fl.bfp(m), axis=0)
+    result = fl.matmul(a, b)
+    for rows in (slice(0, 1), slice(126, 130)):
+        for columns in (slice(0, 2), slice(509, 515)):
+            general = fl.matmul(a[rows], b[:, columns], dtype=np.float64)
+            assert_array_equal(result[rows, columns], general)
+    packed = fl.pack_operand(a, "a"), fl.pack_operand(b)
+    for workers in (1, 3):
+        assert_array_equal(fl.matmul(*packed, workers=workers), result)
+        assert_array_equal(fl.matmul(a, b, workers=workers), result)
+
+
+def test_long_groups_of_wide_elements(target):
+    rng = np.random.default_rng(8)
+    for m, size in ((15, 2000), (13, 8192), (7, 8192), (3, 5000)):
+        fmt = fl.bfp(m, block_size=size)
+        a = fl.encode(rng.uniform(0.5, 1, (3, 8200)), fmt, axis=1)
+        b = fl.encode(rng.uniform(0.5, 1, (8200, 2)), fmt, axis=0)
+        assert_array_equal(fl.matmul(a, b), fl.matmul(a, b, dtype=np.float64))
+
+
+def test_zero_blocks_keep_their_neighbours_exact(target):
+    """A block of zeros has the least exponent; it must not send others the slow way wrongly."""
+    x = np.ones((4, 64), np.float32)
+    x[:, 16:32] = 0
+    x[1, 32:] = -0.0
+    a = fl.encode(x, fl.bfp(4), axis=1)
+    b = fl.encode(np.ones((64, 3), np.float32), fl.bfp(4), axis=0)
+    assert_array_equal(fl.matmul(a, b), x @ np.ones((64, 3), np.float32))
+
+
+# --- packed operands ------------------------------------------------------------------------
+
+
+def test_packed_operands_broadcast_and_pickle(target):
+    rng = np.random.default_rng(9)
+    a = fl.encode(rng.standard_normal((2, 1, 5, 40)), fl.bfp(4), axis=-1)
+    b = fl.encode(rng.standard_normal((3, 40, 18)), fl.bfp(4), axis=-2)
+    expected = fl.matmul(a, b)
+    x, y = fl.pack_operand(a, "a"), fl.pack_operand(b)
+    for pair in ((x, b), (a, y), (x, y), pickle.loads(pickle.dumps((x, y))), copy.deepcopy((x, y))):
+        assert_array_equal(fl.matmul(*pair), expected)
+    assert (x.shape, x.format, x.side) == (a.shape, a.format, "a")
+    assert y.nbytes >= 3 * 40 * 18
+    assert "side='b'" in repr(y)
+    with pytest.raises(ValueError, match="read-only"):
+        y.blocks.codes[0] = 0
+
+
+def test_packed_operands_where_the_packing_does_not_serve(target):
+    rng = np.random.default_rng(10)
+    b = fl.encode(rng.standard_normal((40, 18)), fl.bfp(4), axis=0)
+    packed = fl.pack_operand(b)
+    for fmt in (fl.bfp(4, 8, 8), fl.bfp(7), fl.bfp(12), fl.get_format("mxfp8_e4m3")):
+        a = fl.encode(rng.standard_normal((5, 40)), fmt, axis=1)
+        assert_array_equal(fl.matmul(a, packed), fl.matmul(a, b))
+        assert_array_equal(
+            fl.matmul(a, packed, accumulator="exact"), fl.matmul(a, b, accumulator="exact")
+        )
+    square = fl.encode(rng.standard_normal((16, 16)), fl.bfp(4), axis=1)
+    wrong_side = fl.pack_operand(square, "a")
+    with pytest.raises(ValueError, match="reduction axis"):
+        fl.matmul(square, wrong_side)
+    kernels.force_target("baseline")  # packed for another instruction set, perhaps
+    assert_array_equal(fl.matmul(square, fl.pack_operand(square.T)), fl.matmul(square, square.T))
+    assert_array_equal(fl.matmul(b.T, packed), fl.matmul(b.T, b))
+
+
+def test_what_is_not_packed():
+    x = np.ones((32, 32), np.float32)
+    b = fl.encode(x, fl.bfp(4), axis=0)
+    for call, error, message in (
+        (lambda: fl.pack_operand(x), TypeError, "ndarray"),
+        (lambda: fl.pack_operand(fl.encode(x, "mxfp8_e4m3", axis=0)), TypeError, "mxfp8"),
+        (lambda: fl.pack_operand(fl.encode(x, fl.bfp(16), axis=0)), TypeError, "bfp_m16"),
+        (lambda: fl.pack_operand(b, "left"), ValueError, "'a' or 'b'"),
+        (lambda: fl.pack_operand(b, "a"), ValueError, "reduction axis 1"),
+        (lambda: fl.pack_operand(fl.encode(x[0], fl.bfp(4))), ValueError, "two dimensions"),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+    empty = fl.encode(np.zeros((0, 3), np.float32), fl.bfp(4), axis=0)
+    product = fl.matmul(fl.encode(np.zeros((2, 0), np.float32), fl.bfp(4)), fl.pack_operand(empty))
+    assert_array_equal(product, np.zeros((2, 3), np.float32))
+
+
+def test_scratch_is_small():
+    """Beside operands and output: below 1 MiB, or a tenth of the operands."""
+    for m, size, shape in (
+        (4, 16, (300, 3000, 700)),
+        (12, 8192, (40, 9000, 300)),
+        (4, 1, (64, 2000, 800)),
+    ):
+        a = fl.encode(np.ones(shape[:2], np.float32), fl.bfp(m, 8, size), axis=1)
+        b = fl.encode(np.ones(shape[1:], np.float32), fl.bfp(m, 8, size), axis=0)
+        assert kernels.matmul_scratch(a, b.T) <= 1 << 20, (m, size)

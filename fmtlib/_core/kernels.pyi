@@ -57,14 +57,24 @@ def decode_blocks(
     decode_scale: float = 1.0,
 ) -> None: ...
 def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
+
+class Packing:
+    data: NDArray[np.uint8]
+    elements: int
+    count: int
+    target: str
+    def __init__(
+        self, codes: NDArray[Any], scales: NDArray[np.uint8], fmt: BlockFormat, is_a: bool
+    ) -> None: ...
+
+def matmul_scratch(a: Any, b: Any) -> int: ...
 def matmul_blocks(
-    a_codes: NDArray[Any],
-    a_scales: NDArray[np.uint8],
-    a_format: BlockFormat,
-    b_codes: NDArray[Any],
-    b_scales: NDArray[np.uint8],
-    b_format: BlockFormat,
+    a: Any,
+    b: Any,
     c: NDArray[np.float32],
+    a_packing: Packing | None = None,
+    b_packing: Packing | None = None,
+    first_row: int = 0,
 ) -> None: ...
 def pack_codes(codes: NDArray[Any], width: int) -> NDArray[np.uint8]: ...
 def unpack_codes(packed: NDArray[np.uint8], width: int, codes: NDArray[Any]) -> None: ...

@@ -77,10 +77,21 @@ cdef extern from "kernels.h" nogil:
         fmt_spec spec, scale_spec, narrow
         float max_element, encode_scale, decode_scale
 
+    ctypedef struct fmt_matrix:
+        const void *codes
+        int type, mantissa
+        Py_ssize_t count, batch_stride, vector_stride, step_stride
+        const uint8_t *scales
+        Py_ssize_t scale_batch, scale_vector, scale_step
+        int bias, nan
+        Py_ssize_t group
+        const void *packing
+        Py_ssize_t packed_count, first_packed
+        int packed_elements
+
     ctypedef struct fmt_matmul_plan:
-        Py_ssize_t rows, depth, columns, group
-        int a_type, b_type, a_mantissa, b_mantissa
-        int a_bias, b_bias, a_nan, b_nan
+        Py_ssize_t batch, depth
+        fmt_matrix a, b
 
     ctypedef struct fmt_number:
         pass
@@ -142,8 +153,10 @@ cdef extern from "kernels.h" nogil:
     void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
                         uint8_t *, uint8_t *)
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
-    void fmt_matmul(const fmt_matmul_plan *, const void *, const uint8_t *, const void *,
-                    const uint8_t *, float *, void *)
+    void fmt_matmul(const fmt_matmul_plan *, float *, void *)
+    int fmt_matmul_elements(const fmt_matrix *, const fmt_matrix *, Py_ssize_t)
+    size_t fmt_packing_size(const fmt_matrix *, int, Py_ssize_t, int)
+    int fmt_pack_matrix(const fmt_matrix *, int, Py_ssize_t, int, void *)
     void fmt_pack(const void *, int, int, Py_ssize_t, uint8_t *)
     void fmt_unpack(const uint8_t *, int, int, Py_ssize_t, void *, int)
     void fmt_crc32c_init()
@@ -180,7 +193,7 @@ cdef extern from "numpy/ufuncobject.h":
 
 # --- instruction sets -----------------------------------------------------------------------
 
-TARGETS = ("baseline", "x86-64-v3", "x86-64-v4")
+TARGETS = ("baseline", "x86-64-v3", "x86-64-v3-vnni", "x86-64-v4", "x86-64-v4-vnni")
 
 
 def cpu_target():
@@ -189,12 +202,13 @@ def cpu_target():
     Returns
     -------
     str
-        "baseline" (SSE2 on x86-64, NEON on arm64), "x86-64-v3" or "x86-64-v4".
+        "baseline" (SSE2 on x86-64, NEON on arm64), "x86-64-v3" or "x86-64-v4"; either with
+        "-vnni" behind it if the processor has integer dot products besides.
 
     Examples
     --------
     >>> import fmtlib as fl
-    >>> fl.cpu_target() in ("baseline", "x86-64-v3", "x86-64-v4")
+    >>> fl.cpu_target().removesuffix("-vnni") in ("baseline", "x86-64-v3", "x86-64-v4")
     True
     """
     return fmt_active.name.decode()
@@ -736,35 +750,93 @@ def group_bits(x, Py_ssize_t group_size, bint signed, bint both):
 
 # --- block matmul ---------------------------------------------------------------------------
 
-def matmul_blocks(a_codes, a_scales, a_format, b_codes, b_scales, b_format, c):
-    """c += a @ b for one pair of block-coded matrices, a (rows, depth) and b (depth, columns)."""
+cdef int _fill_matrix(fmt_matrix *to, codes, scales, fmt) except -1:
+    """An operand: codes (batch, vectors, depth) and scales (batch, vectors, groups), any strides."""
+    batch, count, depth = codes.shape
+    cdef int size = codes.dtype.itemsize
+    groups = -(-depth // fmt.block_size)
+    if codes.dtype != fmt.code_dtype or scales.dtype != np.uint8:
+        raise TypeError(f"expected {fmt.code_dtype} and uint8, got {codes.dtype}, {scales.dtype}")
+    if scales.shape != (batch, count, groups):
+        raise TypeError(f"expected scales {(batch, count, groups)}, got {scales.shape}")
+    if not codes.flags.aligned or any(stride % size for stride in codes.strides):
+        raise TypeError("expected aligned codes")
+    memset(to, 0, sizeof(to[0]))
+    to.codes, to.type = cnp.PyArray_DATA(codes), CODE_TYPES[codes.dtype.name]
+    to.count, to.group = count, fmt.block_size
+    to.batch_stride, to.vector_stride, to.step_stride = (s // size for s in codes.strides)
+    to.scales = <const uint8_t *>cnp.PyArray_DATA(scales)
+    to.scale_batch, to.scale_vector, to.scale_step = scales.strides
+    to.mantissa, to.bias, to.nan = fmt.mantissa_bits, fmt.scale.bias, fmt.scale.nan_code
+    return 0
+
+
+class Packing:
+    """One matrix, packed for the matmul of a target; see matmul.c."""
+
+    def __init__(self, codes, scales, fmt, bint is_a):
+        cdef fmt_matrix m
+        _fill_matrix(&m, codes[None], scales[None], fmt)
+        cdef Py_ssize_t depth = codes.shape[1]
+        cdef int elements = fmt_matmul_elements(&m, &m, depth), works = 1
+        cdef cnp.ndarray data = np.empty(fmt_packing_size(&m, is_a, depth, elements), np.uint8)
+        cdef void *to = cnp.PyArray_DATA(data)
+        if codes.size:
+            with nogil:
+                works = fmt_pack_matrix(&m, is_a, depth, elements, to)
+        if not works:
+            raise MemoryError("no memory for packing an operand of matmul")
+        data.flags.writeable = False
+        self.data, self.elements, self.count, self.target = data, elements, m.count, cpu_target()
+
+
+cdef int _use_packing(fmt_matrix *to, packing, Py_ssize_t first) except -1:
+    data, elements = packing.data, packing.elements
+    to.packing, to.packed_count = cnp.PyArray_DATA(data), packing.count
+    to.packed_elements, to.first_packed = elements, first
+    return 0
+
+
+def matmul_scratch(a, b):
+    """Bytes of memory that `matmul_blocks` works in, for two-dimensional operands."""
     cdef fmt_matmul_plan plan
-    rows, depth = a_codes.shape
-    columns = b_codes.shape[1]
-    groups = -(-depth // a_format.block_size)
-    cdef cnp.ndarray a = _check(a_codes, a_format.code_dtype, (rows, depth))
-    cdef cnp.ndarray b = _check(b_codes, b_format.code_dtype, (depth, columns))
-    cdef cnp.ndarray a_scale = _check(a_scales, np.dtype(np.uint8), (rows, groups))
-    cdef cnp.ndarray b_scale = _check(b_scales, np.dtype(np.uint8), (groups, columns))
-    cdef cnp.ndarray out = _check(c, np.dtype(np.float32), (rows, columns))
-    plan.rows, plan.depth, plan.columns, plan.group = rows, depth, columns, a_format.block_size
-    plan.a_type, plan.b_type = CODE_TYPES[a_codes.dtype.name], CODE_TYPES[b_codes.dtype.name]
-    plan.a_mantissa, plan.b_mantissa = a_format.mantissa_bits, b_format.mantissa_bits
-    plan.a_bias, plan.b_bias = a_format.scale.bias, b_format.scale.bias
-    plan.a_nan, plan.b_nan = a_format.scale.nan_code, b_format.scale.nan_code
-    if 0 in (rows, depth, columns):
+    _fill_matrix(&plan.a, a.codes[None], a.scales[None], a.format)
+    _fill_matrix(&plan.b, b.codes[None], b.scales[None], b.format)
+    plan.batch, plan.depth = 1, a.shape[1]
+    return fmt_matmul_scratch(&plan)
+
+
+def matmul_blocks(a, b, c, a_packing=None, b_packing=None, Py_ssize_t first_row=0):
+    """c += the products of the rows of a and b, added up as in an fMAC.
+
+    Operands have `codes` (batch, rows, depth), `scales` (batch, rows, groups) and a `format`.
+    Packings are of all rows of a, of which `codes` has those from `first_row` on, and of b; they
+    are used where they serve.
+    """
+    cdef fmt_matmul_plan plan
+    batch, rows, depth = a.codes.shape
+    columns = b.codes.shape[1]
+    if (<object>b.codes).shape != (batch, columns, depth):
+        raise TypeError(f"expected operands of one batch and depth, got {b.codes.shape}")
+    _fill_matrix(&plan.a, a.codes, a.scales, a.format)
+    _fill_matrix(&plan.b, b.codes, b.scales, b.format)
+    cdef cnp.ndarray out = _check(c, np.dtype(np.float32), (batch, rows, columns))
+    plan.batch, plan.depth = batch, depth
+    if 0 in (batch, rows, depth, columns):
         return
+    kept = [x for x in (a_packing, b_packing) if x is not None and x.target == cpu_target()]
+    if kept and batch == 1 and plan.a.group == plan.b.group:
+        elements = min([fmt_matmul_elements(&plan.a, &plan.b, depth)] + [x.elements for x in kept])
+        if any(x is a_packing and x.elements == elements for x in kept):
+            _use_packing(&plan.a, a_packing, first_row)
+        if any(x is b_packing and x.elements == elements for x in kept):
+            _use_packing(&plan.b, b_packing, 0)
     cdef void *scratch = malloc(fmt_matmul_scratch(&plan))
     if scratch == NULL:
         raise MemoryError("no memory for the scratch of matmul")
-    cdef void *a_data = cnp.PyArray_DATA(a)
-    cdef void *b_data = cnp.PyArray_DATA(b)
-    cdef void *a_scale_data = cnp.PyArray_DATA(a_scale)
-    cdef void *b_scale_data = cnp.PyArray_DATA(b_scale)
-    cdef void *out_data = cnp.PyArray_DATA(out)
+    cdef float *to = <float *>cnp.PyArray_DATA(out)
     with nogil:
-        fmt_matmul(&plan, a_data, <uint8_t *>a_scale_data, b_data, <uint8_t *>b_scale_data,
-                   <float *>out_data, scratch)
+        fmt_matmul(&plan, to, scratch)
     free(scratch)
 
 

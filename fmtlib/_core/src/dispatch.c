@@ -3,6 +3,10 @@
 
 #include "kernels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 const fmt_kernels *fmt_active = &fmt_kernels_baseline;
 
 #if defined(__x86_64__)
@@ -18,6 +22,35 @@ static int has_v4(void)
            && __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq")
            && __builtin_cpu_supports("avx512vl");
 }
+
+/* Integer dot products in one instruction, which the levels of x86-64 do not know of. */
+static int has_v3_vnni(void)
+{
+#if defined(FMTLIB_EMULATE_VNNI)
+    return has_v3();
+#else
+    unsigned eax = 0, ebx, ecx, edx; /* AVX-VNNI; compilers have no name for it yet */
+    return has_v3() && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & 1 << 4);
+#endif
+}
+
+static int has_v4_vnni(void)
+{
+#if defined(FMTLIB_EMULATE_VNNI)
+    return has_v3();
+#else
+    return has_v4() && __builtin_cpu_supports("avx512vnni");
+#endif
+}
+
+static const fmt_kernels *with_integer_dot(fmt_kernels *to, const fmt_kernels *from,
+                                           const char *name, const fmt_integer_dot *kernels)
+{
+    *to = *from;
+    to->name = name;
+    to->integer_dot = kernels;
+    return to;
+}
 #endif
 
 const fmt_kernels *fmt_find(const char *name)
@@ -30,13 +63,21 @@ const fmt_kernels *fmt_find(const char *name)
         return &fmt_kernels_x86_64_v3;
     if (strcmp(name, fmt_kernels_x86_64_v4.name) == 0 && has_v4())
         return &fmt_kernels_x86_64_v4;
+    static fmt_kernels v3_vnni, v4_vnni;
+    if (strcmp(name, "x86-64-v3-vnni") == 0 && has_v3_vnni())
+        return with_integer_dot(&v3_vnni, &fmt_kernels_x86_64_v3, "x86-64-v3-vnni",
+                                &fmt_integer_dot_x86_64_v3_vnni);
+    if (strcmp(name, "x86-64-v4-vnni") == 0 && has_v4_vnni())
+        return with_integer_dot(&v4_vnni, has_v4() ? &fmt_kernels_x86_64_v4 : &fmt_kernels_x86_64_v3,
+                                "x86-64-v4-vnni", &fmt_integer_dot_x86_64_v4_vnni);
 #endif
     return NULL;
 }
 
 const fmt_kernels *fmt_best(void)
 {
-    static const char *const best_first[] = {"x86-64-v4", "x86-64-v3"};
+    static const char *const best_first[]
+        = {"x86-64-v4-vnni", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v3"};
     for (size_t i = 0; i < sizeof best_first / sizeof *best_first; i++) {
         const fmt_kernels *found = fmt_find(best_first[i]);
         if (found)

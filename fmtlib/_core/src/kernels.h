@@ -236,10 +236,7 @@ typedef struct {
                            const fmt_spec *);
     void (*group_or)(const int16_t *x, uint16_t *magnitudes, uint16_t *ones, ptrdiff_t n);
     void (*group_or_run)(const int16_t *x, ptrdiff_t n, uint16_t *magnitudes, uint16_t *ones);
-    /* totals[i][j] += float32(a_scale[i] * b_scale[j] * sum over the group of a[k][i] * b[k][j]);
-     * the sum of any `run` products is below 2**24. */
-    void (*dot_group)(const float *a, const double *a_scale, const float *b, const double *b_scale,
-                      ptrdiff_t group, ptrdiff_t run, float *totals);
+    const struct fmt_integer_dot *integer_dot; /* of the block matmul */
     int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
                             const double *scales, fmt_described *, ptrdiff_t n);
@@ -251,7 +248,7 @@ typedef struct {
     void (*add_groups)(const fmt_groups *p, float *totals);
 } fmt_kernels;
 
-/* Tile of dot_group: ROWS x COLUMNS results. */
+/* Tile of accumulate.c's kernels: ROWS x COLUMNS results. */
 enum { TILE_ROWS = 4, TILE_COLUMNS = 16 };
 
 extern const fmt_kernels fmt_kernels_baseline;
@@ -320,19 +317,91 @@ float fmt_finite_max(int source, const void *x, ptrdiff_t n);
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
                     ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low);
 
-/* c[rows][columns] += product of sign-magnitude block codes: a is (rows, depth) with scales
- * (rows, groups), b is (depth, columns) with scales (groups, columns), all C-contiguous.
- * scratch: fmt_matmul_scratch() bytes, aligned for doubles. */
+/* An operand of the block matmul: sign-magnitude codes of `count` vectors (rows of a, columns of b)
+ * along the depth, in a batch of matrices.  Strides count elements. */
 typedef struct {
-    ptrdiff_t rows, depth, columns, group;
-    int a_type, b_type; /* TYPE_INT1 or TYPE_INT2 */
-    int a_mantissa, b_mantissa;
-    int a_bias, b_bias, a_nan, b_nan; /* of the scale codes: bias, and the code that is NaN */
+    const void *codes;
+    int type, mantissa;  /* TYPE_INT1 or TYPE_INT2; magnitude bits */
+    ptrdiff_t count, batch_stride, vector_stride, step_stride;
+    const uint8_t *scales;
+    ptrdiff_t scale_batch, scale_vector, scale_step;
+    int bias, nan;       /* of the scale codes: bias, and the code that is NaN */
+    ptrdiff_t group;
+    /* What fmt_pack_matrix made of it, or NULL; how many vectors are in there, and the first of ours,
+     * a multiple of what a tile has; elements of a word. */
+    const void *packing;
+    ptrdiff_t packed_count, first_packed;
+    int packed_elements;
+} fmt_matrix;
+
+/* c[batch][rows][columns] += the product, with an fMAC's accumulator; see matmul.c.  Packings are of
+ * operands with the same groups, and of words that fmt_matmul_elements allows; batch is 1 then. */
+typedef struct {
+    ptrdiff_t batch, depth;
+    fmt_matrix a, b;
 } fmt_matmul_plan;
 
+/* Bytes of memory that fmt_matmul works in. */
 size_t fmt_matmul_scratch(const fmt_matmul_plan *plan);
-void fmt_matmul(const fmt_matmul_plan *plan, const void *a, const uint8_t *a_scales, const void *b,
-                const uint8_t *b_scales, float *c, void *scratch);
+void fmt_matmul(const fmt_matmul_plan *plan, float *c, void *scratch);
+/* Whether products of such operands are of bytes (4 elements in a word) or of halves (2).  Halves do
+ * where bytes do. */
+int fmt_matmul_elements(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth);
+
+/* Bytes of a packing of one matrix, at any address; fmt_pack_matrix returns 0 if there was no memory
+ * to work in. */
+size_t fmt_packing_size(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements);
+int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements, void *out);
+
+/* Stretches of the depth, number g from starts[g] to starts[g + 1], of steps[g] words. */
+typedef struct {
+    ptrdiff_t count, all_steps;
+    ptrdiff_t *starts;
+    int32_t *steps;
+} fmt_pieces;
+
+/* Vectors packed for the kernels of integer_dot.inc.h: words[step][vector], the others
+ * [piece][vector]; the least and greatest exponent of scales that are not NaN and have an element
+ * that is not 0. */
+typedef struct {
+    uint32_t *words;
+    float *scales;
+    int32_t *corrections;
+    int32_t *range;
+} fmt_panel;
+
+/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more. */
+enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE };
+/* EXACT: no product of an exact sum rounded to float32 and the scales overflows or is subnormal;
+ * OVERFLOW: none is subnormal; DOUBLE: they are computed in float64. */
+enum { SCALING_EXACT, SCALING_OVERFLOW, SCALING_DOUBLE };
+typedef struct {
+    int kind, scaling;
+    fmt_panel a, b;
+    ptrdiff_t pieces;
+    const int32_t *steps;
+    int pairs_fit;   /* DOT_WIDE: whether products of two steps fit 32 bits */
+    int offset_bits; /* of bytes */
+    float down, up;  /* SCALING_OVERFLOW: 2**-n and 2**n, which keep a's scales in range */
+} fmt_tile;
+
+/* The kernels of the block matmul; a tile is rows x columns results. */
+typedef struct fmt_integer_dot {
+    int rows, columns;
+    int most_of_pair; /* greatest sum of products of bytes that the kernel can hold; 0: has none */
+    void (*pack_panel)(const fmt_matrix *m, const void *codes, const uint8_t *scales,
+                       ptrdiff_t count, const fmt_pieces *pieces, int is_a, int elements,
+                       const fmt_panel *panel);
+    /* Adds to so many rows and columns, of a tile or less, of c. */
+    void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t stride, ptrdiff_t rows,
+                     ptrdiff_t columns);
+} fmt_integer_dot;
+
+extern const fmt_integer_dot fmt_integer_dot_baseline;
+#if defined(__x86_64__)
+extern const fmt_integer_dot fmt_integer_dot_x86_64_v3, fmt_integer_dot_x86_64_v4;
+extern const fmt_integer_dot fmt_integer_dot_x86_64_v3_vnni, fmt_integer_dot_x86_64_v4_vnni;
+#endif
 
 /* Codes (TYPE_INT*) packed without gaps, and back; see pack.c.  The packed side has exactly
  * ceil(n * width / 8) bytes; width is at most that of the type.  Bits of a code beyond the width

@@ -249,62 +249,6 @@ static void group_or_run(const int16_t *restrict x, ptrdiff_t n, uint16_t *magni
     *ones = set;
 }
 
-/* Sums of up to `run` products are integers below 2**24, so float arithmetic on them is exact:
- * fused or not, in any order, the same bits.  Vector types keep the tile of sums in registers, which
- * compilers do not find by themselves; elsewhere than in GCC and Clang the plain twin serves. */
-#if defined(__GNUC__)
-typedef float lanes __attribute__((vector_size(32)));
-typedef float lanes_in_memory __attribute__((vector_size(32), aligned(4), may_alias));
-enum { LANES = 8, VECTORS = TILE_COLUMNS / LANES };
-
-static void sum_run(const float *restrict a, const float *restrict b, ptrdiff_t n,
-                    float sums[TILE_ROWS][TILE_COLUMNS])
-{
-    lanes tile[TILE_ROWS][VECTORS] = {{{0}}};
-    for (ptrdiff_t k = 0; k < n; k++) {
-        const lanes_in_memory *row = (const lanes_in_memory *)(b + k * TILE_COLUMNS);
-        for (int i = 0; i < TILE_ROWS; i++)
-            for (int v = 0; v < VECTORS; v++)
-                tile[i][v] += a[k * TILE_ROWS + i] * row[v];
-    }
-    memcpy(sums, tile, sizeof tile);
-}
-#else
-static void sum_run(const float *restrict a, const float *restrict b, ptrdiff_t n,
-                    float sums[TILE_ROWS][TILE_COLUMNS])
-{
-    memset(sums, 0, sizeof(float) * TILE_ROWS * TILE_COLUMNS);
-    for (ptrdiff_t k = 0; k < n; k++)
-        for (int i = 0; i < TILE_ROWS; i++)
-            for (int j = 0; j < TILE_COLUMNS; j++)
-                sums[i][j] += a[k * TILE_ROWS + i] * b[k * TILE_COLUMNS + j];
-}
-#endif
-
-static void dot_group(const float *restrict a, const double *restrict a_scale,
-                      const float *restrict b, const double *restrict b_scale, ptrdiff_t group,
-                      ptrdiff_t run, float *restrict totals)
-{
-    float sums[TILE_ROWS][TILE_COLUMNS];
-    double wide[TILE_ROWS][TILE_COLUMNS];
-    sum_run(a, b, group < run ? group : run, sums);
-    for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < TILE_COLUMNS; j++)
-            wide[i][j] = (double)sums[i][j];
-    for (ptrdiff_t first = run; first < group; first += run) {
-        const ptrdiff_t n = group - first < run ? group - first : run;
-        sum_run(a + first * TILE_ROWS, b + first * TILE_COLUMNS, n, sums);
-        for (int i = 0; i < TILE_ROWS; i++)
-            for (int j = 0; j < TILE_COLUMNS; j++)
-                wide[i][j] += (double)sums[i][j];
-    }
-    /* The scaled sum is exact in double, then one rounding to float32, then one addition: the
-     * fMAC's float32 accumulator. */
-    for (int i = 0; i < TILE_ROWS; i++)
-        for (int j = 0; j < TILE_COLUMNS; j++)
-            totals[i * TILE_COLUMNS + j] += (float)(wide[i][j] * (a_scale[i] * b_scale[j]));
-}
-
 #include "tiles.inc.h"
 
 const fmt_kernels TARGET = {
@@ -355,7 +299,7 @@ const fmt_kernels TARGET = {
     .decode_block64 = decode_block64,
     .group_or = group_or,
     .group_or_run = group_or_run,
-    .dot_group = dot_group,
+    .integer_dot = &INTEGER_DOT,
     .any_beyond = any_beyond,
     .describe_errors = describe_errors,
     .add_errors = add_errors,

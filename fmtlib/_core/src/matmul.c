@@ -1,137 +1,334 @@
 /* The product of block-coded matrices with an fMAC's accumulator.
  *
- * 1. The depth is taken a slab of whole groups at a time, the columns a panel at a time; the codes
- *    of that part of b are unpacked to signed integers, held as float, in tiles of TILE_COLUMNS.
- * 2. Rows are taken TILE_ROWS at a time and unpacked likewise.
- * 3. Each pair of tiles goes group by group through dot_group: the exact integer sum of a group,
+ * 1. The depth is cut into pieces, in which neither operand's scale changes, and is taken a slab of
+ *    whole pieces at a time; the columns a block at a time.  That part of b is packed into panels,
+ *    as integer_dot.inc.h describes, unless there is a kept packing of b.
+ * 2. The rows are taken a block at a time and packed likewise.
+ * 3. Each pair of panels goes piece by piece through dot_tile: the exact integer sum of a piece,
  *    scaled and rounded to float32 once, is added to the float32 total, which c holds between slabs.
- *    So the order of additions is that of the groups, whatever the tiling.
+ *    So the order of additions is that of the pieces, whatever the blocks.
+ *
+ * The panels of a block of a stay in the second-level cache while those of b pass through the first.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "environment.h"
 #include "kernels.h"
 
-enum { MOST_COLUMNS = 8 * TILE_COLUMNS, SLAB = 1024 };
+enum { SLAB_STEPS = 256, BLOCK_ROWS = 128, BLOCK_COLUMNS = 512, BLOCK_WORDS = 160 << 10 };
+enum { ALIGNMENT = 64 };
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static ptrdiff_t panels_of(ptrdiff_t vectors, ptrdiff_t width) { return (vectors + width - 1) / width; }
 
-/* Columns of a panel: no more than there are, in whole tiles. */
-static ptrdiff_t panel_columns(const fmt_matmul_plan *p)
+/* --- pieces ------------------------------------------------------------------------------- */
+
+/* Where the piece ends that starts at k. */
+static ptrdiff_t end_of_piece(ptrdiff_t k, ptrdiff_t a_group, ptrdiff_t b_group, ptrdiff_t depth)
 {
-    return smaller(MOST_COLUMNS, (p->columns + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS);
+    const ptrdiff_t a_end = smaller(a_group - k % a_group, depth - k);
+    return k + smaller(a_end, b_group - k % b_group);
 }
 
-/* Groups of a slab: about SLAB elements deep, at least one group. */
-static ptrdiff_t slab_groups(const fmt_matmul_plan *p)
+/* The pieces from k on, as far as starts and steps have room and, but for the first, all_steps does. */
+static void find_pieces(fmt_pieces *pieces, ptrdiff_t k, ptrdiff_t a_group, ptrdiff_t b_group,
+                        ptrdiff_t depth, int elements, ptrdiff_t most, ptrdiff_t most_steps)
 {
-    const ptrdiff_t groups = p->group < SLAB ? SLAB / p->group : 1;
-    return smaller(groups, (p->depth + p->group - 1) / p->group);
+    pieces->count = pieces->all_steps = 0;
+    pieces->starts[0] = k;
+    while (k < depth && pieces->count < most) {
+        const ptrdiff_t end = end_of_piece(k, a_group, b_group, depth);
+        const ptrdiff_t steps = (end - k + elements - 1) / elements;
+        if (pieces->count && pieces->all_steps + steps > most_steps)
+            break;
+        pieces->steps[pieces->count++] = (int32_t)steps;
+        pieces->starts[pieces->count] = k = end;
+        pieces->all_steps += steps;
+    }
 }
 
-static ptrdiff_t slab_depth(const fmt_matmul_plan *p)
+/* --- packings ----------------------------------------------------------------------------- */
+
+static char nowhere[1]; /* where things are laid out to find how large they are */
+
+/* Panels of one matrix: where the arrays of each kind start, the steps and pieces that one panel has
+ * room for; and which panel, step and piece a block starts with. */
+typedef struct {
+    fmt_panel arrays;
+    ptrdiff_t width, steps, pieces;
+    ptrdiff_t first_panel, first_step, first_piece;
+} packing;
+
+/* Lays `count` panels out from an aligned `at` on; returns the bytes they take. */
+static size_t lay_out(packing *to, char *at, ptrdiff_t count, ptrdiff_t width, ptrdiff_t steps,
+                      ptrdiff_t pieces, int corrected)
 {
-    return smaller(slab_groups(p) * p->group, p->depth);
+    const size_t word = 4, panels = (size_t)count;
+    const size_t words = panels * (size_t)(width * steps) * word;
+    const size_t scales = panels * (size_t)(width * pieces) * word;
+    const size_t corrections = corrected ? scales : 0, ranges = panels * 2 * word;
+    to->arrays.words = (uint32_t *)at;
+    to->arrays.scales = (float *)(at + words);
+    to->arrays.corrections = (int32_t *)(at + words + scales);
+    to->arrays.range = (int32_t *)(at + words + scales + corrections);
+    to->width = width;
+    to->steps = steps;
+    to->pieces = pieces;
+    to->first_panel = to->first_step = to->first_piece = 0;
+    return (words + scales + corrections + ranges + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+}
+
+static char *aligned(const void *at)
+{
+    return (char *)(((uintptr_t)at + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+}
+
+/* Panel number j of the block. */
+static fmt_panel panel_of(const packing *p, ptrdiff_t j)
+{
+    j += p->first_panel;
+    const ptrdiff_t word = (j * p->steps + p->first_step) * p->width;
+    const ptrdiff_t scale = (j * p->pieces + p->first_piece) * p->width;
+    return (fmt_panel){p->arrays.words + word, p->arrays.scales + scale,
+                       p->arrays.corrections + scale, p->arrays.range + 2 * j};
+}
+
+/* Packs vectors first ... first + count - 1 of one matrix of the batch. */
+static void pack(const fmt_matrix *m, int is_a, int elements, ptrdiff_t batch, ptrdiff_t first,
+                 ptrdiff_t count, const fmt_pieces *pieces, const packing *to)
+{
+    const ptrdiff_t size = m->type == TYPE_INT1 ? 1 : 2;
+    for (ptrdiff_t j = 0; j * to->width < count; j++) {
+        const ptrdiff_t vector = first + j * to->width;
+        const ptrdiff_t place = batch * m->batch_stride + vector * m->vector_stride;
+        const fmt_panel panel = panel_of(to, j);
+        fmt_active->integer_dot->pack_panel(
+            m, (const char *)m->codes + place * size,
+            m->scales + batch * m->scale_batch + vector * m->scale_vector,
+            smaller(to->width, count - j * to->width), pieces, is_a, elements, &panel);
+    }
+}
+
+/* One matrix of `count` vectors, for products with operands of the same groups. */
+static size_t lay_out_matrix(packing *to, char *at, const fmt_matrix *m, int is_a, ptrdiff_t count,
+                             ptrdiff_t depth, int elements)
+{
+    const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    const ptrdiff_t width = is_a ? kernels->rows : kernels->columns;
+    const ptrdiff_t whole = depth / m->group, rest = depth % m->group;
+    const ptrdiff_t steps = whole * ((m->group + elements - 1) / elements)
+                            + (rest + elements - 1) / elements;
+    return lay_out(to, at, panels_of(count, width), width, steps, whole + (rest > 0),
+                   !is_a && elements == 4);
+}
+
+size_t fmt_packing_size(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements)
+{
+    packing to;
+    return lay_out_matrix(&to, nowhere, m, is_a, m->count, depth, elements) + ALIGNMENT;
+}
+
+int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements, void *out)
+{
+    packing to;
+    lay_out_matrix(&to, aligned(out), m, is_a, m->count, depth, elements);
+    fmt_pieces pieces = {.starts = malloc((size_t)(to.pieces + 1) * sizeof *pieces.starts),
+                         .steps = malloc((size_t)(to.pieces + 1) * sizeof *pieces.steps)};
+    const int works = pieces.starts && pieces.steps;
+    if (works) {
+        find_pieces(&pieces, 0, m->group, m->group, depth, elements, to.pieces, to.steps);
+        pack(m, is_a, elements, 0, 0, m->count, &pieces, &to);
+    }
+    free(pieces.starts);
+    free(pieces.steps);
+    return works;
+}
+
+/* --- the product -------------------------------------------------------------------------- */
+
+/* What all tiles have in common. */
+typedef struct {
+    int kind, elements;
+    int pairs_fit;
+    int sum_bits;                 /* the sum of a piece is at most 2**sum_bits */
+    int single;                   /* and a kernel can round it to float32 */
+    ptrdiff_t slab_pieces, slab_steps;
+    ptrdiff_t block_rows, block_columns;
+} approach;
+
+static ptrdiff_t greatest_magnitude(const fmt_matrix *m) { return ((ptrdiff_t)1 << m->mantissa) - 1; }
+
+static ptrdiff_t longest_piece(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
+{
+    return smaller(smaller(a->group, b->group), depth);
+}
+
+/* Steps of bytes whose pairs of products the kernel can add up; 0 if it has none for such operands. */
+static ptrdiff_t run_of_bytes(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
+{
+    const ptrdiff_t most = fmt_active->integer_dot->most_of_pair;
+    const ptrdiff_t pair = 2 * (((ptrdiff_t)2 << a->mantissa) - 1) * greatest_magnitude(b);
+    if (a->mantissa > 7 || b->mantissa > 7 || most / pair < 2
+        || longest_piece(a, b, depth) + 4 > INT32_MAX / pair)
+        return 0;
+    return most / pair;
+}
+
+int fmt_matmul_elements(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
+{
+    return run_of_bytes(a, b, depth) ? 4 : 2;
+}
+
+static approach approach_of(const fmt_matmul_plan *p)
+{
+    const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    const ptrdiff_t product = greatest_magnitude(&p->a) * greatest_magnitude(&p->b);
+    const ptrdiff_t longest = longest_piece(&p->a, &p->b, p->depth);
+    approach x = {.elements = fmt_matmul_elements(&p->a, &p->b, p->depth), .single = 1};
+    if (p->a.packing)
+        x.elements = p->a.packed_elements;
+    if (p->b.packing)
+        x.elements = p->b.packed_elements;
+    if (x.elements == 4) {
+        x.kind = longest <= 4 * run_of_bytes(&p->a, &p->b, p->depth) ? DOT_BYTES : DOT_PAIRS;
+    } else if (longest <= INT32_MAX / product) {
+        x.kind = DOT_HALVES;
+    } else {
+        x.kind = DOT_WIDE;
+        x.pairs_fit = 4 * product <= INT32_MAX;
+        x.single = longest <= 512; /* both halves of the sum are exact in float32 */
+    }
+    while ((ptrdiff_t)1 << x.sum_bits < longest * product)
+        x.sum_bits++;
+    const ptrdiff_t longest_steps = (longest + x.elements - 1) / x.elements;
+    x.slab_steps = longest_steps > SLAB_STEPS ? longest_steps : SLAB_STEPS;
+    x.slab_pieces = smaller(x.slab_steps, p->depth);
+    /* a vector of a slab: its words, scales and corrections */
+    const ptrdiff_t words = x.slab_steps + 2 * x.slab_pieces, fit = BLOCK_WORDS / words;
+    x.block_columns = panels_of(smaller(smaller(BLOCK_COLUMNS, fit), p->b.count), kernels->columns);
+    x.block_columns = (x.block_columns ? x.block_columns : 1) * kernels->columns;
+    x.block_rows = panels_of(smaller(smaller(BLOCK_ROWS, fit / 2), p->a.count), kernels->rows);
+    x.block_rows = (x.block_rows ? x.block_rows : 1) * kernels->rows;
+    return x;
+}
+
+/* Where the parts of the scratch are. */
+typedef struct {
+    packing a, b;
+    fmt_pieces pieces;
+    size_t size;
+} workplace;
+
+static workplace lay_out_scratch(const fmt_matmul_plan *p, const approach *x, char *at)
+{
+    const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    workplace w;
+    char *const start = at;
+    if (!p->a.packing)
+        at += lay_out(&w.a, at, x->block_rows / kernels->rows, kernels->rows, x->slab_steps,
+                      x->slab_pieces, 0);
+    if (!p->b.packing)
+        at += lay_out(&w.b, at, x->block_columns / kernels->columns, kernels->columns,
+                      x->slab_steps, x->slab_pieces, x->elements == 4);
+    w.pieces.starts = (ptrdiff_t *)at;
+    at += (size_t)(x->slab_pieces + 1) * sizeof *w.pieces.starts;
+    w.pieces.steps = (int32_t *)at;
+    at += (size_t)x->slab_pieces * sizeof *w.pieces.steps;
+    w.size = (size_t)(at - start);
+    return w;
 }
 
 size_t fmt_matmul_scratch(const fmt_matmul_plan *p)
 {
-    const size_t columns = (size_t)(panel_columns(p) + TILE_ROWS);
-    return columns * (sizeof(double) * (size_t)slab_groups(p) + sizeof(float) * (size_t)slab_depth(p));
+    const approach x = approach_of(p);
+    return lay_out_scratch(p, &x, nowhere).size + ALIGNMENT;
 }
 
-static float signed_integer(const void *codes, int type, ptrdiff_t index, int mantissa)
+/* How the sums of a pair of panels may be scaled. */
+static void choose_scaling(fmt_tile *t, const approach *x)
 {
-    const int code = type == TYPE_INT1 ? ((const uint8_t *)codes)[index]
-                                       : ((const uint16_t *)codes)[index];
-    const int magnitude = code & ((1 << mantissa) - 1);
-    return (float)(code >> mantissa & 1 ? -magnitude : magnitude);
+    const int least = t->a.range[0] + t->b.range[0], normal = -126, most = 127;
+    const int a_over = t->a.range[1] + x->sum_bits - most;
+    t->scaling = SCALING_DOUBLE;
+    if (!x->single || t->a.range[0] < normal || t->b.range[0] < normal)
+        return;
+    const int over = t->b.range[1] + x->sum_bits > most
+                     || t->a.range[1] + t->b.range[1] + x->sum_bits > most;
+    const int n = a_over > 0 ? a_over : 0;
+    if (least >= normal && !over)
+        t->scaling = SCALING_EXACT;
+    else if (least - n >= normal && t->a.range[0] - n >= normal)
+        t->scaling = SCALING_OVERFLOW;
+    t->down = ldexpf(1.0f, -n);
+    t->up = ldexpf(1.0f, n);
 }
 
-static double scale_value(uint8_t code, int bias, int nan, int mantissa)
+/* A block of rows by a block of columns, for the pieces of a slab. */
+static void multiply_blocks(const approach *x, fmt_tile *t, const packing *a, const packing *b,
+                            ptrdiff_t rows, ptrdiff_t columns, float *c, ptrdiff_t stride)
 {
-    return code >= nan ? (double)NAN : ldexp(1.0, code - bias + 1 - mantissa);
-}
-
-/* Rows k0 ... k0 + depth - 1 of a panel of b, in tiles; what is missing of the last tile is 0. */
-static void unpack_b(const fmt_matmul_plan *p, const void *b, const uint8_t *scales, ptrdiff_t k0,
-                     ptrdiff_t depth, ptrdiff_t j0, ptrdiff_t width, float *tiles, double *tile_scales)
-{
-    const ptrdiff_t groups = (depth + p->group - 1) / p->group, first = k0 / p->group;
-    const ptrdiff_t padded = (width + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
-    memset(tiles, 0, sizeof *tiles * (size_t)(depth * padded));
-    memset(tile_scales, 0, sizeof *tile_scales * (size_t)(groups * padded));
-    for (ptrdiff_t k = 0; k < depth; k++)
-        for (ptrdiff_t j = 0; j < width; j++)
-            tiles[(j / TILE_COLUMNS * depth + k) * TILE_COLUMNS + j % TILE_COLUMNS]
-                = signed_integer(b, p->b_type, (k0 + k) * p->columns + j0 + j, p->b_mantissa);
-    for (ptrdiff_t g = 0; g < groups; g++)
-        for (ptrdiff_t j = 0; j < width; j++)
-            tile_scales[(j / TILE_COLUMNS * groups + g) * TILE_COLUMNS + j % TILE_COLUMNS]
-                = scale_value(scales[(first + g) * p->columns + j0 + j], p->b_bias, p->b_nan,
-                              p->b_mantissa);
-}
-
-/* The same columns of TILE_ROWS rows of a, as one tile. */
-static void unpack_a(const fmt_matmul_plan *p, const void *a, const uint8_t *scales, ptrdiff_t k0,
-                     ptrdiff_t depth, ptrdiff_t i0, ptrdiff_t height, float *tile, double *tile_scales)
-{
-    const ptrdiff_t groups = (depth + p->group - 1) / p->group, first = k0 / p->group;
-    const ptrdiff_t all_groups = (p->depth + p->group - 1) / p->group;
-    memset(tile, 0, sizeof *tile * (size_t)(depth * TILE_ROWS));
-    memset(tile_scales, 0, sizeof *tile_scales * (size_t)(groups * TILE_ROWS));
-    for (ptrdiff_t i = 0; i < height; i++) {
-        for (ptrdiff_t k = 0; k < depth; k++)
-            tile[k * TILE_ROWS + i]
-                = signed_integer(a, p->a_type, (i0 + i) * p->depth + k0 + k, p->a_mantissa);
-        for (ptrdiff_t g = 0; g < groups; g++)
-            tile_scales[g * TILE_ROWS + i]
-                = scale_value(scales[(i0 + i) * all_groups + first + g], p->a_bias, p->a_nan,
-                              p->a_mantissa);
-    }
-}
-
-void fmt_matmul(const fmt_matmul_plan *p, const void *a, const uint8_t *a_scales, const void *b,
-                const uint8_t *b_scales, float *c, void *scratch)
-{
-    const fmt_environment callers = fmt_enter();
-    const ptrdiff_t panel = panel_columns(p), slab = slab_depth(p), slab_count = slab_groups(p);
-    double *b_scale = scratch, *a_scale = b_scale + slab_count * panel;
-    float *b_tiles = (float *)(a_scale + slab_count * TILE_ROWS), *a_tile = b_tiles + slab * panel;
-    /* how many products of the greatest magnitudes stay below 2**24 */
-    const ptrdiff_t product
-        = (((ptrdiff_t)1 << p->a_mantissa) - 1) * (((ptrdiff_t)1 << p->b_mantissa) - 1);
-    const ptrdiff_t run = ((ptrdiff_t)1 << 24) / product;
-    for (ptrdiff_t j0 = 0; j0 < p->columns; j0 += panel) {
-        const ptrdiff_t width = smaller(panel, p->columns - j0);
-        for (ptrdiff_t k0 = 0; k0 < p->depth; k0 += slab) {
-            const ptrdiff_t depth = smaller(slab, p->depth - k0);
-            const ptrdiff_t groups = (depth + p->group - 1) / p->group;
-            unpack_b(p, b, b_scales, k0, depth, j0, width, b_tiles, b_scale);
-            for (ptrdiff_t i0 = 0; i0 < p->rows; i0 += TILE_ROWS) {
-                const ptrdiff_t height = smaller(TILE_ROWS, p->rows - i0);
-                unpack_a(p, a, a_scales, k0, depth, i0, height, a_tile, a_scale);
-                for (ptrdiff_t j = 0; j < width; j += TILE_COLUMNS) {
-                    const ptrdiff_t columns = smaller(TILE_COLUMNS, width - j);
-                    const float *b_tile = b_tiles + j * depth;
-                    const double *b_tile_scale = b_scale + j * groups;
-                    float totals[TILE_ROWS][TILE_COLUMNS] = {{0}};
-                    float *to = c + i0 * p->columns + j0 + j;
-                    for (ptrdiff_t i = 0; i < height; i++)
-                        memcpy(totals[i], to + i * p->columns, sizeof(float) * (size_t)columns);
-                    for (ptrdiff_t g = 0; g < groups; g++) {
-                        const ptrdiff_t k = g * p->group;
-                        fmt_active->dot_group(a_tile + k * TILE_ROWS, a_scale + g * TILE_ROWS,
-                                              b_tile + k * TILE_COLUMNS,
-                                              b_tile_scale + g * TILE_COLUMNS,
-                                              smaller(p->group, depth - k), run, totals[0]);
-                    }
-                    for (ptrdiff_t i = 0; i < height; i++)
-                        memcpy(to + i * p->columns, totals[i], sizeof(float) * (size_t)columns);
-                }
-            }
+    for (ptrdiff_t j = 0; j * b->width < columns; j++) {
+        const ptrdiff_t width = smaller(b->width, columns - j * b->width);
+        t->b = panel_of(b, j);
+        for (ptrdiff_t i = 0; i * a->width < rows; i++) {
+            t->a = panel_of(a, i);
+            choose_scaling(t, x);
+            fmt_active->integer_dot->dot_tile(t, c + i * a->width * stride + j * b->width, stride,
+                                              smaller(a->width, rows - i * a->width), width);
         }
     }
+}
+
+/* Has a block of vectors at hand: packs it, or finds it in the kept packing. */
+static void fetch(const fmt_matrix *m, int is_a, int elements, ptrdiff_t batch, ptrdiff_t first,
+                  ptrdiff_t count, const fmt_pieces *pieces, ptrdiff_t step, ptrdiff_t piece, packing *to)
+{
+    if (m->packing) {
+        to->first_panel = (m->first_packed + first) / to->width;
+        to->first_step = step;
+        to->first_piece = piece;
+    } else {
+        pack(m, is_a, elements, batch, first, count, pieces, to);
+    }
+}
+
+static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, ptrdiff_t batch, float *c)
+{
+    const ptrdiff_t rows = p->a.count, columns = p->b.count;
+    fmt_pieces *pieces = &w->pieces;
+    fmt_tile tile = {.kind = x->kind, .pairs_fit = x->pairs_fit, .offset_bits = p->a.mantissa,
+                     .steps = pieces->steps};
+    for (ptrdiff_t j = 0; j < columns; j += x->block_columns) {
+        const ptrdiff_t width = smaller(x->block_columns, columns - j);
+        ptrdiff_t step = 0, piece = 0;
+        for (ptrdiff_t k = 0; k < p->depth; k = pieces->starts[pieces->count]) {
+            find_pieces(pieces, k, p->a.group, p->b.group, p->depth, x->elements, x->slab_pieces,
+                        x->slab_steps);
+            tile.pieces = pieces->count;
+            fetch(&p->b, 0, x->elements, batch, j, width, pieces, step, piece, &w->b);
+            for (ptrdiff_t i = 0; i < rows; i += x->block_rows) {
+                const ptrdiff_t height = smaller(x->block_rows, rows - i);
+                fetch(&p->a, 1, x->elements, batch, i, height, pieces, step, piece, &w->a);
+                multiply_blocks(x, &tile, &w->a, &w->b, height, width, c + i * columns + j, columns);
+            }
+            step += pieces->all_steps;
+            piece += pieces->count;
+        }
+    }
+}
+
+void fmt_matmul(const fmt_matmul_plan *p, float *c, void *scratch)
+{
+    const fmt_environment callers = fmt_enter();
+    const approach x = approach_of(p);
+    workplace w = lay_out_scratch(p, &x, aligned(scratch));
+    if (p->a.packing)
+        lay_out_matrix(&w.a, aligned(p->a.packing), &p->a, 1, p->a.packed_count, p->depth, x.elements);
+    if (p->b.packing)
+        lay_out_matrix(&w.b, aligned(p->b.packing), &p->b, 0, p->b.packed_count, p->depth, x.elements);
+    for (ptrdiff_t i = 0; i < p->batch; i++)
+        multiply(p, &x, &w, i, c + i * p->a.count * p->b.count);
     fmt_leave(callers);
 }

@@ -7,4 +7,11 @@
 #define TARGET fmt_kernels_baseline
 #define TARGET_NAME "baseline"
 #define VECTOR_BYTES 16
+#define INTEGER_DOT fmt_integer_dot_baseline
+#define DOT_WIDTH 16
+#define DOT_ROWS 4
+#define DOT_PLAIN 1
+#define DOT_MADDUBS 0
+#define DOT_VNNI 0
+#include "integer_dot.inc.h"
 #include "kernels.inc.h"

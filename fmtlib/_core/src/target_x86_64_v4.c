@@ -6,6 +6,8 @@
 #include "kernels.h"
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("arch=x86-64-v4"))), apply_to = function)
 #else
@@ -15,6 +17,13 @@
 #define TARGET fmt_kernels_x86_64_v4
 #define TARGET_NAME "x86-64-v4"
 #define VECTOR_BYTES 32
+#define INTEGER_DOT fmt_integer_dot_x86_64_v4
+#define DOT_WIDTH 64
+#define DOT_ROWS 8
+#define DOT_PLAIN 0
+#define DOT_MADDUBS 1
+#define DOT_VNNI 0
+#include "integer_dot.inc.h"
 #include "kernels.inc.h"
 
 #if defined(__clang__)
