@@ -2,6 +2,9 @@
  * includes this file.  Plain loops that compilers vectorise; where one side of a choice would be
  * floating point, the choice is made on its bits. */
 
+#define VECTOR_INLINE static inline __attribute__((always_inline))
+
+#include "philox.inc.h"
 #include "round_widths.inc.h"
 #include "statistics.inc.h"
 
@@ -149,66 +152,6 @@ static void multiply_to_odd(const uint64_t *restrict x, const double *restrict s
     }
 }
 
-/* Philox4x32-10 (Salmon et al., SC 2011): word i & 3 of the block whose counter is
- * (i >> 2, stream) and whose key is the seed, for i = first ... first + n - 1. */
-enum { PHILOX_LANES = 16 };
-
-static void philox_blocks(uint64_t seed, uint64_t stream, uint64_t counter,
-                          uint32_t *restrict words)
-{
-    uint32_t c0[PHILOX_LANES], c1[PHILOX_LANES], c2[PHILOX_LANES], c3[PHILOX_LANES];
-    for (int lane = 0; lane < PHILOX_LANES; lane++) {
-        const uint64_t position = counter + (uint64_t)lane;
-        c0[lane] = (uint32_t)position;
-        c1[lane] = (uint32_t)(position >> 32);
-        c2[lane] = (uint32_t)stream;
-        c3[lane] = (uint32_t)(stream >> 32);
-    }
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        for (int lane = 0; lane < PHILOX_LANES; lane++) {
-            const uint64_t p0 = (uint64_t)0xD2511F53 * c0[lane];
-            const uint64_t p1 = (uint64_t)0xCD9E8D57 * c2[lane];
-            const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[lane] ^ k0;
-            const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3[lane] ^ k1;
-            c1[lane] = (uint32_t)p1;
-            c3[lane] = (uint32_t)p0;
-            c0[lane] = n0;
-            c2[lane] = n2;
-        }
-        k0 += 0x9E3779B9; /* golden ratio */
-        k1 += 0xBB67AE85; /* sqrt(3) - 1 */
-    }
-    for (int lane = 0; lane < PHILOX_LANES; lane++) {
-        words[4 * lane] = c0[lane];
-        words[4 * lane + 1] = c1[lane];
-        words[4 * lane + 2] = c2[lane];
-        words[4 * lane + 3] = c3[lane];
-    }
-}
-
-static void philox(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *restrict words,
-                   ptrdiff_t n)
-{
-    uint32_t block[4 * PHILOX_LANES];
-    ptrdiff_t skip = (ptrdiff_t)(first & 3);
-    uint64_t counter = first >> 2;
-    while (n > 0) {
-        const ptrdiff_t have = 4 * PHILOX_LANES - skip;
-        const ptrdiff_t take = n < have ? n : have;
-        if (take == 4 * PHILOX_LANES) {
-            philox_blocks(seed, stream, counter, words);
-        } else {
-            philox_blocks(seed, stream, counter, block);
-            memcpy(words, block + skip, (size_t)take * sizeof *words);
-        }
-        words += take;
-        n -= take;
-        skip = 0;
-        counter += PHILOX_LANES;
-    }
-}
-
 /* magnitudes: the bits below the sign that two's complement needs (x or ~x); ones: bits set. */
 static void group_or(const int16_t *restrict x, uint16_t *restrict magnitudes,
                      uint16_t *restrict ones, ptrdiff_t n)
@@ -296,7 +239,6 @@ typedef double doubles __attribute__((vector_size(32)));
 typedef double doubles_in_memory __attribute__((vector_size(32), aligned(8), may_alias));
 typedef double wide_doubles __attribute__((vector_size(64))); /* as many as ints */
 typedef int64_t wide_longs __attribute__((vector_size(64)));
-#define VECTOR_INLINE static inline __attribute__((always_inline))
 
 VECTOR_INLINE ints select(ints mask, ints x, ints y) { return (x & mask) | (y & ~mask); }
 VECTOR_INLINE ints greater_lane(ints x, ints y) { return select(x > y, x, y); }
