@@ -36,7 +36,7 @@ enum fmt_type {
 enum fmt_noise { NO_NOISE, NOISE_A, NOISE_B, NOISE_C };
 
 /* What cores report of the values they met; NumPy is told as floating-point flags. */
-enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2 };
+enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2, STATUS_UNSURE = 4 };
 
 /* A format and a rounding, as the kernels want them; filled by kernels.pyx. */
 typedef struct {
@@ -85,6 +85,12 @@ typedef struct {
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
 
+/* Whether fixed point can be rounded by hardware: to nearest even, saturating. */
+static inline int fmt_is_nearest_fixed(const fmt_spec *p)
+{
+    return p->flip != 0 && p->add[0] == p->flip >> 1 && !p->wrap && !p->report;
+}
+
 /* Statistics of quantising: how each element is looked at, and what is summed of a channel. */
 typedef struct {
     int is_float;
@@ -124,6 +130,7 @@ typedef struct {
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
+    void (*widen_normal)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
     /* To nearest-even; what is finite but too great becomes the greatest float32. */
     void (*narrow32)(const uint64_t *x, uint32_t *bits, ptrdiff_t n);
     void (*narrow16)(const uint32_t *bits, uint16_t *x, ptrdiff_t n);
@@ -132,6 +139,8 @@ typedef struct {
     void (*pack16)(const uint32_t *codes, uint16_t *out, ptrdiff_t n);
     void (*unpack8)(const uint8_t *x, uint32_t *codes, ptrdiff_t n);
     void (*unpack16)(const uint16_t *x, uint32_t *codes, ptrdiff_t n);
+    void (*unpack_signed8)(const int8_t *x, uint32_t *codes, ptrdiff_t n);
+    void (*unpack_signed16)(const int16_t *x, uint32_t *codes, ptrdiff_t n);
     /* words is NULL for the deterministic modes.  Return enum fmt_status. */
     int (*encode_float32)(const uint32_t *, const uint32_t *words, uint32_t *, ptrdiff_t,
                           const fmt_spec *);
@@ -147,6 +156,15 @@ typedef struct {
     void (*decode_fixed64)(const uint32_t *codes, uint64_t *, ptrdiff_t, const fmt_spec *);
     void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
+    /* Shorter ways, see scaled.inc.h: with STATUS_UNSURE they have done nothing.  uniform: all
+     * scales and all zero points are the same. */
+    int (*encode_scaled32)(const uint32_t *x, const double *scales, const int64_t *zeros,
+                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    int (*encode_scaled64)(const uint64_t *x, const double *scales, const int64_t *zeros,
+                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    int (*decode_scaled)(const uint32_t *codes, const double *scales, const int64_t *zeros,
+                         uint32_t *bits, ptrdiff_t n, const fmt_spec *);
+    int (*encode_integers)(int type, const void *x, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *words, ptrdiff_t n);
     void (*absmax32)(const uint32_t *bits, uint32_t *max, ptrdiff_t n);
     void (*absmax64)(const uint64_t *bits, uint64_t *max, ptrdiff_t n);

@@ -6,6 +6,7 @@
 
 #include "philox.inc.h"
 #include "round_widths.inc.h"
+#include "scaled.inc.h"
 #include "statistics.inc.h"
 
 static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
@@ -34,6 +35,13 @@ static void widen32(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff
             = (a << 29) + (a >= 0x7f800000 ? (uint64_t)1792 << 52 : (uint64_t)896 << 52);
         bits[i] = sign | (a < 0x800000 ? small : large);
     }
+}
+
+/* Subnormals become zeros. */
+static void widen_normal(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        bits[i] = bits64((double)normal32(x[i]));
 }
 
 static void narrow32(const uint64_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
@@ -102,55 +110,9 @@ COPY(pack8, uint32_t, uint8_t)
 COPY(pack16, uint32_t, uint16_t)
 COPY(unpack8, uint8_t, uint32_t)
 COPY(unpack16, uint16_t, uint32_t)
+COPY(unpack_signed8, int8_t, uint32_t)
+COPY(unpack_signed16, int16_t, uint32_t)
 #undef COPY
-
-/* x / scale rounded to odd: truncated, with the last bit set if anything was cut off, so that a
- * second rounding to at most 51 bits gives what one rounding of the exact quotient would. */
-static inline uint64_t to_odd(double rounded, double error_toward_larger_magnitude)
-{
-    uint64_t bits;
-    memcpy(&bits, &rounded, sizeof bits);
-    const uint64_t down = error_toward_larger_magnitude < 0;
-    const uint64_t inexact = error_toward_larger_magnitude != 0;
-    return (bits - down) | inexact;
-}
-
-static void divide_to_odd(const uint64_t *restrict x, const double *restrict scale,
-                          uint64_t *restrict out, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        double value;
-        memcpy(&value, &x[i], sizeof value);
-        /* Tiny operands are lifted together, so that the remainder does not underflow. */
-        const double lift = fabs(value) < 0x1p-900 && scale[i] < 0x1p800 ? 0x1p200 : 1.0;
-        const double divisor = scale[i] * lift;
-        value *= lift;
-        const double quotient = value / divisor;
-        const double rest = fma(-quotient, divisor, value); /* its sign is what counts */
-        const uint64_t sign = x[i] & ((uint64_t)1 << 63);
-        const uint64_t finite = to_odd(quotient, sign ? -rest : rest);
-        uint64_t bits;
-        memcpy(&bits, &quotient, sizeof bits);
-        const int overflow = (bits << 1 == (uint64_t)0x7ff << 53) & (x[i] << 1 < (uint64_t)0x7ff << 53);
-        const int special = (bits << 1) >= (uint64_t)0x7ff << 53;
-        out[i] = overflow ? sign | 0x7fefffffffffffff : special ? bits : finite;
-    }
-}
-
-static void multiply_to_odd(const uint64_t *restrict x, const double *restrict scale,
-                            uint64_t *restrict out, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        double value;
-        memcpy(&value, &x[i], sizeof value);
-        const double product = value * scale[i];
-        const double rest = fma(value, scale[i], -product);
-        const uint64_t finite = to_odd(product, x[i] >> 63 ? -rest : rest);
-        uint64_t bits;
-        memcpy(&bits, &product, sizeof bits);
-        out[i] = (bits << 1) >= (uint64_t)0x7ff << 53 ? bits : finite;
-    }
-}
 
 /* magnitudes: the bits below the sign that two's complement needs (x or ~x); ones: bits set. */
 static void group_or(const int16_t *restrict x, uint16_t *restrict magnitudes,
@@ -406,6 +368,7 @@ const fmt_kernels TARGET = {
     .widen16 = widen16,
     .widen_bf16 = widen_bf16,
     .widen32 = widen32,
+    .widen_normal = widen_normal,
     .narrow32 = narrow32,
     .narrow16 = narrow16,
     .narrow_bf16 = narrow_bf16,
@@ -413,6 +376,8 @@ const fmt_kernels TARGET = {
     .pack16 = pack16,
     .unpack8 = unpack8,
     .unpack16 = unpack16,
+    .unpack_signed8 = unpack_signed8,
+    .unpack_signed16 = unpack_signed16,
     .encode_float32 = encode_float32,
     .encode_float64 = encode_float64,
     .encode_fixed32 = encode_fixed32,
@@ -423,6 +388,10 @@ const fmt_kernels TARGET = {
     .decode_fixed64 = decode_fixed64,
     .divide_to_odd = divide_to_odd,
     .multiply_to_odd = multiply_to_odd,
+    .encode_scaled32 = encode_scaled32,
+    .encode_scaled64 = encode_scaled64,
+    .decode_scaled = decode_scaled,
+    .encode_integers = encode_integers,
     .philox = philox,
     .absmax32 = absmax32,
     .absmax64 = absmax64,

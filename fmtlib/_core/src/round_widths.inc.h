@@ -1,23 +1,49 @@
 /* The cores for both widths: foo32 works on the bits of float32, foo64 on those of float64. */
 
-/* The bits of an integer converted to floating point, exactly.  Few machines convert 64-bit
- * integers in vectors, so below 2**52 the integer is planted in the significand of 2**52. */
-static inline uint32_t int_to_float32_bits(uint32_t k)
+static inline float real32(uint32_t bits)
 {
-    const float value = (float)(int32_t)k;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t bits32(float value)
+{
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
 }
 
-static inline uint64_t int_to_float64_bits(uint64_t k)
+/* Subnormals as zeros: they slow down arithmetic. */
+static inline float normal32(uint32_t bits)
 {
-    uint64_t bits = k | (uint64_t)(1023 + 52) << 52;
+    return real32(bits & (0 - (uint32_t)((bits & 0x7f800000) != 0)));
+}
+
+static inline double real64(uint64_t bits)
+{
     double value;
     memcpy(&value, &bits, sizeof value);
-    value -= 0x1p52;
+    return value;
+}
+
+static inline uint64_t bits64(double value)
+{
+    uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     return bits;
+}
+
+/* The bits of an integer converted to floating point, exactly.  Few machines convert 64-bit
+ * integers in vectors, so below 2**52 the integer is planted in the significand of 2**52. */
+static inline uint32_t int_to_float32_bits(uint32_t k)
+{
+    return bits32((float)(int32_t)k);
+}
+
+static inline uint64_t int_to_float64_bits(uint64_t k)
+{
+    return bits64(real64(k | (uint64_t)(1023 + 52) << 52) - 0x1p52);
 }
 
 #define NAME(stem) stem##32
@@ -26,6 +52,7 @@ static inline uint64_t int_to_float64_bits(uint64_t k)
 #define I int32_t
 #define TO_FLOAT_BITS int_to_float32_bits
 #define ZERO_POINT(i) 0
+#define REAL float
 #define MANTISSA 23
 #define BIAS 127
 #include "round.inc.h"
@@ -36,6 +63,7 @@ static inline uint64_t int_to_float64_bits(uint64_t k)
 #define I int64_t
 #define TO_FLOAT_BITS int_to_float64_bits
 #define ZERO_POINT(i) zeros[i]
+#define REAL double
 #define MANTISSA 52
 #define BIAS 1023
 #include "round.inc.h"
