@@ -219,15 +219,19 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
     const int wide = plan->source == TYPE_F64 || plan->wide || plan->scaled || other;
     const uint32_t *bits32 = x;
     const uint64_t *bits64 = x;
-    if (is_integer(plan->source) && plan->family == FAMILY_FIXED && !plan->scaled) {
+    if (is_integer(plan->source) && plan->family == FAMILY_FIXED && !plan->scaled)
         return k->encode_integers(plan->source, x, s->codes, n, &plan->spec);
-    }
     if (other) {
         load_to_odd(plan, x, scales, s, n);
         bits64 = s->bits64;
     } else if (plan->source == TYPE_F16 || plan->source == TYPE_BF16) {
         (plan->source == TYPE_F16 ? k->widen16 : k->widen_bf16)(x, s->bits32, n);
         bits32 = s->bits32;
+    }
+    if (plan->family == FAMILY_FLOAT && words && !wide) {
+        const int status = k->encode_noise(bits32, words, s->codes, n, &plan->spec);
+        if (!(status & STATUS_UNSURE))
+            return status;
     }
     if (plan->scaled && plan->family == FAMILY_FIXED && !other && !words) {
         const int status
@@ -372,6 +376,8 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
     const int uniform = plan->scaled && steps[1] == 0 && steps[2] == 0;
+    const int at_once = plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && plan->stochastic
+                        && plan->source == TYPE_F32 && !plan->wide;
     const fmt_environment callers = fmt_enter();
     stages s;
     int status = 0;
@@ -387,11 +393,16 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
         }
         if (plan->stochastic)
             words = contiguous(args[word_arg] + done * steps[word_arg], steps[word_arg], 4, s.words, n);
-        if (plan->verb == DECODE)
+        int quantized = STATUS_UNSURE;
+        if (at_once)
+            quantized = k->quantize_noise(x, words, s.bits32, n, &plan->spec);
+        if (!(quantized & STATUS_UNSURE))
+            status |= quantized;
+        else if (plan->verb == DECODE)
             load_codes(plan, k, x, s.codes, n);
         else
             status |= encode(plan, k, x, scales, zeros, uniform, words, &s, n);
-        if (plan->verb != ENCODE && !is_integer(plan->target))
+        if (plan->verb != ENCODE && !is_integer(plan->target) && quantized & STATUS_UNSURE)
             decode(plan, k, scales, zeros, &s, n);
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n);
     }

@@ -156,8 +156,12 @@ typedef struct {
     void (*decode_fixed64)(const uint32_t *codes, uint64_t *, ptrdiff_t, const fmt_spec *);
     void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
-    /* Shorter ways, see scaled.inc.h: with STATUS_UNSURE they have done nothing.  uniform: all
-     * scales and all zero points are the same. */
+    /* Shorter ways, see noise.inc.h and scaled.inc.h; with STATUS_UNSURE there was none, and what
+     * was written is of no meaning.  uniform: all scales and all zero points are the same. */
+    int (*encode_noise)(const uint32_t *x, const uint32_t *words, uint32_t *codes, ptrdiff_t n,
+                        const fmt_spec *);
+    int (*quantize_noise)(const uint32_t *x, const uint32_t *words, uint32_t *values, ptrdiff_t n,
+                          const fmt_spec *);
     int (*encode_scaled32)(const uint32_t *x, const double *scales, const int64_t *zeros,
                            int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled64)(const uint64_t *x, const double *scales, const int64_t *zeros,

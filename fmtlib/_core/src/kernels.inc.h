@@ -6,6 +6,7 @@
 
 #include "philox.inc.h"
 #include "round_widths.inc.h"
+#include "noise.inc.h"
 #include "scaled.inc.h"
 #include "statistics.inc.h"
 
@@ -388,6 +389,8 @@ const fmt_kernels TARGET = {
     .decode_fixed64 = decode_fixed64,
     .divide_to_odd = divide_to_odd,
     .multiply_to_odd = multiply_to_odd,
+    .encode_noise = encode_noise,
+    .quantize_noise = quantize_noise,
     .encode_scaled32 = encode_scaled32,
     .encode_scaled64 = encode_scaled64,
     .decode_scaled = decode_scaled,
