@@ -118,7 +118,9 @@ static int encode_noise(const uint32_t *bits, const uint32_t *words, uint32_t *c
 static int quantize_noise(const uint32_t *bits, const uint32_t *words, uint32_t *values, ptrdiff_t n,
                           const fmt_spec *spec)
 {
-    const int usual = is_usual_noise(spec)
-                      && (spec->min_exponent == -126 || spec->min_exponent + 127 > spec->mantissa_bits);
+    /* a unit of the lowest binade is normal, or shifted codes are the bits of values; a NaN in the
+     * place of -0 takes no sign */
+    const int direct = spec->min_exponent == -126 || spec->min_exponent + 127 > spec->mantissa_bits;
+    const int usual = is_usual_noise(spec) && direct && spec->inf_code != spec->single_nan;
     return usual ? noise_float32(bits, words, values, n, spec, 1) : STATUS_UNSURE;
 }
