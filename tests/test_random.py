@@ -56,8 +56,8 @@ def test_words_do_not_depend_on_the_target_or_the_start():
 
 def test_any_run_of_words(target):
     whole = kernels.philox_words(5, 2**40 + 1, 2**34 - 100, 300)
-    for first in range(0, 40):
-        for count in range(0, 100):
+    for first in range(40):
+        for count in range(100):
             found = kernels.philox_words(5, 2**40 + 1, 2**34 - 100 + first, count)
             assert_array_equal(found, whole[first : first + count])
 
@@ -76,7 +76,7 @@ def test_values_are_those_of_codes(target, name, rounding):
             values = fl.ufunc("quantize", name, **mode)(x, words)
             expected = fl.decode(codes, name, dtype=np.float32)
             assert_array_equal(values.view(np.uint32), expected.view(np.uint32))
-            for n in range(0, 40):
+            for n in range(40):
                 found = fl.ufunc("encode", name, **mode)(x[n : 2 * n], words[n : 2 * n])
                 assert_array_equal(found, codes[n : 2 * n])
 

@@ -120,7 +120,9 @@ def _exact_codes(x, scale, zero, fmt):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
-@pytest.mark.parametrize("name", ["int4", "int8", "uint8", "int16", "uint16", "fixed_s7_8", "fixed_s15_16"])
+@pytest.mark.parametrize(
+    "name", ["int4", "int8", "uint8", "int16", "uint16", "fixed_s7_8", "fixed_s15_16"]
+)
 def test_quotients_next_to_ties(target, name, dtype):
     """Scales chosen so that quotients are ties, or miss them by one part in 2**53 or 2**24."""
     fmt = fl.get_format(name)
@@ -194,7 +196,7 @@ def test_tails_and_strides(target, name):
     channels, uniform = _exact_codes(x, scale, zero, fmt), _exact_codes(x, one, zero, fmt)
     wide = np.repeat(x, 3)[::3]
     for start in (0, 1, 3, 7):
-        for n in range(0, 70):
+        for n in range(70):
             part = slice(start, start + n)
             for values in (x[part], wide[part], x[part][::-1][::-1].copy()):
                 assert_array_equal(fl.encode(values, fmt), plain[part])
