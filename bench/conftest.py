@@ -1,16 +1,16 @@
 """Every benchmark is a ratio, taken in one run, to something that everyone can time.
 
-    pytest bench
+    pytest bench -k "encode and e4m3"
 
-Each round times the yardstick (`np.copyto` of the same array, or NumPy's float32 matmul) right
-before the task, so that a noisy machine disturbs both alike; the ratio is that of the medians.
+is pytest-benchmark's front of the tasks that `fmtlib bench` runs, too.  Each round times the
+yardstick and every installed peer right before the task, so that noise disturbs all alike; ratios
+are those of the medians.
 """
 
 from __future__ import annotations
 
-import platform
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,34 +18,47 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from threadpoolctl import threadpool_limits
 
 import fmtlib as fl
+from fmtlib.benchmarks import machine, report, runner
+from fmtlib.benchmarks.peers import Peer, installed
+from fmtlib.benchmarks.tasks import Task
 
 ROUNDS = 15
-_rows: list[tuple[str, str, float, float]] = []
+_rows: list[dict[str, Any]] = []
+
+
+@pytest.fixture(scope="session")
+def peers() -> list[Peer]:
+    """Other packages that are installed."""
+    return installed()
 
 
 @pytest.fixture
-def compare(
-    benchmark: BenchmarkFixture, request: pytest.FixtureRequest
-) -> Callable[[str, Callable[[], object], Callable[[], object]], None]:
-    """Time a task against its yardstick, both on one thread."""
+def race(benchmark: BenchmarkFixture, peers: list[Peer]) -> Callable[[Task, int], None]:
+    """Time a task beside its yardstick and the peers, all on one thread."""
 
-    def run(unit: str, task: Callable[[], object], yardstick: Callable[[], object]) -> None:
-        times = []
+    def run(task: Task, size: int) -> None:
+        try:
+            case = task.make(size)
+        except ImportError as error:
+            pytest.skip(str(error))
+        with threadpool_limits(1), np.errstate(all="ignore"):
+            timed = runner.contestants(task, case, [fl.cpu_target()], peers)
+            ours = timed[1]
+            others = [one for one in timed if one is not ours]
+            if benchmark.disabled:  # --benchmark-disable: only that it runs
+                benchmark(ours.call)
+                return
+            for one in timed:
+                one.warm_up()
 
-        def setup() -> None:
-            start = time.perf_counter()
-            yardstick()
-            times.append(time.perf_counter() - start)
+            def setup() -> None:
+                for one in others:
+                    one.run()
 
-        with threadpool_limits(1):
-            task()
-            benchmark.pedantic(task, setup=setup, rounds=ROUNDS)
-        if benchmark.stats is None:  # --benchmark-disable: only that it runs
-            return
-        median = float(np.median(times))
-        ratio = benchmark.stats.stats.median / median
-        benchmark.extra_info["times_" + unit.replace(" ", "_")] = ratio
-        _rows.append((request.node.name, unit, median * 1e3, ratio))
+            benchmark.pedantic(ours.run, setup=setup, rounds=ROUNDS)
+        row = runner.record(task, str(size), case, timed)
+        benchmark.extra_info.update(row)
+        _rows.append(row)
 
     return run
 
@@ -55,9 +68,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the ratios."""
     if not _rows:
         return
-    write = terminalreporter.write_line
-    write("")
-    write(f"cpu target {fl.cpu_target()}, {platform.machine()}, NumPy {np.__version__}, one thread")
-    write(f"{'task':58} {'yardstick':>16} {'its median (ms)':>16} {'task / yardstick':>17}")
-    for name, unit, median, ratio in _rows:
-        write(f"{name:58} {unit:>16} {median:16.2f} {ratio:17.2f}")
+    results = {"rows": _rows, "targets": [fl.cpu_target()], "machine": machine.machine()}
+    terminalreporter.write_line("")
+    report.console().print(report.table(results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -47,6 +48,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--stop", type=_code, metavar="CODE", help="the code to stop before")
     show.set_defaults(run=_show)
 
+    bench = commands.add_parser(
+        "bench",
+        help="time the kernels beside a memory copy and other packages",
+        description="Time the kernels on one thread beside np.copyto of the same array (or another "
+        "yardstick) and beside every peer that is installed: numpy by hand, ml_dtypes, gfloat, "
+        "torch, jax, qtorch. All of a row run interleaved. Of several targets or sizes, headlines "
+        "and what is selected run on each, the others on the best and in the greatest. Needs the "
+        'extra: pip install "fmtlib[bench]"; for the peers "fmtlib[peers]".',
+    )
+    bench.add_argument("--select", metavar="PATTERN", help="only tasks whose name the regular "
+                       "expression is found in")  # fmt: skip
+    bench.add_argument("--list", action="store_true", help="list the names of the tasks, no more")
+    bench.add_argument("--targets", default="best", metavar="NAMES",
+                       help="instruction sets: best (the default), all, or names with commas "
+                       "between")  # fmt: skip
+    bench.add_argument("--sizes", metavar="NAMES",
+                       help="l1, l2, memory (the default), 1.5l1 to 1.5l3 (times a cache), numbers "
+                       "of elements, or all")  # fmt: skip
+    bench.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True,
+                       help="other packages, too (the default)")  # fmt: skip
+    bench.add_argument("--quick", action="store_true",
+                       help="a look: headlines, smaller arrays, five rounds")  # fmt: skip
+    bench.add_argument("--seconds", type=_seconds, metavar="S",
+                       help="for the rounds of a row, five at least (default: 0.3)")  # fmt: skip
+    bench.add_argument("--json", metavar="FILE", help="save the results")
+    bench.add_argument("--plot", metavar="FILE", help="save a plot: .svg, .png or .pdf")
+    bench.add_argument("--compare", metavar="FILE", help="compare with saved results")
+    bench.set_defaults(run=_bench)
+
     chosen = parser.parse_args(arguments)
     try:
         chosen.run(chosen)
@@ -75,6 +105,16 @@ def _code(text: str) -> int:
         raise argparse.ArgumentTypeError(f"CODE must be a number from 0, got {text!r}") from None
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"S must be a number from 0, got {text!r}")
+    return seconds
+
+
 def _demo(chosen: argparse.Namespace) -> None:
     from fmtlib import demo
 
@@ -95,3 +135,16 @@ def _formats(chosen: argparse.Namespace) -> None:
 
 def _show(chosen: argparse.Namespace) -> None:
     print(fl.show(chosen.format, chosen.start, chosen.stop))
+
+
+def _bench(chosen: argparse.Namespace) -> None:
+    from fmtlib.benchmarks import command, runner
+
+    if chosen.list:
+        print("\n".join(task.name for task in runner.selected(chosen.select, chosen.quick)))
+        return
+    command.run(
+        select=chosen.select, targets=chosen.targets, sizes=chosen.sizes, peers=chosen.peers,
+        quick=chosen.quick, seconds=chosen.seconds, json=chosen.json, plot=chosen.plot,
+        compare=chosen.compare,
+    )  # fmt: skip

@@ -17,6 +17,7 @@ from fmtlib.formats import (
     FixedFormat,
     FloatFormat,
     IntegerFormat,
+    get_format,
 )
 
 FLOAT_NAMES = [name for name, fmt in FORMATS.items() if isinstance(fmt, FloatFormat)]
@@ -77,7 +78,7 @@ def edges(name, dtype):
     neighbours in `dtype`; zero, infinity, NaN, the least and greatest numbers of `dtype`.  Formats
     of more than 16 bits are sampled.
     """
-    fmt = FORMATS[name]
+    fmt = get_format(name)
     if isinstance(fmt, FloatFormat):
         codes = _sample(fmt.max_code + 1)
         values = [reference.decode(code, fmt) for code in codes]

@@ -40,8 +40,8 @@ def test_show():
 
 def test_help_and_version():
     assert run("--version").stdout == f"fmtlib {fl.__version__}\n"
-    for arguments in (["--help"], ["demo", "--help"], ["formats", "--help"], ["show", "--help"]):
-        shown = run(*arguments)
+    for arguments in ([], ["demo"], ["formats"], ["show"], ["bench"]):
+        shown = run(*arguments, "--help")
         assert shown.returncode == 0
         assert "usage: fmtlib" in shown.stdout
 

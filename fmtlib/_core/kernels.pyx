@@ -38,6 +38,23 @@ cdef extern from "kernels.h" nogil:
         uint32_t twos_complement
         int32_t block_bias, block_max_code
 
+    ctypedef struct fmt_nearest:
+        int how
+        int32_t plain, drop
+        uint32_t magic
+        int32_t min_binade
+        uint32_t half, kept
+        int32_t lift
+        uint32_t lift_zero, lift_up
+        int32_t least, most, nan_above, not_negative
+        uint32_t keep, negative, negative_zero, nan, nan_sign, no_nan
+        int32_t greatest
+        uint32_t beyond, magnitude_mask, sign_bit
+        int32_t sign_place, subnormals
+        uint32_t normal
+        int32_t max_code, last_number
+        uint32_t nan_zero
+
     ctypedef struct fmt_kernels:
         const char *name
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
@@ -45,6 +62,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fmt_plan:
         int verb, family, source, target, stochastic, scaled, wide
         fmt_spec spec, narrow
+        fmt_nearest nearest
 
     ctypedef struct fmt_block_plan:
         int source, target
@@ -102,6 +120,7 @@ cdef extern from "kernels.h" nogil:
         TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4
         TYPE_LONG_DOUBLE, TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32
         TYPE_U64
+        NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT
         NO_NOISE, NOISE_A, NOISE_B, NOISE_C
         RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX
 
@@ -280,6 +299,89 @@ cdef void _fill_float(fmt_spec *spec, fmt, str rounding, str overflow) except *:
     spec.zero_sign = fmt.sign_bit if fmt.has_negative_zero else 0
     spec.nan_sign = fmt.sign_bit if fmt.nan in ("ieee", "all_ones") else 0
     spec.is_unsigned = not fmt.signed
+
+
+cdef uint32_t INFINITE = 0x7F800000, NAN = 0x7FC00000, SIGN = 1 << 31
+
+
+cdef void _fill_nearest(fmt_nearest *to, str verb, fmt, const fmt_spec *spec) except *:
+    """The constants of nearest.inc.h, if its way serves the format: else `how` stays as it is.
+
+    The rounding is to nearest, ties to even, and the spec is filled.
+    """
+    cdef int m = fmt.mantissa_bits, emin = fmt.min_exponent, drop = 23 - m
+    cdef int64_t lift, lift_zero, lift_up, top, most
+    if not fmt.fits("float32") or m > 14:
+        return
+
+    def unlift(int64_t place):
+        return max((place + lift_zero) >> lift, place - lift_up)
+
+    def bits(int64_t code):
+        """The bits of the magnitude with this code, as if all codes were finite numbers."""
+        return unlift(code << drop) if shifts else (code << drop) + ((emin + 126) << 23)
+
+    cdef bint shifts = emin in (-126, -127)
+    lift = -126 - emin if shifts else 0
+    lift_zero = (not fmt.subnormals) << 23
+    lift_up = (lift << 23) - lift_zero
+    to.plain = fmt.signed and not lift
+    to.drop = drop
+    to.lift, to.lift_zero, to.lift_up = lift, lift_zero, lift_up & 0xFFFFFFFF
+    to.min_binade = max(emin + 127, 0) << 23
+    if verb == "decode":
+        to.magnitude_mask, to.sign_bit = fmt.magnitude_mask, fmt.sign_bit
+        to.sign_place = 32 - fmt.bits
+        to.subnormals = fmt.subnormals << 23
+        to.normal = to.min_binade - to.subnormals
+        to.max_code = fmt.max_code
+        to.last_number = fmt.max_code + (fmt.inf_code is not None)
+        to.nan_zero = SIGN if fmt.nan == "negative_zero" else 0xFFFFFFFF
+        if shifts or emin - m >= -126:
+            to.how = NEAREST_SHIFT if shifts else NEAREST_MAGIC
+        return
+    # what is beyond the greatest value must end there, or at the next code
+    top = spec.inf_code
+    if spec.report or not spec.over_code[0] == spec.over_code[1] == top in (
+        fmt.max_code, fmt.max_code + 1
+    ):
+        return
+    # the magic number must be finite, half of the least number normal
+    most = bits(top)
+    if shifts:
+        if most > INFINITE:
+            return
+        to.half = (1 << drop - 1) - 1
+        to.kept = <uint32_t>(-1 << drop)
+        to.least = 0 if fmt.subnormals else bits(0)
+    else:
+        if not (0 < m <= emin + 124 and fmt.subnormals and fmt.max_code >> m and
+                (most >> 23) + drop < 255):
+            return
+        to.magic = drop << 23
+        to.least = 1 << 23
+    to.most = most
+    to.nan_above = INFINITE
+    if fmt.nan == "negative_zero" and top == fmt.nan_code:  # without sign; its tie is the first
+        to.nan_above = bits(fmt.max_code) + (1 << drop - 1) - 1
+    to.not_negative = -fmt.signed
+    to.keep = 0xFFFFFFFF if fmt.signed else 0
+    to.no_nan = spec.no_nan
+    if verb == "encode":
+        to.negative = spec.sign_bit if fmt.signed else spec.negative_code
+        to.negative_zero = spec.zero_sign if fmt.signed else spec.negative_zero_code
+        to.nan, to.nan_sign = spec.nan_code, spec.nan_sign
+    else:
+        values = {0: 0 if fmt.subnormals else bits(0), fmt.nan_code: NAN}
+        to.greatest = bits(fmt.max_code)
+        to.beyond = NAN if fmt.inf_code is None else INFINITE
+        to.negative = SIGN if fmt.signed else values[spec.negative_code]
+        to.negative_zero = (
+            SIGN * (spec.zero_sign != 0) if fmt.signed else values[spec.negative_zero_code]
+        )
+        to.nan = values[spec.nan_code]
+        to.nan_sign = SIGN * (spec.nan_sign != 0)
+    to.how = NEAREST_SHIFT if shifts else NEAREST_MAGIC
 
 
 cdef void _fill_integer(fmt_spec *spec, fmt, str overflow) except *:
@@ -479,6 +581,10 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
         _fill_float(&plan.spec, fmt, rounding, overflow)
         # subnormals of float32 would be normal numbers of the target: see encode_float_one
         plan.wide = fmt.min_exponent < -126
+        if (verb == "decode" or rounding == "nearest_even") and not scaled and not (
+            TYPE_LONG_DOUBLE in (plan.source, plan.target)
+        ):
+            _fill_nearest(&plan.nearest, verb, fmt, &plan.spec)
     else:
         _fill_integer(&plan.spec, fmt, overflow)
         plan.wide = fmt.bits > 16

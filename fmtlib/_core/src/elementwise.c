@@ -132,13 +132,6 @@ static uint64_t magnitude_of(int64_t x, int type, uint64_t *sign)
     return negative ? 0 - (uint64_t)x : (uint64_t)x;
 }
 
-static uint64_t integer_to_odd(int64_t x, int type)
-{
-    uint64_t sign;
-    const uint64_t magnitude = magnitude_of(x, type, &sign);
-    return compose_to_odd(magnitude, 0, 0, sign);
-}
-
 /* x / scale to odd: both as integers times powers of two, divided with a remainder. */
 static uint64_t divide_integer_to_odd(int64_t x, int type, double scale)
 {
@@ -184,6 +177,10 @@ static uint64_t divide_long_to_odd(long double x, double scale)
 static void load_to_odd(const fmt_plan *plan, const void *x, const double *scales, stages *s,
                         ptrdiff_t n)
 {
+    if (is_integer(plan->source) && !scales) {
+        fmt_active->integers_to_odd(plan->source, x, s->bits64, n);
+        return;
+    }
     if (plan->source == TYPE_LONG_DOUBLE) {
         const long double *values = x;
         for (ptrdiff_t i = 0; i < n; i++)
@@ -193,8 +190,7 @@ static void load_to_odd(const fmt_plan *plan, const void *x, const double *scale
     }
     load_integers(plan->source, x, s->integers, n);
     for (ptrdiff_t i = 0; i < n; i++)
-        s->bits64[i] = scales ? divide_integer_to_odd(s->integers[i], plan->source, scales[i])
-                              : integer_to_odd(s->integers[i], plan->source);
+        s->bits64[i] = divide_integer_to_odd(s->integers[i], plan->source, scales[i]);
 }
 
 void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
@@ -242,8 +238,10 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
             return status;
     }
     if (wide && !other && plan->source != TYPE_F64) {
-        const int normal = plan->family == FAMILY_FIXED && fmt_is_nearest_fixed(&plan->spec);
-        (normal && !plan->scaled ? k->widen_normal : k->widen32)(bits32, s->bits64, n);
+        /* subnormals round to zero */
+        const int normal
+            = plan->family == FAMILY_FIXED && !plan->scaled && fmt_is_nearest_fixed(&plan->spec);
+        (normal ? k->widen_normal : k->widen32)(bits32, s->bits64, n);
         bits64 = s->bits64;
     }
     if (plan->scaled && !other) {
@@ -368,21 +366,101 @@ static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *o
         scatter(to, size, out, step, n);
 }
 
-void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps,
-                          void *data)
+/* --- the fast way ---------------------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t raw[CHUNK], store[CHUNK], wide[CHUNK];
+    uint32_t bits[CHUNK], results[CHUNK];
+} nearest_stages;
+
+/* What a kernel reads: codes, bits of bfloat16, or else of float32. */
+static const void *load_nearest(const fmt_plan *plan, const fmt_kernels *k, const void *x,
+                                nearest_stages *s, ptrdiff_t n)
 {
-    const fmt_plan *plan = data;
-    const fmt_kernels *k = fmt_active;
+    const int subnormals = plan->nearest.how == NEAREST_SHIFT;
+    switch (plan->source) {
+    case TYPE_F16: k->widen16(x, s->bits, n); break;
+    case TYPE_F64: k->narrow_to_odd(x, s->bits, n, subnormals); break;
+    case TYPE_I8:
+    case TYPE_U8:
+    case TYPE_I16:
+    case TYPE_U16: k->convert_small(plan->source, x, s->bits, n); break;
+    case TYPE_I32:
+    case TYPE_U32:
+    case TYPE_I64:
+    case TYPE_U64:
+        k->integers_to_odd(plan->source, x, s->wide, n);
+        k->narrow_to_odd(s->wide, s->bits, n, subnormals);
+        break;
+    default: return x;
+    }
+    return s->bits;
+}
+
+/* What a kernel gave, codes in u32 or bits of float32, as the target's type. */
+static void store_nearest(const fmt_plan *plan, const fmt_kernels *k, const uint32_t *results,
+                          void *to, ptrdiff_t n)
+{
+    switch (plan->target) {
+    case TYPE_INT1: k->pack8(results, to, n); break;
+    case TYPE_INT2: k->pack16(results, to, n); break;
+    case TYPE_F16: k->narrow16(results, to, n); break;
+    case TYPE_BF16: k->narrow_bf16(results, to, n); break;
+    default:
+        if (plan->nearest.how == NEAREST_MAGIC)
+            k->widen_normal(results, to, n);
+        else
+            k->widen32(results, to, n);
+    }
+}
+
+static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args, ptrdiff_t count,
+                        const ptrdiff_t *steps)
+{
+    const ptrdiff_t in_size = SIZE[plan->source], out_size = SIZE[plan->target];
+    const int short_source = plan->source == TYPE_BF16;
+    fmt_nearest_kernel *const encoder = short_source ? k->nearest_encode_bf16 : k->nearest_encode;
+    fmt_nearest_kernel *const quantizer
+        = short_source ? k->nearest_quantize_bf16 : k->nearest_quantize;
+    fmt_nearest_kernel *const core = plan->verb == DECODE   ? k->nearest_decode[in_size / 2]
+                                     : plan->verb == ENCODE ? encoder
+                                                            : quantizer;
+    const int from_any = plan->verb == DECODE || plan->source == TYPE_F32;
+    const int to_same = plan->target == TYPE_INT4 || plan->target == TYPE_F32;
+    if (from_any && to_same && steps[0] == in_size && steps[1] == out_size)
+        return core(args[0], (uint32_t *)args[1], count, &plan->nearest);
+    nearest_stages s;
+    /* wide types in smaller chunks, so that reading, computing and writing overlap */
+    const ptrdiff_t chunk = in_size > 4 || out_size > 4 ? CHUNK / 4 : CHUNK;
+    int status = 0;
+    for (ptrdiff_t done = 0; done < count; done += chunk) {
+        const ptrdiff_t rest = count - done, n = rest < chunk ? rest : chunk;
+        const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
+        char *const out = args[1] + done * steps[1];
+        void *const to = steps[1] == out_size ? (void *)out : (void *)s.store;
+        uint32_t *const results = to_same ? to : s.results;
+        status |= core(load_nearest(plan, k, x, &s, n), results, n, &plan->nearest);
+        if (!to_same)
+            store_nearest(plan, k, results, to, n);
+        if (to != (void *)out)
+            scatter(to, out_size, out, steps[1], n);
+    }
+    return status;
+}
+
+/* Everything else: load, core, decode, store. */
+static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args, ptrdiff_t count,
+                        const ptrdiff_t *steps)
+{
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
     const int uniform = plan->scaled && steps[1] == 0 && steps[2] == 0;
     const int at_once = plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && plan->stochastic
                         && plan->source == TYPE_F32 && !plan->wide;
-    const fmt_environment callers = fmt_enter();
     stages s;
     int status = 0;
-    for (ptrdiff_t done = 0; done < dimensions[0]; done += CHUNK) {
-        const ptrdiff_t rest = dimensions[0] - done, n = rest < CHUNK ? rest : CHUNK;
+    for (ptrdiff_t done = 0; done < count; done += CHUNK) {
+        const ptrdiff_t rest = count - done, n = rest < CHUNK ? rest : CHUNK;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], SIZE[plan->source], s.raw, n);
         const double *scales = NULL;
         const int64_t *zeros = NULL;
@@ -406,6 +484,16 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
             decode(plan, k, scales, zeros, &s, n);
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n);
     }
+    return status;
+}
+
+void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps,
+                          void *data)
+{
+    const fmt_plan *plan = data;
+    const fmt_environment callers = fmt_enter();
+    const int status = (plan->nearest.how == NEAREST_NONE ? general_loop : nearest_loop)(
+        plan, fmt_active, args, dimensions[0], steps);
     /* NumPy reads the flags after the loop: only the documented ones may remain. */
     fmt_leave(callers);
     if (plan->source == TYPE_LONG_DOUBLE || plan->target == TYPE_LONG_DOUBLE)

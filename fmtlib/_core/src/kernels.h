@@ -85,11 +85,40 @@ typedef struct {
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
 
-/* Whether fixed point can be rounded by hardware: to nearest even, saturating. */
+/* Whether hardware can round to fixed point: to nearest even, saturating. */
 static inline int fmt_is_nearest_fixed(const fmt_spec *p)
 {
     return p->flip != 0 && p->add[0] == p->flip >> 1 && !p->wrap && !p->report;
 }
+
+/* The constants of nearest.inc.h, of one verb of a format; filled by kernels.pyx. */
+typedef struct {
+    enum { NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT } how;
+    int32_t plain;           /* 1: signed, lift() is the identity, keep all ones */
+    int32_t drop;            /* bits of float32's mantissa that the format has not */
+    uint32_t magic;          /* exponent field by which the magic number is above a binade */
+    int32_t min_binade;      /* the format's lowest binade, as bits of float32 */
+    uint32_t half, kept;     /* NEAREST_SHIFT: just under a half, and the bits that stay */
+    int32_t lift;            /* see lift() */
+    uint32_t lift_zero, lift_up;
+    /* Encoding and quantising: results are codes, or bits of float32. */
+    int32_t least, most;     /* what |x| is clamped to */
+    int32_t nan_above;       /* |x| from which on the result is NaN */
+    int32_t not_negative;    /* |x| whose sign does not count: -1, or 0 if there is no sign */
+    uint32_t keep;           /* of a negative x: bits of its magnitude's result that stay, */
+    uint32_t negative, negative_zero; /* and others, the latter if that has code 0 */
+    uint32_t nan, nan_sign;
+    uint32_t no_nan;         /* 1 if NaN sets the invalid flag */
+    int32_t greatest;        /* quantising: the greatest value, and what is beyond */
+    uint32_t beyond;
+    /* Decoding. */
+    uint32_t magnitude_mask, sign_bit;
+    int32_t sign_place;      /* of sign_bit below float32's */
+    int32_t subnormals;      /* shifted codes below are subnormal */
+    uint32_t normal;         /* what the others lack to the bits of their values */
+    int32_t max_code, last_number; /* the latter may be infinity */
+    uint32_t nan_zero;       /* value whose code is NaN: -0, or one that never is */
+} fmt_nearest;
 
 /* Statistics of quantising: how each element is looked at, and what is summed of a channel. */
 typedef struct {
@@ -124,13 +153,22 @@ typedef struct {
     uint64_t flags[CHUNK]; /* a byte, 0 or 1, for each of counts[] */
 } fmt_described;
 
+typedef int fmt_nearest_kernel(const void *x, uint32_t *out, ptrdiff_t n, const fmt_nearest *);
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
+    /* From the bits of float32, or of bfloat16, or codes of 1, 2 or 4 bytes; to codes in u32, or to
+     * bits of float32, which may be where x is.  Return enum fmt_status. */
+    fmt_nearest_kernel *nearest_encode, *nearest_encode_bf16, *nearest_quantize;
+    fmt_nearest_kernel *nearest_quantize_bf16, *nearest_decode[3];
+    void (*narrow_to_odd)(const uint64_t *x, uint32_t *bits, ptrdiff_t n, int subnormals);
+    void (*widen_normal)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
+    void (*convert_small)(int type, const void *x, uint32_t *bits, ptrdiff_t n);
+    void (*integers_to_odd)(int type, const void *x, uint64_t *bits, ptrdiff_t n);
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
-    void (*widen_normal)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
     /* To nearest-even; what is finite but too great becomes the greatest float32. */
     void (*narrow32)(const uint64_t *x, uint32_t *bits, ptrdiff_t n);
     void (*narrow16)(const uint32_t *bits, uint16_t *x, ptrdiff_t n);
@@ -237,6 +275,7 @@ typedef struct {
     int scaled;         /* a scale and a zero point follow the first input */
     int wide;           /* compute in float64 bits although the source is narrower */
     fmt_spec spec;
+    fmt_nearest nearest; /* of the fast way; how = NEAREST_NONE if it does not serve */
     fmt_spec narrow;    /* scaled decoding to float16 or bfloat16: that format, to round to */
 } fmt_plan;
 

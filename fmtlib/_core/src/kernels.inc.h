@@ -8,18 +8,8 @@
 #include "round_widths.inc.h"
 #include "noise.inc.h"
 #include "scaled.inc.h"
+#include "nearest.inc.h"
 #include "statistics.inc.h"
-
-static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint32_t sign = (uint32_t)(x[i] & 0x8000) << 16, a = x[i] & 0x7fff;
-        /* subnormals through an exact, normal float: independent of flush-to-zero modes */
-        const uint32_t small = compose32(a, -24);
-        const uint32_t large = (a << 13) + (a >= 0x7c00 ? 224u << 23 : 112u << 23);
-        bits[i] = sign | (a < 0x400 ? small : large);
-    }
-}
 
 static void widen_bf16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
 {
@@ -30,19 +20,19 @@ static void widen_bf16(const uint16_t *restrict x, uint32_t *restrict bits, ptrd
 static void widen32(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        const uint64_t sign = (uint64_t)(x[i] >> 31) << 63, a = x[i] & 0x7fffffff;
-        const uint64_t small = compose64(a, -149);
-        const uint64_t large
-            = (a << 29) + (a >= 0x7f800000 ? (uint64_t)1792 << 52 : (uint64_t)896 << 52);
-        bits[i] = sign | (a < 0x800000 ? small : large);
+        const int32_t magnitude = (int32_t)(x[i] & 0x7fffffff);
+        const uint64_t sign = (uint64_t)(x[i] >> 31) << 63, a = (uint64_t)magnitude;
+        /* subnormals: planted in the significand of a power of two, which is then subtracted */
+        const uint64_t planted = a | (uint64_t)(1023 + 52 - 149) << 52;
+        double value;
+        memcpy(&value, &planted, sizeof value);
+        value -= 0x1p-97;
+        uint64_t small;
+        memcpy(&small, &value, sizeof small);
+        const uint32_t bias = magnitude >= 0x7f800000 ? 1792 : 896;
+        const uint64_t large = (a << 29) + ((uint64_t)bias << 52);
+        bits[i] = sign | (magnitude < 0x800000 ? small : large);
     }
-}
-
-/* Subnormals become zeros. */
-static void widen_normal(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        bits[i] = bits64((double)normal32(x[i]));
 }
 
 static void narrow32(const uint64_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
@@ -81,20 +71,6 @@ static void multiply64(const uint64_t *x, const uint64_t *factors, uint64_t *out
     }
 }
 
-/* From float32 bits that hold a float16 value exactly. */
-static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint32_t sign = bits[i] >> 16 & 0x8000, a = bits[i] & 0x7fffffff;
-        const uint32_t field = a >> 23, s = (a & 0x7fffff) | 0x800000;
-        const uint32_t shift = 126 - field; /* places that s * 2**(field - 150) stands above 2**-24 */
-        const uint32_t small = s >> (shift < 31 ? shift : 31);
-        const uint32_t special = 0x7c00 | (a > 0x7f800000 ? 0x200 : 0);
-        const uint32_t large = (a - (112u << 23)) >> 13;
-        x[i] = (uint16_t)(sign | (a >= 0x7f800000 ? special : field < 113 ? small : large));
-    }
-}
-
 static void narrow_bf16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)
@@ -114,6 +90,40 @@ COPY(unpack16, uint16_t, uint32_t)
 COPY(unpack_signed8, int8_t, uint32_t)
 COPY(unpack_signed16, int16_t, uint32_t)
 #undef COPY
+
+/* Between float16 and float32 by way of 32-bit integers: compilers that change the width in the
+ * same loop do arithmetic in the narrow one, or none in vectors. */
+static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+{
+    unpack16(x, bits, n);
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t sign = (bits[i] & 0x8000) << 16, a = bits[i] & 0x7fff;
+        /* subnormals: 1.fraction less 1, in float16's lowest binade */
+        const uint32_t small = to_bits(to_float((a << 13) + (113u << 23)) - 0x1p-14f);
+        const uint32_t large = (a << 13) + (a >= 0x7c00 ? 224u << 23 : 112u << 23);
+        bits[i] = sign | (a < 0x400 ? small : large);
+    }
+}
+
+/* From float32 bits that hold a float16 value exactly. */
+static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
+{
+    uint32_t narrow[CHUNK];
+    for (ptrdiff_t done = 0; done < n; done += CHUNK) {
+        const ptrdiff_t some = n - done < CHUNK ? n - done : CHUNK;
+        for (ptrdiff_t i = 0; i < some; i++) {
+            const uint32_t sign = bits[done + i] >> 16 & 0x8000;
+            const int32_t a = (int32_t)(bits[done + i] & 0x7fffffff);
+            /* subnormals: the unit of 0.5 is float16's least number */
+            const uint32_t small = to_bits(to_float((uint32_t)a) + 0.5f) - to_bits(0.5f);
+            const uint32_t special = a > 0x7f800000 ? 0x7e00 : 0x7c00;
+            const uint32_t large = ((uint32_t)a - (112u << 23)) >> 13;
+            const uint32_t finite = a < 113 << 23 ? small : large;
+            narrow[i] = sign | (a >= 0x7f800000 ? special : finite);
+        }
+        pack16(narrow, x + done, some);
+    }
+}
 
 /* magnitudes: the bits below the sign that two's complement needs (x or ~x); ones: bits set. */
 static void group_or(const int16_t *restrict x, uint16_t *restrict magnitudes,
@@ -369,10 +379,18 @@ const fmt_kernels TARGET = {
     .widen16 = widen16,
     .widen_bf16 = widen_bf16,
     .widen32 = widen32,
-    .widen_normal = widen_normal,
     .narrow32 = narrow32,
     .narrow16 = narrow16,
     .narrow_bf16 = narrow_bf16,
+    .nearest_encode = nearest_encode,
+    .nearest_encode_bf16 = nearest_encode_bf16,
+    .nearest_quantize = nearest_quantize,
+    .nearest_quantize_bf16 = nearest_quantize_bf16,
+    .nearest_decode = {nearest_decode8, nearest_decode16, nearest_decode32},
+    .narrow_to_odd = narrow_to_odd,
+    .widen_normal = widen_normal,
+    .convert_small = convert_small,
+    .integers_to_odd = integers_to_odd,
     .pack8 = pack8,
     .pack16 = pack16,
     .unpack8 = unpack8,

@@ -1,11 +1,11 @@
-/* Stochastic rounding of float32 to the usual float formats: signed, with a zero, their greatest value
- * followed by whatever becomes of greater ones.  The same laws as rounds_up32 in fewer steps:
+/* Stochastic rounding of float32 to the usual float formats: signed, with a zero, the greatest
+ * value followed by whatever becomes of greater ones.  The laws of rounds_up32 in fewer steps:
  *
  *   A and B  the top 32 bits of the fraction plus the word carry, with the word's lowest bit that
  *            counts followed by a 1 in B; with 32 random bits that 1 rounds the fraction instead
  *   C        the same with the fraction rounded to even; 32 random bits only
  *
- * Bits of the fraction below those that count never change the carry, since a word has none there. */
+ * Bits of the fraction below those that count never change the carry: a word has none there. */
 typedef struct {
     int32_t drop, mantissa_bits, lowest; /* the latter: exponent field of the lowest binade */
     uint32_t word_mask, next, half;
@@ -18,6 +18,7 @@ static int is_usual_noise(const fmt_spec *p)
 {
     const uint32_t top = p->inf_code;
     return !p->is_unsigned && !p->no_zero && !p->report && p->min_exponent >= -126
+           && p->mantissa_bits < 23
            && top == p->over_code[0] && top == p->over_code[1]
            && (top == (uint32_t)p->max_code || top == (uint32_t)p->max_code + 1)
            && (p->noise != NOISE_C || p->random_bits == 32);
@@ -26,13 +27,14 @@ static int is_usual_noise(const fmt_spec *p)
 static noise_constants get_noise(const fmt_spec *p, int values)
 {
     const uint32_t zero_sign = p->zero_sign ? (uint32_t)1 << 31 : 0;
+    const int b = p->noise == NOISE_B;
     return (noise_constants){
         .drop = 23 - p->mantissa_bits,
         .mantissa_bits = p->mantissa_bits,
         .lowest = p->min_exponent + 127,
         .word_mask = p->word_mask,
-        .next = p->noise == NOISE_B && p->random_bits < 32 ? (uint32_t)1 << (31 - p->random_bits) : 0,
-        .half = p->noise == NOISE_B && p->random_bits == 32,
+        .next = b && p->random_bits < 32 ? (uint32_t)1 << (31 - p->random_bits) : 0,
+        .half = b && p->random_bits == 32,
         .greatest = values ? (int32_t)decode_float_one32((uint32_t)p->max_code, 0, p) : p->max_code,
         .beyond = values ? decode_float_one32(p->inf_code, 0, p) : p->inf_code,
         .sign_bit = values ? (uint32_t)1 << 31 : p->sign_bit,
@@ -66,8 +68,8 @@ static inline uint32_t noise_one(uint32_t bits, uint32_t word, int noise, int to
     const uint32_t units = (significand >> near) + (noisy < fraction);
     uint32_t result;
     if (to == TO_VALUES) {
-        const float unit = real32((uint32_t)(above + p->lowest - p->mantissa_bits) << 23);
-        result = bits32((float)(int32_t)units * unit);
+        const float unit = to_float((uint32_t)(above + p->lowest - p->mantissa_bits) << 23);
+        result = to_bits((float)(int32_t)units * unit);
     } else {
         result = ((uint32_t)above << p->mantissa_bits) + units;
         result <<= to == TO_CODES ? 0 : p->drop;
@@ -115,8 +117,8 @@ static int encode_noise(const uint32_t *bits, const uint32_t *words, uint32_t *c
     return is_usual_noise(spec) ? noise_float32(bits, words, codes, n, spec, 0) : STATUS_UNSURE;
 }
 
-static int quantize_noise(const uint32_t *bits, const uint32_t *words, uint32_t *values, ptrdiff_t n,
-                          const fmt_spec *spec)
+static int quantize_noise(const uint32_t *bits, const uint32_t *words, uint32_t *values,
+                          ptrdiff_t n, const fmt_spec *spec)
 {
     /* a unit of the lowest binade is normal, or shifted codes are the bits of values; a NaN in the
      * place of -0 takes no sign */

@@ -12,7 +12,7 @@ static const uint32_t PHILOX_STEPS[] = {0x9E3779B9, 0xBB67AE85}; /* golden ratio
 #if defined(__x86_64__) && defined(__GNUC__)
 #if defined(__AVX2__) || defined(__clang__)
 enum { PHILOX_LANES = 4 };
-#define PHILOX_ORDER 0, 2, 1, 3 /* of the blocks in the lanes, so that store_blocks has them sorted */
+#define PHILOX_ORDER 0, 2, 1, 3 /* of the blocks in the lanes; PHILOX_PAIRS sorts them */
 #define PHILOX_PAIRS(x, y, i) x[i], y[i], x[i + 2], y[i + 2]
 #define PHILOX_MULTIPLY __builtin_ia32_pmuludq256
 #else
@@ -99,7 +99,8 @@ static void philox(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *res
     philox_word keys[PHILOX_ROUNDS][2];
     for (uint32_t round = 0; round < PHILOX_ROUNDS; round++)
         for (int i = 0; i < 2; i++)
-            keys[round][i] = (philox_word){0} + ((uint32_t)(seed >> 32 * i) + round * PHILOX_STEPS[i]);
+            keys[round][i]
+                = (philox_word){0} + ((uint32_t)(seed >> 32 * i) + round * PHILOX_STEPS[i]);
     ptrdiff_t skip = (ptrdiff_t)(first & 3);
     for (uint64_t counter = first >> 2; n > 0; counter += PHILOX_BLOCKS) {
         uint32_t some[WORDS];

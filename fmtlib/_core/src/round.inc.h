@@ -125,9 +125,10 @@ static inline U NAME(rounds_up)(U s, I d, U odd, U sign, uint32_t word, int nois
             BODY(0, NO_NOISE);                                                                     \
     }
 
-/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks. */
+/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks.  full, a
+ * constant wherever this is inlined: 0 for signed formats without reports of overflow. */
 static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word, int noise,
-                                              int report, const fmt_spec *p,
+                                              int full, const fmt_spec *p,
                                               const NAME(addends) *a, U *invalid, U *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
@@ -146,14 +147,14 @@ static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word,
     code = over ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
     code = x.magnitude == INFINITE ? (I)p->inf_code : code;
     /* without a sign, what is negative after rounding; E8M0 has no zero to round to */
-    const I negative = -(I)(x.sign & (U)p->is_unsigned);
+    const I negative = full ? -(I)(x.sign & (U)p->is_unsigned) : 0;
     I below = code == 0 ? (I)p->negative_zero_code : (I)p->negative_code;
     below = x.magnitude == 0 ? 0 : below;
     code = (code & ~negative) | (below & negative);
     /* masks: a choice by what is also summed up keeps compilers from vectorising */
     code = (code & ((I)nan - 1)) | ((I)p->nan_code & -(I)nan);
     *invalid |= nan;
-    if (report) { /* a constant: only overflow="raise" pays for it */
+    if (full) {
         const int great = x.magnitude == INFINITE ? (int)p->inf_overflows : over;
         *overflow |= (U)(!nan && (great || (negative && below != 0)));
     }
@@ -171,7 +172,7 @@ static int NAME(encode_float)(const U *restrict bits, const uint32_t *restrict w
 {
     LOCALS;
     U invalid = 0, overflow = 0;
-    if (local.report) {
+    if (local.report || local.is_unsigned) {
 #define BODY(word, noise)                                                                          \
     codes[i] = NAME(encode_float_one)(bits[i], 0, word, noise, 1, &local, &a, &invalid, &overflow)
         LOOPS(BODY)
@@ -237,7 +238,7 @@ typedef struct {
 
 static inline REAL NAME(quantum)(const fmt_spec *p)
 {
-    return NAME(real)((U)(BIAS - p->fraction_bits) << MANTISSA);
+    return TO_REAL((U)(BIAS - p->fraction_bits) << MANTISSA);
 }
 
 static inline NAME(quanta) NAME(get_quanta)(const fmt_spec *p)
@@ -254,7 +255,7 @@ static inline REAL NAME(nearest_fixed)(REAL value, I zero, const NAME(quanta) *q
 {
     value = (value + q->magic) - q->magic;
     if (W > 32) /* as many quanta */
-        value += NAME(real)(NAME(bits)(q->magic) + (U)zero) - q->magic;
+        value += TO_REAL(TO_BITS(q->magic) + (U)zero) - q->magic;
     value = value > q->least ? value : q->least;
     return value < q->greatest ? value : q->greatest;
 }
@@ -263,14 +264,14 @@ static int NAME(encode_nearest_fixed)(const U *restrict bits, const int64_t *res
                                       uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
 {
     const NAME(quanta) q = NAME(get_quanta)(spec);
-    const uint32_t magic = (uint32_t)NAME(bits)(q.magic);
+    const uint32_t magic = (uint32_t)TO_BITS(q.magic);
     uint32_t invalid = 0;
     (void)zeros;
     for (ptrdiff_t i = 0; i < n; i++) {
-        const REAL value = NAME(nearest_fixed)(NAME(real)(bits[i]), ZERO_POINT(i), &q);
+        const REAL value = NAME(nearest_fixed)(TO_REAL(bits[i]), ZERO_POINT(i), &q);
         const uint32_t nan = 0 - (uint32_t)((I)(bits[i] & (SIGN - 1)) > (I)INFINITE);
         invalid |= nan;
-        codes[i] = ((uint32_t)NAME(bits)(value + q.magic) - magic) & ~nan;
+        codes[i] = ((uint32_t)TO_BITS(value + q.magic) - magic) & ~nan;
     }
     return invalid ? STATUS_INVALID : 0;
 }
@@ -310,7 +311,7 @@ static void NAME(encode_block_float)(const U *restrict bits, const int32_t *rest
     U invalid = 0, overflow = 0;
 #define BODY(word, noise)                                                                          \
     do {                                                                                           \
-        const uint32_t code = NAME(encode_float_one)(bits[i], exponents[i], word, noise, 0,        \
+        const uint32_t code = NAME(encode_float_one)(bits[i], exponents[i], word, noise, 1,        \
                                                      &local, &a, &invalid, &overflow);             \
         codes[i] = exponents[i] == NAN_EXPONENT ? 0 : code;                                        \
     } while (0)
@@ -418,7 +419,7 @@ static void NAME(decode_fixed)(const uint32_t *restrict codes, U *restrict bits,
     const uint32_t lower = spec->max_integer > INT32_MAX ? (uint32_t)1 << 31 : 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         const REAL k = (REAL)(int32_t)(codes[i] - lower) + (REAL)lower;
-        bits[i] = NAME(bits)(k * quantum);
+        bits[i] = TO_BITS(k * quantum);
     }
 }
 
@@ -467,5 +468,7 @@ static U NAME(absmax_run)(const U *restrict bits, ptrdiff_t n)
 #undef TO_FLOAT_BITS
 #undef ZERO_POINT
 #undef REAL
+#undef TO_REAL
+#undef TO_BITS
 #undef MANTISSA
 #undef BIAS

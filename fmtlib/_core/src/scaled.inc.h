@@ -1,11 +1,11 @@
-/* Values with scales and zero points: codes of the exact quotient x / scale, values of the exact product
- * scale * (code - zero_point), each rounded once. */
+/* Values with scales and zero points: codes of the exact quotient x / scale, values of the exact
+ * product scale * (code - zero_point), each rounded once. */
 
 /* x / scale rounded to odd: truncated, with the last bit set if anything was cut off, so that a
  * second rounding to at most 51 bits gives what one rounding of the exact quotient would. */
 static inline uint64_t to_odd(double rounded, double error_toward_larger_magnitude)
 {
-    const uint64_t bits = bits64(rounded), down = error_toward_larger_magnitude < 0;
+    const uint64_t bits = to_bits64(rounded), down = error_toward_larger_magnitude < 0;
     const uint64_t inexact = error_toward_larger_magnitude != 0;
     return (bits - down) | inexact;
 }
@@ -14,7 +14,7 @@ static void divide_to_odd(const uint64_t *restrict x, const double *restrict sca
                           uint64_t *restrict out, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        double value = real64(x[i]);
+        double value = to_double(x[i]);
         /* Tiny operands are lifted together, so that the remainder does not underflow. */
         const double lift = fabs(value) < 0x1p-900 && scale[i] < 0x1p800 ? 0x1p200 : 1.0;
         const double divisor = scale[i] * lift;
@@ -23,9 +23,10 @@ static void divide_to_odd(const uint64_t *restrict x, const double *restrict sca
         const double rest = fma(-quotient, divisor, value); /* its sign is what counts */
         const uint64_t sign = x[i] & ((uint64_t)1 << 63);
         const uint64_t finite = to_odd(quotient, sign ? -rest : rest);
-        const uint64_t bits = bits64(quotient);
-        const int overflow = (bits << 1 == (uint64_t)0x7ff << 53) & (x[i] << 1 < (uint64_t)0x7ff << 53);
+        const uint64_t bits = to_bits64(quotient);
         const int special = (bits << 1) >= (uint64_t)0x7ff << 53;
+        const int infinite = bits << 1 == (uint64_t)0x7ff << 53;
+        const int overflow = infinite & (x[i] << 1 < (uint64_t)0x7ff << 53);
         out[i] = overflow ? sign | 0x7fefffffffffffff : special ? bits : finite;
     }
 }
@@ -34,11 +35,11 @@ static void multiply_to_odd(const uint64_t *restrict x, const double *restrict s
                             uint64_t *restrict out, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++) {
-        const double value = real64(x[i]);
+        const double value = to_double(x[i]);
         const double product = value * scale[i];
         const double rest = fma(value, scale[i], -product);
         const uint64_t finite = to_odd(product, x[i] >> 63 ? -rest : rest);
-        const uint64_t bits = bits64(product);
+        const uint64_t bits = to_bits64(product);
         out[i] = (bits << 1) >= (uint64_t)0x7ff << 53 ? bits : finite;
     }
 }
@@ -50,17 +51,17 @@ static void multiply_to_odd(const uint64_t *restrict x, const double *restrict s
 
 static const double NEAREST_MAGIC_DOUBLE = 0x1.8p52; /* its unit is 1 */
 
-/* Formats of up to 8 bits, in float32.  The inverse of the scale (or the scale) and the quotient are
- * rounded once each, so the quotient's error is below 2**-22.99 of it.  From 256 on all quotients
- * have the same code, whatever the zero point; up to there the error is below 0x1.02p-15, and the
- * quotient's integer is certain if its distance from it is below a half by as much.  One element in
+/* Formats of up to 8 bits, in float32.  The inverse of the scale (or the scale) and the quotient
+ * are rounded once each, so the quotient's error is below 2**-22.99 of it.  From 256 on all
+ * quotients have the same code, whatever the zero point; up to there the error is below 0x1.02p-15,
+ * and the integer is certain if its distance from the quotient is below a half by as much.  One element in
  * ten thousand is not; a scale that is a power of two has no error. */
 static int encode_scaled_bytes(const uint32_t *restrict x, const double *restrict scales,
                                const int64_t *restrict zeros, int uniform,
                                uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
 {
     const double quantum = quantum64(spec), first = scales[0] * quantum;
-    const int exact = uniform && (bits64(first) & 0xfffffffffffff) == 0;
+    const int exact = uniform && (to_bits64(first) & 0xfffffffffffff) == 0;
     const float certain = exact ? 1.0f : 0.5f - 0x1.02p-15f, magic = 0x1.8p23f, far = 512;
     const int32_t low = (int32_t)spec->min_integer, high = (int32_t)spec->max_integer;
     uint32_t invalid = 0, unsure = 0, in_range = 1 << 30;
@@ -71,7 +72,7 @@ static int encode_scaled_bytes(const uint32_t *restrict x, const double *restric
         quotient = quotient < far ? quotient : far;                                                \
         const float shifted = quotient + magic, rest = quotient - (shifted - magic);               \
         unsure |= 0 - (uint32_t)(fabsf(rest) > certain);                                           \
-        int32_t k = (int32_t)(bits32(shifted) - bits32(magic)) + ZERO;                             \
+        int32_t k = (int32_t)(to_bits(shifted) - to_bits(magic)) + ZERO;                           \
         k = k > low ? k : low;                                                                     \
         k = k < high ? k : high;                                                                   \
         const uint32_t nan = 0 - (uint32_t)((int32_t)(x[i] & 0x7fffffff) > 0x7f800000);            \
@@ -86,23 +87,24 @@ static int encode_scaled_bytes(const uint32_t *restrict x, const double *restric
     } else {
         const float unit = (float)quantum;
         for (ptrdiff_t i = 0; i < n; i++) /* the bit is set from 2**-63 to 2**65 */
-            in_range &= bits32((float)scales[i] * unit) + (1 << 29);
+            in_range &= to_bits((float)scales[i] * unit) + (1 << 29);
         ENCODE(normal32(x[i]) / ((float)scales[i] * unit), (int32_t)zeros[i])
     }
 #undef ENCODE
     return (unsure | !in_range ? STATUS_UNSURE : 0) | (invalid ? STATUS_INVALID : 0);
 }
 
-/* In float64.  The quotient is rounded once; if that is no tie, the exact quotient is on the same side
- * of each tie, since rounding is monotonic.  At a tie the quotient has few bits, and the sign of
- * x - quotient * scale, with the scale in two parts so that both products are exact, tells the side;
- * a quarter takes the quotient there.  (Far outside of the format that may go wrong: no matter.) */
+/* In float64.  The quotient is rounded once; if that is no tie, the exact quotient is on the same
+ * side of each tie, since rounding is monotonic.  At a tie the quotient has few bits, and the sign
+ * of x - quotient * scale, with the scale in two parts so that both products are exact, tells the
+ * side; a quarter takes the quotient there.  (Far outside of the format that may go wrong; no
+ * matter.) */
 #define ENCODE_SCALED(NAME, U, LOAD, IS_NAN)                                                       \
     static int NAME(const U *restrict x, const double *restrict scales,                            \
                     const int64_t *restrict zeros, int uniform, uint32_t *restrict codes,          \
                     ptrdiff_t n, const fmt_spec *spec)                                             \
     {                                                                                              \
-        if (!fmt_is_nearest_fixed(spec) || spec->integer_bits > 16)                              \
+        if (!fmt_is_nearest_fixed(spec) || spec->integer_bits > 16)                                \
             return STATUS_UNSURE;                                                                  \
         FIRST_IN_FLOAT(x)                                                                          \
         const double magic = NEAREST_MAGIC_DOUBLE, quantum = quantum64(spec);                      \
@@ -111,20 +113,20 @@ static int encode_scaled_bytes(const uint32_t *restrict x, const double *restric
         uint32_t invalid = 0;                                                                      \
         for (ptrdiff_t i = 0; i < n; i++) {                                                        \
             const double value = LOAD(x[i]), scale = scales[i] * quantum;                          \
-            const double large = real64(bits64(scale) & ~(uint64_t)0x7ffffff);                     \
+            const double large = to_double(to_bits64(scale) & ~(uint64_t)0x7ffffff);               \
             const double quotient = value / scale;                                                 \
             const double rest = quotient - ((quotient + magic) - magic);                           \
             const double beyond = (value - quotient * large) - quotient * (scale - large);         \
-            const uint64_t nudge = (bits64(beyond) & (uint64_t)1 << 63) | bits64(0.25);            \
-            const uint64_t tie = (0 - (uint64_t)(fabs(rest) == 0.5)) & (0 - (uint64_t)(beyond != 0)); \
-            double k = ((quotient + real64(nudge & tie)) + magic) - magic;                         \
-            k += real64(bits64(magic) + (uint64_t)zeros[i]) - magic;                               \
+            const uint64_t nudge = (to_bits64(beyond) & (uint64_t)1 << 63) | to_bits64(0.25);      \
+            const uint64_t tie = 0 - (uint64_t)((fabs(rest) == 0.5) & (beyond != 0));              \
+            double k = ((quotient + to_double(nudge & tie)) + magic) - magic;                      \
+            k += to_double(to_bits64(magic) + (uint64_t)zeros[i]) - magic;                         \
             k = k > low ? k : low;                                                                 \
             k = k < high ? k : high;                                                               \
-            in_range &= bits64(scale) + ((uint64_t)1 << 61); /* from 2**-511 to 2**513 */          \
+            in_range &= to_bits64(scale) + ((uint64_t)1 << 61); /* from 2**-511 to 2**513 */       \
             const uint32_t nan = 0 - (uint32_t)IS_NAN(x[i]);                                       \
             invalid |= nan;                                                                        \
-            codes[i] = (uint32_t)bits64(k + magic) & ~nan;                                         \
+            codes[i] = (uint32_t)to_bits64(k + magic) & ~nan;                                      \
         }                                                                                          \
         return (in_range ? 0 : STATUS_UNSURE) | (invalid ? STATUS_INVALID : 0);                    \
     }
@@ -136,18 +138,18 @@ static int encode_scaled_bytes(const uint32_t *restrict x, const double *restric
             return status;                                                                         \
     }
 #define IS_NAN(bits) ((int32_t)((bits) & 0x7fffffff) > 0x7f800000)
-ENCODE_SCALED(encode_scaled32, uint32_t, real32, IS_NAN)
+ENCODE_SCALED(encode_scaled32, uint32_t, to_float, IS_NAN)
 #undef FIRST_IN_FLOAT
 #undef IS_NAN
 #define FIRST_IN_FLOAT(x) (void)uniform;
 #define IS_NAN(bits) ((int64_t)((bits) & INT64_MAX) > (int64_t)0x7ff << 52)
-ENCODE_SCALED(encode_scaled64, uint64_t, real64, IS_NAN)
+ENCODE_SCALED(encode_scaled64, uint64_t, to_double, IS_NAN)
 #undef FIRST_IN_FLOAT
 #undef IS_NAN
 #undef ENCODE_SCALED
 
-/* float32 values of integer codes: rounding the product to float64 first changes nothing unless that
- * gives a tie of float32, which it cannot if the product is exact. */
+/* float32 values of integer codes: rounding the product to float64 first changes nothing unless
+ * that gives a tie of float32 and the product is not exact. */
 static int decode_scaled(const uint32_t *restrict codes, const double *restrict scales,
                          const int64_t *restrict zeros, uint32_t *restrict bits, ptrdiff_t n,
                          const fmt_spec *spec)
@@ -160,9 +162,9 @@ static int decode_scaled(const uint32_t *restrict codes, const double *restrict 
     for (ptrdiff_t i = 0; i < n; i++) {
         const double scale = scales[i] * quantum;
         const double product = (double)(int32_t)(codes[i] - (uint32_t)zeros[i]) * scale;
-        const uint64_t tie = 0 - (uint64_t)((bits64(product) & 0x1fffffff) == 0x10000000);
-        unsure |= (bits64(scale) & inexact & tie) | (0 - (uint64_t)(scale < 0x1p-126));
-        bits[i] = bits32((float)product);
+        const uint64_t tie = 0 - (uint64_t)((to_bits64(product) & 0x1fffffff) == 0x10000000);
+        unsure |= (to_bits64(scale) & inexact & tie) | (0 - (uint64_t)(scale < 0x1p-126));
+        bits[i] = to_bits((float)product);
     }
     return unsure ? STATUS_UNSURE : 0;
 }
