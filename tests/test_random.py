@@ -54,6 +54,33 @@ def test_words_do_not_depend_on_the_target_or_the_start():
     kernels.force_target(None)
 
 
+def test_any_run_of_words(target):
+    whole = kernels.philox_words(5, 2**40 + 1, 2**34 - 100, 300)
+    for first in range(40):
+        for count in range(100):
+            found = kernels.philox_words(5, 2**40 + 1, 2**34 - 100 + first, count)
+            assert_array_equal(found, whole[first : first + count])
+
+
+@pytest.mark.parametrize("rounding", STOCHASTIC)
+@pytest.mark.parametrize("name", [name for name in FLOAT_NAMES if FORMATS[name].fits("float32")])
+def test_values_are_those_of_codes(target, name, rounding):
+    """Bit for bit, NaN too; every tail."""
+    rng = np.random.default_rng(1)
+    x = rng.permutation(edges(name, "float32"))[:3000]
+    words = rng.integers(0, 2**32, x.size, dtype=np.uint32)
+    for overflow, bits in product(overflows(name), (1, 9, 31, 32)):
+        mode = {"rounding": rounding, "overflow": overflow, "random_bits": bits}
+        with np.errstate(invalid="ignore"):
+            codes = fl.ufunc("encode", name, **mode)(x, words)
+            values = fl.ufunc("quantize", name, **mode)(x, words)
+            expected = fl.decode(codes, name, dtype=np.float32)
+            assert_array_equal(values.view(np.uint32), expected.view(np.uint32))
+            for n in range(40):
+                found = fl.ufunc("encode", name, **mode)(x[n : 2 * n], words[n : 2 * n])
+                assert_array_equal(found, codes[n : 2 * n])
+
+
 @pytest.mark.parametrize("rounding", STOCHASTIC)
 @pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
 def test_words_against_reference(name, rounding):

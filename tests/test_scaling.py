@@ -110,6 +110,116 @@ def test_extreme_scales(target, exponent):
         assert_array_equal(fl.encode(x, e4m3, scale=scale), expected)
 
 
+def _exact_codes(x, scale, zero, fmt):
+    """Codes by exact rationals: Python rounds fractions to nearest, ties to even."""
+    quanta = [
+        round(Fraction(a) / Fraction(b) * 2**fmt.fraction_bits) + c
+        for a, b, c in zip(x.tolist(), scale.tolist(), zero.tolist(), strict=True)
+    ]
+    return np.clip(np.array(quanta, object), fmt.min_integer, fmt.max_integer).astype(int)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize(
+    "name", ["int4", "int8", "uint8", "int16", "uint16", "fixed_s7_8", "fixed_s15_16"]
+)
+def test_quotients_next_to_ties(target, name, dtype):
+    """Scales chosen so that quotients are ties, or miss them by one part in 2**53 or 2**24."""
+    fmt = fl.get_format(name)
+    rng = np.random.default_rng(5)
+    n = 600
+    # also beyond both ends, whatever the zero point
+    span = min(2 * fmt.max_integer, 2**20)
+    ties = (rng.integers(-span, span, n) + 0.5) * 2.0**-fmt.fraction_bits
+    x = (rng.standard_normal(n) * 2.0 ** rng.integers(-20, 20, n)).astype(dtype)
+    if dtype == "int16":
+        x = rng.integers(1, 2**15, n).astype(dtype)
+    ties = np.copysign(ties, x.astype(float))
+    scale = np.abs(x.astype(float) / ties)
+    scale[::7] = np.ldexp(1.0, rng.integers(-9, 9, scale[::7].size))
+    scale[1::7] = np.float32(scale[1::7])
+    if dtype != "int16":
+        x[2::7] = ties[2::7] * scale[2::7]
+        x[3::7] = ties[3::7] * 2.0 ** rng.integers(-9, 9, x[3::7].size)
+        scale[3::7] = 2.0 ** np.rint(np.log2(np.abs(x[3::7] / ties[3::7])))
+    scale[scale == 0] = 1.0
+    zero = np.zeros(n, int)
+    if name.startswith(("int", "uint")):
+        zero = rng.integers(fmt.min_integer, fmt.max_integer, n, endpoint=True)
+    keywords = {"axis": 0}
+    for near in (scale, np.nextafter(scale, 0), np.nextafter(scale, np.inf)):
+        expected = _exact_codes(x, near, zero, fmt)
+        given = keywords | ({"zero_point": zero} if zero.any() else {})
+        assert_array_equal(fl.encode(x, fmt, scale=near, **given), expected)
+    for i in range(0, n, 40):  # one scale for all
+        part = ties[i : i + 40] * scale[i]
+        part = np.concatenate([part, np.nextafter(part, 0), -part]).astype(dtype)
+        given = {"zero_point": zero[i]} if zero.any() else {}
+        full = np.full(part.size, scale[i])
+        expected = _exact_codes(part, full, np.full(part.size, zero[i]), fmt)
+        assert_array_equal(fl.encode(part, fmt, scale=scale[i], **given), expected)
+
+
+@pytest.mark.parametrize("name", ["int8", "uint8", "int16", "fixed_s7_8"])
+def test_values_next_to_ties(target, name):
+    """Scales chosen so that products are ties of float32, or miss them by one part in 2**53."""
+    fmt = fl.get_format(name)
+    rng = np.random.default_rng(6)
+    codes = rng.integers(fmt.min_integer, fmt.max_integer, 600, endpoint=True)
+    codes[codes == 0] = 1
+    ties = (rng.integers(2**23, 2**24, codes.size) + 0.5) * 2.0 ** rng.integers(-60, 60, codes.size)
+    ties[::5] = (rng.integers(1, 2**22, ties[::5].size) + 0.5) * 2.0**-149  # of subnormals
+    scale = np.abs(ties / codes) * 2.0**fmt.fraction_bits
+    for near in (scale, np.nextafter(scale, 0), np.nextafter(scale, np.inf), np.float32(scale)):
+        exact = [
+            Fraction(b) * a / 2**fmt.fraction_bits
+            for a, b in zip(codes.tolist(), near.tolist(), strict=True)
+        ]
+        expected = [float(reference.round_to_float32(value)) for value in exact]
+        near = near.astype(float)
+        near[near == 0] = 1.0
+        found = fl.decode(codes.astype(fmt.code_dtype), fmt, scale=near, axis=0, dtype=np.float32)
+        assert_array_equal(found, np.float32(expected))
+
+
+@pytest.mark.parametrize("name", ["int8", "int16", "fixed_s7_8", "fixed_s15_16"])
+def test_tails_and_strides(target, name):
+    """Every short length, at every start, gives what the whole array gives, which is exact."""
+    fmt = fl.get_format(name)
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal(160).astype(np.float32)
+    x[::11] *= 1e30
+    scale = (0.01 + rng.random(x.size)) / 2**fmt.fraction_bits
+    zero = np.zeros(x.size, int)
+    one = np.full(x.size, scale[0])
+    plain = _exact_codes(x, np.ones(x.size), zero, fmt)
+    channels, uniform = _exact_codes(x, scale, zero, fmt), _exact_codes(x, one, zero, fmt)
+    wide = np.repeat(x, 3)[::3]
+    for start in (0, 1, 3, 7):
+        for n in range(70):
+            part = slice(start, start + n)
+            for values in (x[part], wide[part], x[part][::-1][::-1].copy()):
+                assert_array_equal(fl.encode(values, fmt), plain[part])
+                codes = fl.encode(values, fmt, scale=scale[0])
+                assert_array_equal(codes, uniform[part])
+                codes = fl.encode(values, fmt, scale=scale[part], axis=0)
+                assert_array_equal(codes, channels[part])
+            out = np.zeros(2 * n, fmt.code_dtype)[::2]
+            assert_array_equal(fl.encode(x[part], fmt, out=out), plain[part])
+            found = fl.decode(codes, fmt, scale=scale[part], axis=0, dtype=np.float64)
+            assert_array_equal(found, (channels[part] * 2.0**-fmt.fraction_bits) * scale[part])
+
+
+def test_nan_and_infinity_scaled(target):
+    x = np.tile(np.array([np.nan, np.inf, -np.inf, 1e-45, -0.0, 1.0], np.float32), 20)
+    expected = np.tile([0, 127, -127, 3, 3, 103], 20)
+    for scale in (0.01, np.full(x.size, 0.01)):
+        axis = 0 if np.ndim(scale) else None
+        with pytest.warns(RuntimeWarning, match="invalid"):
+            codes = fl.encode(x, "int8", scale=scale, zero_point=3, axis=axis)
+        assert_array_equal(codes, expected)
+
+
 @pytest.mark.parametrize("name", ["e4m3", "int8", "fixed_s7_8"])
 def test_per_channel(name):
     x = np.random.default_rng(1).standard_normal((3, 4, 5)).astype(np.float32)

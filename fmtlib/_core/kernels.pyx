@@ -499,7 +499,7 @@ cdef list FLOATS = [np.dtype(char) for char in "efdg"]
 cdef list _loops(str verb, fmt, bint scaled):
     """The types (of the first input, of the output) that the ufunc of a verb has loops for."""
     if verb == "encode" and scaled:  # narrower types pass through these without loss
-        return [(np.dtype(char), fmt.code_dtype) for char in "lLqQdg"]
+        return [(np.dtype(char), fmt.code_dtype) for char in "flLqQdg"]
     if verb == "encode":
         return [(dtype, fmt.code_dtype) for dtype in INTEGERS + FLOATS]
     if verb == "quantize":

@@ -48,6 +48,20 @@ static const void *contiguous(const char *x, ptrdiff_t step, ptrdiff_t size, voi
     return buffer;
 }
 
+/* The same of n elements of 8 bytes, from number `done` on.  If all of them are one, it is in the
+ * buffer after the first call. */
+static const void *repeated(const char *x, ptrdiff_t done, ptrdiff_t step, uint64_t *buffer,
+                            ptrdiff_t n)
+{
+    if (step != 0)
+        return contiguous(x + done * step, step, 8, buffer, n);
+    uint64_t value;
+    memcpy(&value, x, sizeof value);
+    for (ptrdiff_t i = 0; i < n && done == 0; i++)
+        buffer[i] = value;
+    return buffer;
+}
+
 typedef struct {
     long double raw[CHUNK];
     uint64_t bits64[CHUNK];
@@ -179,30 +193,6 @@ static void load_to_odd(const fmt_plan *plan, const void *x, const double *scale
         s->bits64[i] = divide_integer_to_odd(s->integers[i], plan->source, scales[i]);
 }
 
-/* Integers into fixed point without a scale: nothing is rounded. */
-static int encode_integers(const fmt_plan *plan, const int64_t *x, uint32_t *codes, ptrdiff_t n)
-{
-    const fmt_spec *p = &plan->spec;
-    const int unused = 64 - p->integer_bits;
-    /* an integer at or beyond these is past the ends of the range */
-    const int64_t above = (p->max_integer >> p->fraction_bits) + 1;
-    const int64_t below = -(-p->min_integer >> p->fraction_bits) - 1;
-    int overflow = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint64_t lifted = (uint64_t)x[i] << p->fraction_bits;
-        const int high = x[i] >= above || (plan->source == TYPE_U64 && x[i] < 0);
-        const int low = !high && x[i] <= below;
-        const int64_t nearest
-            = high ? p->max_integer : low ? p->min_integer : (int64_t)lifted;
-        const uint64_t wrapped = p->is_unsigned
-                                     ? lifted << unused >> unused
-                                     : (uint64_t)((int64_t)(lifted << unused) >> unused);
-        codes[i] = (uint32_t)(p->wrap ? wrapped : (uint64_t)nearest);
-        overflow |= p->wrap ? 0 : high | low;
-    }
-    return overflow ? STATUS_OVERFLOW : 0;
-}
-
 void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps, void *data)
 {
     const fmt_plan *plan = data;
@@ -219,16 +209,14 @@ void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *
 }
 
 static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, const double *scales,
-                  const int64_t *zeros, const uint32_t *words, stages *s, ptrdiff_t n)
+                  const int64_t *zeros, int uniform, const uint32_t *words, stages *s, ptrdiff_t n)
 {
     const int other = is_integer(plan->source) || plan->source == TYPE_LONG_DOUBLE;
     const int wide = plan->source == TYPE_F64 || plan->wide || plan->scaled || other;
     const uint32_t *bits32 = x;
     const uint64_t *bits64 = x;
-    if (is_integer(plan->source) && plan->family == FAMILY_FIXED && !plan->scaled) {
-        load_integers(plan->source, x, s->integers, n);
-        return encode_integers(plan, s->integers, s->codes, n);
-    }
+    if (is_integer(plan->source) && plan->family == FAMILY_FIXED && !plan->scaled)
+        return k->encode_integers(plan->source, x, s->codes, n, &plan->spec);
     if (other) {
         load_to_odd(plan, x, scales, s, n);
         bits64 = s->bits64;
@@ -236,8 +224,24 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
         (plan->source == TYPE_F16 ? k->widen16 : k->widen_bf16)(x, s->bits32, n);
         bits32 = s->bits32;
     }
+    if (plan->family == FAMILY_FLOAT && words && !wide) {
+        const int status = k->encode_noise(bits32, words, s->codes, n, &plan->spec);
+        if (!(status & STATUS_UNSURE))
+            return status;
+    }
+    if (plan->scaled && plan->family == FAMILY_FIXED && !other && !words) {
+        const int status
+            = plan->source == TYPE_F64
+                  ? k->encode_scaled64(bits64, scales, zeros, uniform, s->codes, n, &plan->spec)
+                  : k->encode_scaled32(bits32, scales, zeros, uniform, s->codes, n, &plan->spec);
+        if (!(status & STATUS_UNSURE))
+            return status;
+    }
     if (wide && !other && plan->source != TYPE_F64) {
-        k->widen32(bits32, s->bits64, n);
+        /* subnormals round to zero */
+        const int normal
+            = plan->family == FAMILY_FIXED && !plan->scaled && fmt_is_nearest_fixed(&plan->spec);
+        (normal ? k->widen_normal : k->widen32)(bits32, s->bits64, n);
         bits64 = s->bits64;
     }
     if (plan->scaled && !other) {
@@ -251,32 +255,33 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
                 : k->encode_fixed32(bits32, NULL, words, s->codes, n, &plan->spec);
 }
 
-static void load_codes(const fmt_plan *plan, const fmt_kernels *k, const void *x,
-                       const int64_t *zeros, uint32_t *codes, ptrdiff_t n)
+static void load_codes(const fmt_plan *plan, const fmt_kernels *k, const void *x, uint32_t *codes,
+                       ptrdiff_t n)
 {
-    const int bits = (int)(8 * SIZE[plan->source]);
+    const int is_signed = plan->family == FAMILY_FIXED && !plan->spec.is_unsigned;
     switch (plan->source) {
-    case TYPE_INT1: k->unpack8(x, codes, n); break;
-    case TYPE_INT2: k->unpack16(x, codes, n); break;
+    case TYPE_INT1: is_signed ? k->unpack_signed8(x, codes, n) : k->unpack8(x, codes, n); break;
+    case TYPE_INT2: is_signed ? k->unpack_signed16(x, codes, n) : k->unpack16(x, codes, n); break;
     default: memcpy(codes, x, (size_t)n * sizeof *codes); break;
     }
-    if (plan->family == FAMILY_FIXED && !plan->spec.is_unsigned)
-        for (ptrdiff_t i = 0; i < n; i++) /* two's complement: repeat the sign */
-            codes[i] = (uint32_t)((int32_t)(codes[i] << (32 - bits)) >> (32 - bits));
-    if (zeros)
-        for (ptrdiff_t i = 0; i < n; i++)
-            codes[i] -= (uint32_t)zeros[i];
 }
 
 /* Values of codes: the result's bits, in s->bits32 or s->bits64 as the target is wide or not. */
-static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *scales, stages *s,
-                   ptrdiff_t n)
+static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *scales,
+                   const int64_t *zeros, stages *s, ptrdiff_t n)
 {
     const int target64 = plan->target == TYPE_F64 || plan->target == TYPE_LONG_DOUBLE;
     const int is_float = plan->family == FAMILY_FLOAT;
     if (!plan->scaled && !target64) {
         (is_float ? k->decode_float32 : k->decode_fixed32)(s->codes, s->bits32, n, &plan->spec);
         return;
+    }
+    if (!is_float && plan->scaled) {
+        if (plan->target == TYPE_F32
+            && k->decode_scaled(s->codes, scales, zeros, s->bits32, n, &plan->spec) == 0)
+            return;
+        for (ptrdiff_t i = 0; i < n; i++)
+            s->codes[i] -= (uint32_t)zeros[i];
     }
     (is_float ? k->decode_float64 : k->decode_fixed64)(s->codes, s->bits64, n, &plan->spec);
     if (!plan->scaled)
@@ -449,6 +454,9 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
 {
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
+    const int uniform = plan->scaled && steps[1] == 0 && steps[2] == 0;
+    const int at_once = plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && plan->stochastic
+                        && plan->source == TYPE_F32 && !plan->wide;
     stages s;
     int status = 0;
     for (ptrdiff_t done = 0; done < count; done += CHUNK) {
@@ -458,17 +466,22 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
         const int64_t *zeros = NULL;
         const uint32_t *words = NULL;
         if (plan->scaled) {
-            scales = contiguous(args[1] + done * steps[1], steps[1], 8, s.scales, n);
-            zeros = contiguous(args[2] + done * steps[2], steps[2], 8, s.zeros, n);
+            scales = repeated(args[1], done, steps[1], (uint64_t *)s.scales, n);
+            zeros = repeated(args[2], done, steps[2], (uint64_t *)s.zeros, n);
         }
         if (plan->stochastic)
             words = contiguous(args[word_arg] + done * steps[word_arg], steps[word_arg], 4, s.words, n);
-        if (plan->verb == DECODE)
-            load_codes(plan, k, x, zeros, s.codes, n);
+        int quantized = STATUS_UNSURE;
+        if (at_once)
+            quantized = k->quantize_noise(x, words, s.bits32, n, &plan->spec);
+        if (!(quantized & STATUS_UNSURE))
+            status |= quantized;
+        else if (plan->verb == DECODE)
+            load_codes(plan, k, x, s.codes, n);
         else
-            status |= encode(plan, k, x, scales, zeros, words, &s, n);
-        if (plan->verb != ENCODE && !is_integer(plan->target))
-            decode(plan, k, scales, &s, n);
+            status |= encode(plan, k, x, scales, zeros, uniform, words, &s, n);
+        if (plan->verb != ENCODE && !is_integer(plan->target) && quantized & STATUS_UNSURE)
+            decode(plan, k, scales, zeros, &s, n);
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n);
     }
     return status;

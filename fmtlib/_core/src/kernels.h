@@ -36,7 +36,7 @@ enum fmt_type {
 enum fmt_noise { NO_NOISE, NOISE_A, NOISE_B, NOISE_C };
 
 /* What cores report of the values they met; NumPy is told as floating-point flags. */
-enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2 };
+enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2, STATUS_UNSURE = 4 };
 
 /* A format and a rounding, as the kernels want them; filled by kernels.pyx. */
 typedef struct {
@@ -84,6 +84,12 @@ typedef struct {
     int32_t block_bias;      /* of the shared exponent's code */
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
+
+/* Whether hardware can round to fixed point: to nearest even, saturating. */
+static inline int fmt_is_nearest_fixed(const fmt_spec *p)
+{
+    return p->flip != 0 && p->add[0] == p->flip >> 1 && !p->wrap && !p->report;
+}
 
 /* The constants of nearest.inc.h, of one verb of a format; filled by kernels.pyx. */
 typedef struct {
@@ -179,7 +185,7 @@ typedef struct {
     fmt_nearest_kernel *nearest_encode, *nearest_encode_bf16, *nearest_quantize;
     fmt_nearest_kernel *nearest_quantize_bf16, *nearest_decode[3];
     void (*narrow_to_odd)(const uint64_t *x, uint32_t *bits, ptrdiff_t n, int subnormals);
-    void (*widen_normal)(const uint32_t *bits, double *out, ptrdiff_t n);
+    void (*widen_normal)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
     void (*convert_small)(int type, const void *x, uint32_t *bits, ptrdiff_t n);
     void (*integers_to_odd)(int type, const void *x, uint64_t *bits, ptrdiff_t n);
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
@@ -193,6 +199,8 @@ typedef struct {
     void (*pack16)(const uint32_t *codes, uint16_t *out, ptrdiff_t n);
     void (*unpack8)(const uint8_t *x, uint32_t *codes, ptrdiff_t n);
     void (*unpack16)(const uint16_t *x, uint32_t *codes, ptrdiff_t n);
+    void (*unpack_signed8)(const int8_t *x, uint32_t *codes, ptrdiff_t n);
+    void (*unpack_signed16)(const int16_t *x, uint32_t *codes, ptrdiff_t n);
     /* words is NULL for the deterministic modes.  Return enum fmt_status. */
     int (*encode_float32)(const uint32_t *, const uint32_t *words, uint32_t *, ptrdiff_t,
                           const fmt_spec *);
@@ -208,6 +216,19 @@ typedef struct {
     void (*decode_fixed64)(const uint32_t *codes, uint64_t *, ptrdiff_t, const fmt_spec *);
     void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
+    /* Shorter ways, see noise.inc.h and scaled.inc.h; with STATUS_UNSURE there was none, and what
+     * was written is of no meaning.  uniform: all scales and all zero points are the same. */
+    int (*encode_noise)(const uint32_t *x, const uint32_t *words, uint32_t *codes, ptrdiff_t n,
+                        const fmt_spec *);
+    int (*quantize_noise)(const uint32_t *x, const uint32_t *words, uint32_t *values, ptrdiff_t n,
+                          const fmt_spec *);
+    int (*encode_scaled32)(const uint32_t *x, const double *scales, const int64_t *zeros,
+                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    int (*encode_scaled64)(const uint64_t *x, const double *scales, const int64_t *zeros,
+                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    int (*decode_scaled)(const uint32_t *codes, const double *scales, const int64_t *zeros,
+                         uint32_t *bits, ptrdiff_t n, const fmt_spec *);
+    int (*encode_integers)(int type, const void *x, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *words, ptrdiff_t n);
     void (*absmax32)(const uint32_t *bits, uint32_t *max, ptrdiff_t n);
     void (*absmax64)(const uint64_t *bits, uint64_t *max, ptrdiff_t n);

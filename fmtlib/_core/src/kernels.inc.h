@@ -2,7 +2,13 @@
  * includes this file.  Plain loops that compilers vectorise; where one side of a choice would be
  * floating point, the choice is made on its bits. */
 
+#define VECTOR_INLINE static inline __attribute__((always_inline))
+
+#include "philox.inc.h"
 #include "round_widths.inc.h"
+#include "noise.inc.h"
+#include "scaled.inc.h"
+#include "nearest.inc.h"
 #include "statistics.inc.h"
 
 static void widen_bf16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
@@ -81,6 +87,8 @@ COPY(pack8, uint32_t, uint8_t)
 COPY(pack16, uint32_t, uint16_t)
 COPY(unpack8, uint8_t, uint32_t)
 COPY(unpack16, uint16_t, uint32_t)
+COPY(unpack_signed8, int8_t, uint32_t)
+COPY(unpack_signed16, int16_t, uint32_t)
 #undef COPY
 
 /* Between float16 and float32 by way of 32-bit integers: compilers that change the width in the
@@ -114,116 +122,6 @@ static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdif
             narrow[i] = sign | (a >= 0x7f800000 ? special : finite);
         }
         pack16(narrow, x + done, some);
-    }
-}
-
-/* x / scale rounded to odd: truncated, with the last bit set if anything was cut off, so that a
- * second rounding to at most 51 bits gives what one rounding of the exact quotient would. */
-static inline uint64_t to_odd(double rounded, double error_toward_larger_magnitude)
-{
-    uint64_t bits;
-    memcpy(&bits, &rounded, sizeof bits);
-    const uint64_t down = error_toward_larger_magnitude < 0;
-    const uint64_t inexact = error_toward_larger_magnitude != 0;
-    return (bits - down) | inexact;
-}
-
-#include "nearest.inc.h"
-
-static void divide_to_odd(const uint64_t *restrict x, const double *restrict scale,
-                          uint64_t *restrict out, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        double value;
-        memcpy(&value, &x[i], sizeof value);
-        /* Tiny operands are lifted together, so that the remainder does not underflow. */
-        const double lift = fabs(value) < 0x1p-900 && scale[i] < 0x1p800 ? 0x1p200 : 1.0;
-        const double divisor = scale[i] * lift;
-        value *= lift;
-        const double quotient = value / divisor;
-        const double rest = fma(-quotient, divisor, value); /* its sign is what counts */
-        const uint64_t sign = x[i] & ((uint64_t)1 << 63);
-        const uint64_t finite = to_odd(quotient, sign ? -rest : rest);
-        uint64_t bits;
-        memcpy(&bits, &quotient, sizeof bits);
-        const int overflow = (bits << 1 == (uint64_t)0x7ff << 53) & (x[i] << 1 < (uint64_t)0x7ff << 53);
-        const int special = (bits << 1) >= (uint64_t)0x7ff << 53;
-        out[i] = overflow ? sign | 0x7fefffffffffffff : special ? bits : finite;
-    }
-}
-
-static void multiply_to_odd(const uint64_t *restrict x, const double *restrict scale,
-                            uint64_t *restrict out, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        double value;
-        memcpy(&value, &x[i], sizeof value);
-        const double product = value * scale[i];
-        const double rest = fma(value, scale[i], -product);
-        const uint64_t finite = to_odd(product, x[i] >> 63 ? -rest : rest);
-        uint64_t bits;
-        memcpy(&bits, &product, sizeof bits);
-        out[i] = (bits << 1) >= (uint64_t)0x7ff << 53 ? bits : finite;
-    }
-}
-
-/* Philox4x32-10 (Salmon et al., SC 2011): word i & 3 of the block whose counter is
- * (i >> 2, stream) and whose key is the seed, for i = first ... first + n - 1. */
-enum { PHILOX_LANES = 16 };
-
-static void philox_blocks(uint64_t seed, uint64_t stream, uint64_t counter,
-                          uint32_t *restrict words)
-{
-    uint32_t c0[PHILOX_LANES], c1[PHILOX_LANES], c2[PHILOX_LANES], c3[PHILOX_LANES];
-    for (int lane = 0; lane < PHILOX_LANES; lane++) {
-        const uint64_t position = counter + (uint64_t)lane;
-        c0[lane] = (uint32_t)position;
-        c1[lane] = (uint32_t)(position >> 32);
-        c2[lane] = (uint32_t)stream;
-        c3[lane] = (uint32_t)(stream >> 32);
-    }
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        for (int lane = 0; lane < PHILOX_LANES; lane++) {
-            const uint64_t p0 = (uint64_t)0xD2511F53 * c0[lane];
-            const uint64_t p1 = (uint64_t)0xCD9E8D57 * c2[lane];
-            const uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[lane] ^ k0;
-            const uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3[lane] ^ k1;
-            c1[lane] = (uint32_t)p1;
-            c3[lane] = (uint32_t)p0;
-            c0[lane] = n0;
-            c2[lane] = n2;
-        }
-        k0 += 0x9E3779B9; /* golden ratio */
-        k1 += 0xBB67AE85; /* sqrt(3) - 1 */
-    }
-    for (int lane = 0; lane < PHILOX_LANES; lane++) {
-        words[4 * lane] = c0[lane];
-        words[4 * lane + 1] = c1[lane];
-        words[4 * lane + 2] = c2[lane];
-        words[4 * lane + 3] = c3[lane];
-    }
-}
-
-static void philox(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *restrict words,
-                   ptrdiff_t n)
-{
-    uint32_t block[4 * PHILOX_LANES];
-    ptrdiff_t skip = (ptrdiff_t)(first & 3);
-    uint64_t counter = first >> 2;
-    while (n > 0) {
-        const ptrdiff_t have = 4 * PHILOX_LANES - skip;
-        const ptrdiff_t take = n < have ? n : have;
-        if (take == 4 * PHILOX_LANES) {
-            philox_blocks(seed, stream, counter, words);
-        } else {
-            philox_blocks(seed, stream, counter, block);
-            memcpy(words, block + skip, (size_t)take * sizeof *words);
-        }
-        words += take;
-        n -= take;
-        skip = 0;
-        counter += PHILOX_LANES;
     }
 }
 
@@ -272,6 +170,8 @@ const fmt_kernels TARGET = {
     .pack16 = pack16,
     .unpack8 = unpack8,
     .unpack16 = unpack16,
+    .unpack_signed8 = unpack_signed8,
+    .unpack_signed16 = unpack_signed16,
     .encode_float32 = encode_float32,
     .encode_float64 = encode_float64,
     .encode_fixed32 = encode_fixed32,
@@ -282,6 +182,12 @@ const fmt_kernels TARGET = {
     .decode_fixed64 = decode_fixed64,
     .divide_to_odd = divide_to_odd,
     .multiply_to_odd = multiply_to_odd,
+    .encode_noise = encode_noise,
+    .quantize_noise = quantize_noise,
+    .encode_scaled32 = encode_scaled32,
+    .encode_scaled64 = encode_scaled64,
+    .decode_scaled = decode_scaled,
+    .encode_integers = encode_integers,
     .philox = philox,
     .absmax32 = absmax32,
     .absmax64 = absmax64,

@@ -159,11 +159,11 @@ static void narrow_to_odd(const uint64_t *restrict x, uint32_t *restrict bits, p
             bits[i] = narrow_one_to_odd(x[i], 0);
 }
 
-/* Values that are no subnormals, as float64. */
-static void widen_normal(const uint32_t *restrict bits, double *restrict out, ptrdiff_t n)
+/* To float64; subnormals become zeros. */
+static void widen_normal(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)
-        out[i] = to_float(bits[i]);
+        bits[i] = to_bits64((double)normal32(x[i]));
 }
 
 /* Integers that float32 holds. */

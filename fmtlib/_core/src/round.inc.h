@@ -228,6 +228,54 @@ static inline uint32_t NAME(wrap_fixed_one)(U bits, I zero, uint32_t word, int n
     return nan ? 0 : (uint32_t)wrapped;
 }
 
+/* Nearest even, saturating, by hardware: added to 1.5 * 2**MANTISSA quanta, a value is rounded to
+ * whole quanta, and their number shows in the last bits of the sum.  That holds up to a quarter of
+ * the magic number, far beyond any format that this width serves; farther out a value only has to
+ * stay there.  There is no product, and no subnormal result. */
+typedef struct {
+    REAL magic, least, greatest;
+} NAME(quanta);
+
+static inline REAL NAME(quantum)(const fmt_spec *p)
+{
+    return TO_REAL((U)(BIAS - p->fraction_bits) << MANTISSA);
+}
+
+static inline NAME(quanta) NAME(get_quanta)(const fmt_spec *p)
+{
+    const REAL quantum = NAME(quantum)(p);
+    return (NAME(quanta)){
+        .magic = quantum * ((REAL)HIDDEN + (REAL)(HIDDEN / 2)),
+        .least = quantum * (REAL)p->min_integer,
+        .greatest = quantum * (REAL)p->max_integer,
+    };
+}
+
+static inline REAL NAME(nearest_fixed)(REAL value, I zero, const NAME(quanta) *q)
+{
+    value = (value + q->magic) - q->magic;
+    if (W > 32) /* as many quanta */
+        value += TO_REAL(TO_BITS(q->magic) + (U)zero) - q->magic;
+    value = value > q->least ? value : q->least;
+    return value < q->greatest ? value : q->greatest;
+}
+
+static int NAME(encode_nearest_fixed)(const U *restrict bits, const int64_t *restrict zeros,
+                                      uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
+{
+    const NAME(quanta) q = NAME(get_quanta)(spec);
+    const uint32_t magic = (uint32_t)TO_BITS(q.magic);
+    uint32_t invalid = 0;
+    (void)zeros;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL value = NAME(nearest_fixed)(TO_REAL(bits[i]), ZERO_POINT(i), &q);
+        const uint32_t nan = 0 - (uint32_t)((I)(bits[i] & (SIGN - 1)) > (I)INFINITE);
+        invalid |= nan;
+        codes[i] = ((uint32_t)TO_BITS(value + q.magic) - magic) & ~nan;
+    }
+    return invalid ? STATUS_INVALID : 0;
+}
+
 /* zeros (zero points) is of no meaning to the narrower width: scaled values are float64. */
 static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict zeros,
                               const uint32_t *restrict words, uint32_t *restrict codes,
@@ -235,6 +283,8 @@ static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict ze
 {
     LOCALS;
     U invalid = 0, overflow = 0;
+    if (words == NULL && fmt_is_nearest_fixed(spec))
+        return NAME(encode_nearest_fixed)(bits, zeros, codes, n, spec);
     (void)zeros;
     if (local.wrap) {
 #define BODY(word, noise)                                                                          \
@@ -363,12 +413,13 @@ static void NAME(decode_block_float)(const uint32_t *restrict codes,
 static void NAME(decode_fixed)(const uint32_t *restrict codes, U *restrict bits, ptrdiff_t n,
                                const fmt_spec *spec)
 {
-    const fmt_spec local = *spec;
+    const REAL quantum = NAME(quantum)(spec);
+    /* less a zero point, codes of unsigned formats may be negative; those of 32 bits have none and
+     * are converted from 2**31 lower */
+    const uint32_t lower = spec->max_integer > INT32_MAX ? (uint32_t)1 << 31 : 0;
     for (ptrdiff_t i = 0; i < n; i++) {
-        /* less a zero point, codes of unsigned formats may be negative; those of 32 bits have none */
-        const int64_t k = local.max_integer > INT32_MAX ? (int64_t)codes[i] : (int64_t)(int32_t)codes[i];
-        const U sign = (U)(k < 0) << (W - 1);
-        bits[i] = sign | NAME(compose)((U)(k < 0 ? -k : k), -local.fraction_bits);
+        const REAL k = (REAL)(int32_t)(codes[i] - lower) + (REAL)lower;
+        bits[i] = TO_BITS(k * quantum);
     }
 }
 
@@ -416,5 +467,8 @@ static U NAME(absmax_run)(const U *restrict bits, ptrdiff_t n)
 #undef I
 #undef TO_FLOAT_BITS
 #undef ZERO_POINT
+#undef REAL
+#undef TO_REAL
+#undef TO_BITS
 #undef MANTISSA
 #undef BIAS
