@@ -404,7 +404,8 @@ static const fmt_number *scale_at(const line *x, ptrdiff_t k)
 /* A number of a line, its scale multiplied in if that is wanted. */
 static ALWAYS_INLINE fmt_number element(const line *x, ptrdiff_t k, int scaled)
 {
-    fmt_number to = take_apart(x->of, code_at(x->of->codes, x->of->type, x->first + k * x->of->step));
+    const ptrdiff_t at = x->first + k * x->of->step;
+    fmt_number to = take_apart(x->of, code_at(x->of->codes, x->of->type, at));
     if (!scaled || !x->of->group)
         return to;
     const fmt_number *scale = scale_at(x, k);
@@ -722,10 +723,10 @@ static double dot_product(state *s, double c)
 /* --- tiles ---------------------------------------------------------------------------------------
  *
  * The common accumulators run in vector loops (tiles.inc.h).  A block of results is taken a slab of
- * the depth at a time: the slab's columns of b are packed in tiles, then those of a, row by row, and
- * each pair of tiles adds to the totals of its results, which are kept for the whole block.  Where
- * the loops' assumptions fail for a row, a column or a tile, its dot products are done again from
- * the codes, step by step; so the bits are the same. */
+ * the depth at a time: the slab's columns of b are packed in tiles, then those of a, row by row,
+ * and each pair of tiles adds to the totals of its results, which are kept for the whole block.
+ * Where the loops' assumptions fail for a row, a column or a tile, its dot products are done again
+ * from the codes, step by step; so the bits are the same. */
 
 enum tile_kind {
     STEPS,   /* no tiles */
@@ -793,7 +794,7 @@ static int greatest_of(const fmt_operand *x, int scaled)
     return x->high + (scaled && x->group ? x->scale_high : 0);
 }
 
-/* The least number of pairs of slices whose products have at most `most` bits; 0 if there is none. */
+/* The least number of pairs of slices whose products have at most `most` bits; 0: there is none. */
 static int cut_slices(int a_span, int b_span, int most, int most_passes, slicing *a, slicing *b)
 {
     int best = 0;
@@ -1061,7 +1062,8 @@ static ALWAYS_INLINE float to_aligned(const fmt_number *x, int wide, int fractio
         return wide ? 1 : 0;
     }
     *exponent = (int16_t)(x->exponent + fraction_bits);
-    return (float)(int64_t)x->magnitude * float_power(wide ? -fraction_bits : x->exponent) * sign_of(x);
+    const float unit = float_power(wide ? -fraction_bits : x->exponent);
+    return (float)(int64_t)x->magnitude * unit * sign_of(x);
 }
 
 /* GROUPS and EXACT: integers in units of 2**low, in slices. */
@@ -1073,9 +1075,9 @@ static void to_slices(const slicing *cut, const fmt_number *x, int special_in_va
         slices[0] = special_value(x);
         return;
     }
-    const int shift = x->exponent - cut->low; /* below 0 only zeros go */
+    const int shift = x->magnitude ? x->exponent - cut->low : 0; /* below 0 only zeros go */
     const u128 mask = ((u128)1 << cut->bits) - 1;
-    u128 value = shift < 0 ? x->magnitude >> -shift : (u128)x->magnitude << (x->magnitude ? shift : 0);
+    u128 value = shift < 0 ? x->magnitude >> -shift : (u128)x->magnitude << shift;
     for (int i = 0; i < cut->count; i++, value >>= cut->bits) {
         slices[i] = (double)(int64_t)(value & mask) * (double)sign_of(x);
     }
@@ -1089,7 +1091,8 @@ static void fill_tables(const layout *l, side *s)
                 && (!s->scaled || l->kind == ALIGNED || (l->kind == EXACT && s->cut.count == 1));
     s->special_in_value = l->kind == GROUPS && l->a_cut.count * l->b_cut.count == 1;
     s->any_mark = 0;
-    const uint32_t count = s->of->family == OPERAND_TABLE && s->of->bits < 8 ? 1u << s->of->bits : 256;
+    const int bits = s->of->family == OPERAND_TABLE ? s->of->bits : 8;
+    const uint32_t count = (uint32_t)1 << (bits < 8 ? bits : 8);
     const slicing unscaled = {s->of->low, 1, span(s->of, 0)};
     for (uint32_t code = 0; s->direct && code < count; code++) {
         const fmt_number x = take_apart(s->of, code);
@@ -1125,8 +1128,8 @@ static tile tile_at(const layout *l, const side *s, ptrdiff_t first, ptrdiff_t n
     return to;
 }
 
-/* to[k][i] = table[codes[i * row + k * step]] for n elements of `count` rows or columns, in tiles of
- * `width`, one after the other; `rest` where the last has none.  Codes are read in the order in
+/* to[k][i] = table[codes[i * row + k * step]] for n elements of `count` rows or columns, in tiles
+ * of `width`, one after the other; `rest` where the last has none.  Codes are read in the order in
  * which they lie in memory. */
 #define LOOK_UP(NAME, TYPE)                                                                        \
     static ALWAYS_INLINE void NAME##_row(const uint8_t *codes, ptrdiff_t row, int count,           \
@@ -1205,6 +1208,7 @@ static void scale_tile(const layout *l, const side *s, const line *lines, ptrdif
     const ptrdiff_t group = s->of->group;
     const int width = s->width;
     for (ptrdiff_t k = 0, end; k < n; k = end) {
+        const int unit = s->of->low - s->cut.low;
         double factors[TILE_COLUMNS] = {0};
         int32_t shifts[TILE_COLUMNS] = {0};
         end = smaller(n, (k0 + k) / group * group + group - k0);
@@ -1212,7 +1216,7 @@ static void scale_tile(const layout *l, const side *s, const line *lines, ptrdif
             const fmt_number *scale = scale_at(&lines[i], k0 + k);
             const int fits = scale->magnitude && (l->kind == EXACT || scale->magnitude == 1);
             shifts[i] = fits ? scale->exponent : 0;
-            factors[i] = scaled((double)scale->magnitude, scale->exponent + s->of->low - s->cut.low);
+            factors[i] = scaled((double)scale->magnitude, scale->exponent + unit);
             met[i] |= scale->kind == NUMBER_NAN ? HAS_NAN : fits && !scale->negative ? 0 : REDO;
         }
         for (ptrdiff_t at = k * width; at < end * width; at += width)
@@ -1227,19 +1231,21 @@ static void scale_tile(const layout *l, const side *s, const line *lines, ptrdif
 }
 
 /* The elements of a tile, taken apart one by one. */
-static ALWAYS_INLINE void pack_numbers(const layout *l, const side *s, const line *lines, ptrdiff_t k0,
-                                       ptrdiff_t n, int count, const tile *to, uint8_t *met,
-                                       const enum tile_kind kind)
+static ALWAYS_INLINE void pack_numbers(const layout *l, const side *s, const line *lines,
+                                       ptrdiff_t k0, ptrdiff_t n, int count, const tile *to,
+                                       uint8_t *met, const enum tile_kind kind)
 {
     const int width = s->width, wide = to->wide != NULL;
     for (ptrdiff_t k = 0; k < n; k++)
         for (int i = 0; i < width; i++) {
             const ptrdiff_t at = k * width + i;
-            const fmt_number x = i < count ? element(&lines[i], k0 + k, l->scaled) : (fmt_number){0};
+            const fmt_number x
+                = i < count ? element(&lines[i], k0 + k, l->scaled) : (fmt_number){0};
             if (kind == IEEE) {
                 to->values[at] = to_value(&x, &met[i]);
             } else if (kind == ALIGNED) {
-                to->values[at] = to_aligned(&x, wide, s->of->fraction_bits, &to->exponents[at], &met[i]);
+                to->values[at] = to_aligned(&x, wide, s->of->fraction_bits, &to->exponents[at],
+                                            &met[i]);
                 if (wide)
                     to->wide[at] = to->exponents[at];
             } else {
@@ -1290,7 +1296,7 @@ static void pack_tile(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t
         marks[i] |= met[i];
 }
 
-/* n elements of `count` rows or columns from `first` on, in tiles; the rest of the last is zeros. */
+/* n elements of `count` rows or columns from `first` on, in tiles; what is missing is zeros. */
 static void pack(const layout *l, side *s, ptrdiff_t batch, ptrdiff_t first, ptrdiff_t count,
                  ptrdiff_t k0, ptrdiff_t n, uint8_t *marks)
 {
@@ -1301,7 +1307,8 @@ static void pack(const layout *l, side *s, ptrdiff_t batch, ptrdiff_t first, ptr
         pack_direct(s, x0.first + k0 * x->step, l->paired ? x->batch_stride : x->row_stride, n,
                     (int)count, &s->data, marks);
     }
-    for (ptrdiff_t i = 0; i < count && !(s->direct && !s->scaled && !s->data.scales); i += s->width) {
+    const int more = !s->direct || s->scaled || s->data.scales;
+    for (ptrdiff_t i = 0; more && i < count; i += s->width) {
         const tile to = tile_at(l, s, i, n);
         pack_tile(l, s, batch, first + i, (int)smaller(s->width, count - i), k0, n, &to, marks + i);
     }
@@ -1368,9 +1375,10 @@ static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t k, 
         }
         for (int s = 0; s < groups.count && !l->in_floats; s++) {
             memset(sums[s], 0, sizeof sums[s]);
-            fmt_active->dot_doubles(a->slices + (a_cut->count > 1 ? s * a->slice : 0) + k * width,
-                                    b->slices + (b_cut->count > 1 ? s * b->slice : 0) + k * TILE_COLUMNS,
-                                    run, sums[s], l->paired);
+            const double *a_slice = a->slices + (a_cut->count > 1 ? s * a->slice : 0);
+            const double *b_slice = b->slices + (b_cut->count > 1 ? s * b->slice : 0);
+            fmt_active->dot_doubles(a_slice + k * width, b_slice + k * TILE_COLUMNS, run, sums[s],
+                                    l->paired);
         }
         groups.sums = sums[0];
         groups.few = l->in_floats ? few : NULL;
@@ -1512,7 +1520,8 @@ static double exact_result(const fmt_product *p, const slicing *a, const slicing
     if (fits) {
         u128 sum = 0;
         for (int s = 0; s < count; s++)
-            sum += (u128)(__int128)totals[s * TILE] << (s / b->count * a->bits + s % b->count * b->bits + GUARD);
+            sum += (u128)(__int128)totals[s * TILE]
+                   << (s / b->count * a->bits + s % b->count * b->bits + GUARD);
         if (start.magnitude) {
             const u128 x = start.magnitude << (start.exponent - low + GUARD);
             sum += start.negative ? 0 - x : x;
@@ -1540,13 +1549,14 @@ static double exact_result(const fmt_product *p, const slicing *a, const slicing
 
 /* The range of the numbers of a side in a block, cut in slices; what has no finite range is left to
  * steps. */
-static int range_of(const block *w, const side *s, ptrdiff_t batch, ptrdiff_t first, ptrdiff_t count,
-                    int32_t *low)
+static int range_of(const block *w, const side *s, ptrdiff_t batch, ptrdiff_t first,
+                    ptrdiff_t count, int32_t *low)
 {
     int32_t high = INT32_MIN;
     *low = INT32_MAX;
     for (ptrdiff_t i = 0; i < count; i++) {
-        const line x = w->l.paired ? line_of(s->of, first + i, 0) : line_of(s->of, batch, first + i);
+        const int paired = w->l.paired;
+        const line x = line_of(s->of, paired ? first + i : batch, paired ? 0 : first + i);
         const ptrdiff_t group = s->of->group;
         for (ptrdiff_t k = 0; k < w->plan->depth; k += group ? group : 1) {
             const fmt_number number = group ? *scale_at(&x, k) : element(&x, k, 0);
@@ -1582,7 +1592,8 @@ static void add_slab(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, pt
         for (ptrdiff_t j = 0; j < columns; j += TILE_COLUMNS, totals += l->state * TILE, redo++) {
             const tile b = tile_at(l, &w->b, j, n);
             if (l->paired)
-                pack(l, &w->a, 0, j0 + j, smaller(TILE_COLUMNS, columns - j), k0, n, w->a.marks + j);
+                pack(l, &w->a, 0, j0 + j, smaller(TILE_COLUMNS, columns - j), k0, n,
+                     w->a.marks + j);
             const tile a = w->a.data;
             float *total = (float *)totals, *promoted = total + TILE;
             if (l->kind == EXACT)
@@ -1701,7 +1712,8 @@ static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, p
     int all = 0;
     if (l->of_data) {
         int32_t a_low, b_low;
-        const int a_span = range_of(w, &w->a, batch, l->paired ? j0 : i0, l->paired ? columns : rows, &a_low);
+        const int a_span = l->paired ? range_of(w, &w->a, batch, j0, columns, &a_low)
+                                     : range_of(w, &w->a, batch, i0, rows, &a_low);
         const int b_span = range_of(w, &w->b, batch, j0, columns, &b_low);
         all = !cut_slices(a_span, b_span, exact_bits(p), MOST_PASSES, &w->a.cut, &w->b.cut);
         w->a.cut.low = a_low;
@@ -1727,15 +1739,16 @@ static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, p
             const ptrdiff_t at = i / TILE_ROWS * across + j / TILE_COLUMNS;
             const void *totals = (const char *)w->totals + l->state * TILE * (size_t)at;
             const int redo = all || w->tile_redo[at];
+            const int across_tile = (int)smaller(TILE_COLUMNS, columns - j);
             for (int y = 0; y < smaller(TILE_ROWS, rows - i); y++)
-                finish_row(w, batch, i0 + i + y, j0 + j, (int)smaller(TILE_COLUMNS, columns - j), totals,
-                           y, l->paired ? w->a.marks + j : w->a.marks + i + y, w->b.marks + j, redo);
+                finish_row(w, batch, i0 + i + y, j0 + j, across_tile, totals, y,
+                           w->a.marks + (l->paired ? j : i + y), w->b.marks + j, redo);
         }
 }
 
 /* --- all of them -------------------------------------------------------------------------------- */
 
-/* Columns fill the tiles, so that they had better be many: the product, or with a and b exchanged. */
+/* Columns fill the tiles, so that they had better be many: a and b are exchanged if it helps. */
 static fmt_product oriented(const fmt_product *p)
 {
     fmt_product to = *p;
@@ -1812,7 +1825,8 @@ void fmt_accumulate(const fmt_product *given, void *scratch)
             fill_tables(l, &w.a);
             fill_tables(l, &w.b);
         }
-        const ptrdiff_t columns = l->paired ? p.batch : p.columns, batches = l->paired ? 1 : p.batch;
+        const ptrdiff_t columns = l->paired ? p.batch : p.columns;
+        const ptrdiff_t batches = l->paired ? 1 : p.batch;
         for (ptrdiff_t batch = 0; batch < batches; batch++)
             for (ptrdiff_t j = 0; j < columns; j += l->columns)
                 for (ptrdiff_t i = 0; i < p.rows; i += l->rows)

@@ -155,8 +155,8 @@ typedef struct {
 
 typedef int fmt_nearest_kernel(const void *x, uint32_t *out, ptrdiff_t n, const fmt_nearest *);
 
-/* A tile of terms that are aligned to the greatest of a step: narrow formats' values, whose products
- * are normal float32 numbers, or wide ones' significands, at least 1, and exponents. */
+/* A tile of terms that are aligned to the greatest of a step: narrow formats' values, whose
+ * products are normal float32 numbers, or wide ones' significands and exponents. */
 typedef struct {
     const float *a, *b;
     const int16_t *a_exponents, *b_exponents; /* to be aligned by; very small for zeros */
@@ -167,8 +167,8 @@ typedef struct {
     int small; /* 1 if a total has at most 24 bits */
 } fmt_aligned;
 
-/* Sums of a tile's groups: floats, or the `count` slices of one sum, which are multiples of 1, step,
- * step squared; and what they are multiplied by, the tensors' scales as a sum of two numbers. */
+/* Sums of a tile's groups: floats, or the `count` slices of one sum, which are multiples of 1,
+ * step, step squared; and what they are multiplied by, the tensors' scales as a sum of two. */
 typedef struct {
     const float *few; /* or NULL */
     const double *sums;
@@ -481,7 +481,7 @@ typedef struct {
     ptrdiff_t group;                          /* elements that share a scale; 0: there are none */
     const void *scales;                       /* codes */
     int scale_type, scale_low, scale_high;    /* low and high as above */
-    int scale_bits;                           /* of the scales' significands, without the tensor's */
+    int scale_bits; /* of the scales' significands, without the tensor's */
     const fmt_number *scale_table;            /* by code, the scale of the whole tensor included */
     ptrdiff_t scale_batch, scale_row, scale_step;
     double tensor; /* the scale of the whole tensor, or 1 */

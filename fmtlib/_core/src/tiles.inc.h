@@ -37,8 +37,8 @@ TILE_INLINE vint abs_bits(vfloat x) { return (vint)x & INT32_MAX; }
 /* 2**exponent; exponents are those of normal numbers. */
 TILE_INLINE vfloat power_of_two(vint exponent) { return (vfloat)((exponent + 127) << 23); }
 
-/* What multiplies vector v of a row of b: its own part of a, or one number of row i; less zero, which
- * is that number in each element. */
+/* What multiplies vector v of a row of b: its own part of a, or one number of row i; less zero,
+ * which is that number in each element. */
 #define FACTOR(TYPE, A, K)                                                                         \
     (paired ? (TYPE)LOAD(TYPE, (A) + (K) * TILE_COLUMNS + v)                                       \
             : (TYPE)((A)[(K) * TILE_ROWS + i] - (TYPE){0}))
@@ -144,8 +144,8 @@ TILE_INLINE vdouble add_exactly(vdouble x, vdouble y, vdouble *rest)
     return near;
 }
 
-/* near + rest, of which near is the nearest number, rounded to odd: a further rounding to fewer bits
- * is then the only one. */
+/* near + rest, of which near is the nearest number, rounded to odd: a further rounding to fewer
+ * bits is then the only one. */
 TILE_INLINE vdouble nearest_to_odd(vdouble near, vdouble rest)
 {
     const vlong inexact = rest != 0, away = (rest < 0) == (near < 0);
@@ -221,7 +221,8 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
                 } else
                     term = start * power_of_two((vint){0} - unit[i]);
                 sums[i] += CONVERT(term, vint);
-                const vfloat sum = small ? CONVERT(sums[i], vfloat) : truncated_sum(sums[i], rest[i]);
+                const vfloat sum
+                    = small ? CONVERT(sums[i], vfloat) : truncated_sum(sums[i], rest[i]);
                 const vint word = (vint)sum & kept;
                 vfloat total;
                 if (wide) {
@@ -242,8 +243,8 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
     return any != 0;
 }
 
-/* Steps of a tensor core: the total is one of the aligned terms, or is added late.  Returns whether a
- * total may have left the range of normal float32 numbers. */
+/* Steps of a tensor core: the total is one of the aligned terms, or is added late.  Returns whether
+ * a total may have left the range of normal float32 numbers. */
 static int dot_aligned(const fmt_aligned *p, ptrdiff_t depth, float *totals)
 {
 #define STEPS(WIDE, LATE, SMALL)                                                                   \
