@@ -461,7 +461,8 @@ def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool, fmac: bool) 
     if fmt is not None and get_format(fmt) != b.format:
         raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
     if fmac:
-        return _Operand(native(b.codes), b.format, b.blocks, b.scales)
+        element = _Numbers.of(b.format.element, flush)
+        return _Operand(native(b.codes), b.format, b.blocks, b.scales, element, 0)
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
     codes, own = for_kernels(b.codes), b.scales
     if b.format.micro_size is not None:
