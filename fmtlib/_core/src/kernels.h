@@ -9,7 +9,8 @@
  *   store  codes or bits                -> any destination type, any stride
  *
  * Stages add up where fused loops would multiply: a new source type is one load, a new family of
- * formats one core.  Each stage is compiled once per instruction set (target_*.c); a table of
+ * formats one core.  Only what is used most, float formats rounded to nearest, is fused
+ * (nearest.inc.h).  Each stage is compiled once per instruction set (target_*.c); a table of
  * pointers, chosen at import, says which one runs.  No kernel can fail: arguments are checked in
  * Python.
  */

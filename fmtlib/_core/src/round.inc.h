@@ -125,10 +125,10 @@ static inline U NAME(rounds_up)(U s, I d, U odd, U sign, uint32_t word, int nois
             BODY(0, NO_NOISE);                                                                     \
     }
 
-/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks.  full, a
- * constant wherever this is inlined: 0 for signed formats without reports of overflow. */
+/* exponent: that of the scale of x's block, a power of two; 0 for formats without blocks.  any_sign
+ * (0 for signed formats only) and report are constants wherever this is inlined. */
 static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word, int noise,
-                                              int full, const fmt_spec *p,
+                                              int any_sign, int report, const fmt_spec *p,
                                               const NAME(addends) *a, U *invalid, U *overflow)
 {
     const NAME(parts) x = NAME(take_apart)(bits);
@@ -147,14 +147,14 @@ static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word,
     code = over ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
     code = x.magnitude == INFINITE ? (I)p->inf_code : code;
     /* without a sign, what is negative after rounding; E8M0 has no zero to round to */
-    const I negative = full ? -(I)(x.sign & (U)p->is_unsigned) : 0;
+    const I negative = any_sign ? -(I)(x.sign & (U)p->is_unsigned) : 0;
     I below = code == 0 ? (I)p->negative_zero_code : (I)p->negative_code;
     below = x.magnitude == 0 ? 0 : below;
     code = (code & ~negative) | (below & negative);
     /* masks: a choice by what is also summed up keeps compilers from vectorising */
     code = (code & ((I)nan - 1)) | ((I)p->nan_code & -(I)nan);
     *invalid |= nan;
-    if (full) {
+    if (report) { /* only overflow="raise" pays for it */
         const int great = x.magnitude == INFINITE ? (int)p->inf_overflows : over;
         *overflow |= (U)(!nan && (great || (negative && below != 0)));
     }
@@ -172,17 +172,20 @@ static int NAME(encode_float)(const U *restrict bits, const uint32_t *restrict w
 {
     LOCALS;
     U invalid = 0, overflow = 0;
-    if (local.report || local.is_unsigned) {
 #define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_float_one)(bits[i], 0, word, noise, 1, &local, &a, &invalid, &overflow)
+    codes[i] = NAME(encode_float_one)(bits[i], 0, word, noise, any_sign, report, &local, &a,       \
+                                      &invalid, &overflow)
+    if (local.report) {
+        enum { any_sign = 1, report = 1 };
         LOOPS(BODY)
-#undef BODY
+    } else if (local.is_unsigned) {
+        enum { any_sign = 1, report = 0 };
+        LOOPS(BODY)
     } else {
-#define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_float_one)(bits[i], 0, word, noise, 0, &local, &a, &invalid, &overflow)
+        enum { any_sign = 0, report = 0 };
         LOOPS(BODY)
-#undef BODY
     }
+#undef BODY
     return (invalid && local.no_nan ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
 }
 
@@ -311,7 +314,7 @@ static void NAME(encode_block_float)(const U *restrict bits, const int32_t *rest
     U invalid = 0, overflow = 0;
 #define BODY(word, noise)                                                                          \
     do {                                                                                           \
-        const uint32_t code = NAME(encode_float_one)(bits[i], exponents[i], word, noise, 1,        \
+        const uint32_t code = NAME(encode_float_one)(bits[i], exponents[i], word, noise, 1, 0,     \
                                                      &local, &a, &invalid, &overflow);             \
         codes[i] = exponents[i] == NAN_EXPONENT ? 0 : code;                                        \
     } while (0)
