@@ -208,7 +208,7 @@ def examine(compiler: str, source: Path, folder: Path) -> dict[tuple[str, Loop],
     command = [
         compiler,
         *flags(),
-        "-g",
+        "-g1",
         "-w",
         "-Wno-psabi",
         *how,

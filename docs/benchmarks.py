@@ -62,6 +62,8 @@ def beside_peers(rows: list[Row], names: list[str]) -> str:
         by_name = {entry["who"]: entry for entry in row["entries"]}
         cells = [entry_text(row, by_name[name]) if name in by_name else "" for name in names]
         speed = f" ({number(first['gflops'])} GFLOP/s)" if "gflops" in first else ""
+        if "fmtlib packed" in by_name:
+            speed += f"; packed {number(by_name['fmtlib packed']['ratio'])}"
         ratio = f"**{entry_text(row, first)}**{speed}"
         lines.append([row["task"], row["yardstick"], limit_text(row), ratio, *cells])
     return markdown(["task", "yardstick", "wanted", "fmtlib", *names], lines, 2)

@@ -311,10 +311,11 @@ def _matmul_blocks(n: int, m: int, group: int = 16) -> Case:
     a, b = _operands(n)
     fmt = fl.bfp(m, block_size=group)
     x, y = fl.encode(a, fmt, axis=1), fl.encode(b, fmt, axis=0)
+    packed = partial(fl.matmul, fl.pack_operand(x, "a"), fl.pack_operand(y))
     return Case(
         a,
         partial(np.matmul, a, b, out=np.empty_like(a)),
-        (Variant("fmtlib", partial(fl.matmul, x, y)),),
+        (Variant("fmtlib", partial(fl.matmul, x, y)), Variant("fmtlib packed", packed)),
         lambda peer, part: peer.matmul(part, b) if part is a else None,
         operations=2 * n**3,
     )
