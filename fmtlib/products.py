@@ -224,7 +224,7 @@ def matmul(
     parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-2] // _WORKER_SHARE))
     bounds = [x.shape[-2] * i // parts // _WHOLE_TILES * _WHOLE_TILES for i in range(parts)]
     bounds.append(x.shape[-2])
-    kept = [packed and packed.packings(many) for packed in task.packed]
+    kept = [None if packed is None else packed.packings(many) for packed in task.packed]
     with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
         share = pool.map if pool else map
         for index in np.ndindex(many[:-1]):
