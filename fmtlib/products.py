@@ -19,7 +19,7 @@ from fmtlib import codec
 from fmtlib._core import kernels
 from fmtlib.accumulators import PRESETS, Accumulator, Register
 from fmtlib.arguments import whole_number
-from fmtlib.blocks import BlockArray, for_kernels
+from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
     BlockFormat,
     FixedFormat,
@@ -224,7 +224,7 @@ def matmul(
     parts = max(1, min(workers, x.shape[-2], x.shape[-2] * depth * y.shape[-2] // _WORKER_SHARE))
     bounds = [x.shape[-2] * i // parts // _WHOLE_TILES * _WHOLE_TILES for i in range(parts)]
     bounds.append(x.shape[-2])
-    kept = [packed and packed.packings(many) for packed in task.packed]
+    kept = [None if packed is None else packed.packings(many) for packed in task.packed]
     with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
         share = pool.map if pool else map
         for index in np.ndindex(many[:-1]):
@@ -447,24 +447,17 @@ def _code_operand(name: str, codes: Any, fmt: Any, flush: bool) -> _Operand:
     fmt = get_format(fmt)
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"{name} in {fmt.name} must be a BlockArray, got {type(codes).__name__}")
-    array = codec.code_array(codes, codec.elementwise(fmt))
-    width = array.dtype.itemsize
-    array = np.require(array, array.dtype.newbyteorder("="), ["ALIGNED"])
-    if any(stride % width for stride in array.strides):
-        array = array.copy()
+    array = native(codec.code_array(codes, codec.elementwise(fmt)))
     numbers = _Numbers.of(fmt, flush)
-    unsigned = array.view(f"u{width}")
+    unsigned = array.view(f"u{array.dtype.itemsize}")
     return _Operand(unsigned, fmt, {}, None, numbers, numbers.fraction_bits)
 
 
-def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool, fmac: bool) -> _Operand:
+def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
     if fmt is not None and get_format(fmt) != b.format:
         raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
-    if fmac:
-        element = _Numbers.of(b.format.element, flush)
-        return _Operand(native(b.codes), b.format, b.blocks, b.scales, element, 0)
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
-    codes, own = for_kernels(b.codes), b.scales
+    codes, own = native(b.codes), b.scales
     if b.format.micro_size is not None:
         codes, own, element = _with_micro_exponents(b, element)
     fraction_bits, scale_bits, tensor = element.fraction_bits + scale.fraction_bits, 1, 1.0
@@ -554,7 +547,7 @@ class _Task:
         )
         flush = self.accumulator.subnormals == "flush"
         self.a, self.b = (
-            _block_operand(name, x, fmt, flush, self.fmac)
+            _block_operand(name, x, fmt, flush)
             if isinstance(x, BlockArray)
             else _code_operand(name, x, fmt, flush)
             for name, x, fmt in operands

@@ -17,7 +17,9 @@
 #include "environment.h"
 #include "kernels.h"
 
-enum { SLAB_STEPS = 256, BLOCK_ROWS = 128, BLOCK_COLUMNS = 512, BLOCK_WORDS = 160 << 10 };
+/* A tile's part of b, SLAB_STEPS deep, fits the first-level cache, and all scratch 1 MiB. */
+enum { SLAB_STEPS = 128, BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 };
+enum { A_WORDS = 48 << 10, B_WORDS = 192 << 10 };
 enum { ALIGNMENT = 64 };
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -181,6 +183,13 @@ int fmt_matmul_elements(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t dept
     return run_of_bytes(a, b, depth) ? 4 : 2;
 }
 
+/* At most so many vectors, in whole panels, and no more of these than there are; at least one. */
+static ptrdiff_t block_of(ptrdiff_t most, ptrdiff_t count, ptrdiff_t width)
+{
+    const ptrdiff_t panels = smaller(most / width, panels_of(count, width));
+    return (panels ? panels : 1) * width;
+}
+
 static approach approach_of(const fmt_matmul_plan *p)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
@@ -204,13 +213,14 @@ static approach approach_of(const fmt_matmul_plan *p)
         x.sum_bits++;
     const ptrdiff_t longest_steps = (longest + x.elements - 1) / x.elements;
     x.slab_steps = longest_steps > SLAB_STEPS ? longest_steps : SLAB_STEPS;
-    x.slab_pieces = smaller(x.slab_steps, p->depth);
+    /* no more pieces than ends of groups: of both where they differ */
+    const ptrdiff_t deep = smaller(x.slab_steps * x.elements, p->depth);
+    const ptrdiff_t shared = p->a.group == p->b.group ? 0 : deep / p->b.group + 1;
+    x.slab_pieces = smaller(smaller(x.slab_steps, p->depth), deep / p->a.group + 1 + shared);
     /* a vector of a slab: its words, scales and corrections */
-    const ptrdiff_t words = x.slab_steps + 2 * x.slab_pieces, fit = BLOCK_WORDS / words;
-    x.block_columns = panels_of(smaller(smaller(BLOCK_COLUMNS, fit), p->b.count), kernels->columns);
-    x.block_columns = (x.block_columns ? x.block_columns : 1) * kernels->columns;
-    x.block_rows = panels_of(smaller(smaller(BLOCK_ROWS, fit / 2), p->a.count), kernels->rows);
-    x.block_rows = (x.block_rows ? x.block_rows : 1) * kernels->rows;
+    const ptrdiff_t words = x.slab_steps + 2 * x.slab_pieces;
+    x.block_columns = block_of(smaller(BLOCK_COLUMNS, B_WORDS / words), p->b.count, kernels->columns);
+    x.block_rows = block_of(smaller(BLOCK_ROWS, A_WORDS / words), p->a.count, kernels->rows);
     return x;
 }
 
