@@ -34,7 +34,6 @@ cdef extern from "kernels.h" nogil:
         int32_t fraction_bits
         int64_t min_integer, max_integer
         int32_t integer_bits, wrap
-        int32_t block_mantissa
         uint32_t twos_complement
         int32_t block_bias, block_max_code
 
@@ -69,7 +68,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t outer, rows, middle, columns, inner, tile_rows, tile_columns
         int stochastic, bump
         uint64_t seed, stream, first
-        int float_elements, rule, scale_type
+        int arithmetic, rule, scale_type
         int32_t emax, precision
         uint32_t max_significand
         Py_ssize_t micro
@@ -414,6 +413,21 @@ cdef void _fill_integer(fmt_spec *spec, fmt, str overflow) except *:
     spec.is_unsigned = not fmt.signed
 
 
+cdef void _fill_magnitude(fmt_spec *spec, element) except *:
+    """Signed integers as floats of one binade; see fmt_spec."""
+    cdef uint32_t sign = 1 << element.magnitude_bits
+    spec.mantissa_bits = element.magnitude_bits - 1
+    spec.min_exponent = 0
+    spec.max_code = spec.over_code[0] = spec.over_code[1] = spec.inf_code = sign - 1
+    spec.inf_magnitude = -1
+    spec.single_nan = 0xFFFFFFFF
+    spec.twos_complement = element.encoding == "twos_complement"
+    spec.magnitude_mask = sign - 1
+    spec.code_mask = 2 * sign - 1
+    spec.sign_bit = sign
+    spec.zero_sign = 0 if spec.twos_complement else sign
+
+
 cdef dict RULES = {
     "floor": RULE_FLOOR,
     "ceil": RULE_CEIL,
@@ -439,17 +453,21 @@ cdef void _fill_block(fmt_block_plan *plan, fmt, str rounding, int random_bits,
     _fill_rounding(&plan.spec, rounding, random_bits)
     element = fmt.element
     plan.emax = fmt.emax
+    plan.precision = element.precision
+    plan.max_significand = int(element.max * 2.0 ** (23 - fmt.emax))
+    plan.max_element = element.max
     if isinstance(element, FloatFormat):
-        plan.float_elements = True
-        plan.precision = element.precision
-        plan.max_significand = int(element.max * 2.0 ** (23 - fmt.emax))
-        plan.max_element = element.max
         _fill_float(&plan.spec, element, rounding, "saturate")
+        # formats without -0, without normal values, or near the ends of float32's range are rare
+        regular = (element.nan != "negative_zero" and element.max_code >> element.mantissa_bits
+                   and element.quantum_exponent >= -60 and element.max_exponent <= 60)
     else:
-        plan.precision = element.magnitude_bits
-        plan.max_significand = element.max_integer << (24 - element.magnitude_bits)
-        plan.spec.block_mantissa = element.magnitude_bits
-        plan.spec.twos_complement = element.encoding == "twos_complement"
+        _fill_magnitude(&plan.spec, element)
+        regular = True
+    if plan.rule == RULE_AMAX:
+        regular = regular and (fmt.scale.quantum_exponent >= -60 and fmt.scale.max_exponent <= 60)
+    plan.arithmetic = regular and (rounding == "nearest_even"
+                                   or (rounding == "stochastic" and not plan.bump))
     if plan.rule == RULE_AMAX:
         _fill_rounding(&plan.scale_spec, "nearest_even", 32)
         _fill_float(&plan.scale_spec, fmt.scale, "nearest_even", "saturate")

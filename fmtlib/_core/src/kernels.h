@@ -78,9 +78,9 @@ typedef struct {
     int32_t integer_bits; /* width of a code */
     int32_t wrap;         /* 1: modulo 2**integer_bits, not saturating */
 
-    /* Blocks. */
-    int32_t block_mantissa;  /* magnitude bits of an integer element */
-    uint32_t twos_complement; /* 1 if it is, else sign and magnitude */
+    /* Blocks.  Integer elements of m magnitude bits are floats of one binade: m - 1 mantissa bits,
+     * min_exponent 0, all codes subnormals but those with the top bit set. */
+    uint32_t twos_complement; /* 1 if their codes are, else sign and magnitude */
     int32_t block_bias;      /* of the shared exponent's code */
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
@@ -171,6 +171,36 @@ typedef struct {
     const double *a_scales, *b_scales;
 } fmt_groups;
 
+struct fmt_block_plan;
+
+/* What block_scales reports: whether any group is not finite; whether the arithmetic of round_codes and
+ * round_values does not serve one of them, as its numbers would be subnormal. */
+enum fmt_groups { GROUPS_NONFINITE = 1, GROUPS_FAR = 2 };
+
+/* Groups of elements with a scale; numbers are the bits of float32, or in the second of two such
+ * tables of float64.  n elements are lines of `line`, each of groups of `width`, the last one of a line
+ * perhaps shorter.  See groups.inc.h. */
+typedef struct {
+    void (*absmax)(const void *bits, void *max, ptrdiff_t n);
+    void (*absmax_runs)(const void *bits, void *max, ptrdiff_t n, ptrdiff_t width, ptrdiff_t line);
+    void (*spread)(const void *groups, void *elements, ptrdiff_t n, ptrdiff_t width,
+                   ptrdiff_t line);
+    /* Of n groups, powers of two: codes of the scales, scales, inverses. */
+    int (*block_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
+                        uint32_t *codes, void *inverses, void *scales);
+    void (*micro_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
+                         const uint32_t *codes, uint32_t *shifts, void *inverses, void *scales);
+    /* Inverses and scales of each element; words: NULL, or for stochastic A. */
+    void (*round_codes)(const void *bits, const void *inverses, const uint32_t *words,
+                        uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    void (*round_values)(const void *bits, const void *inverses, const void *scales,
+                         const uint32_t *words, void *out, ptrdiff_t n, const fmt_spec *);
+    void (*decode_scales)(const uint32_t *codes, void *scales, ptrdiff_t n, const fmt_spec *);
+    void (*decode_elements[3])(const void *codes, const void *scales, void *out, ptrdiff_t n,
+                               const fmt_spec *); /* of TYPE_INT1, 2, 4 */
+    void (*multiply_all)(const void *x, void *out, ptrdiff_t n, float factor);
+} fmt_group_kernels;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -182,6 +212,7 @@ typedef struct {
     void (*widen_normal)(const uint32_t *bits, double *out, ptrdiff_t n);
     void (*convert_small)(int type, const void *x, uint32_t *bits, ptrdiff_t n);
     void (*integers_to_odd)(int type, const void *x, uint64_t *bits, ptrdiff_t n);
+    fmt_group_kernels groups[2]; /* of float32, of float64 */
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
@@ -209,15 +240,10 @@ typedef struct {
     void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *words, ptrdiff_t n);
-    void (*absmax32)(const uint32_t *bits, uint32_t *max, ptrdiff_t n);
-    void (*absmax64)(const uint64_t *bits, uint64_t *max, ptrdiff_t n);
-    uint32_t (*absmax_run32)(const uint32_t *bits, ptrdiff_t n);
-    uint64_t (*absmax_run64)(const uint64_t *bits, ptrdiff_t n);
     /* One product in float32 or float64 per element, on the bits; out may be x. */
     void (*multiply32)(const uint32_t *x, const uint32_t *factors, uint32_t *out, ptrdiff_t n);
     void (*multiply64)(const uint64_t *x, const uint64_t *factors, uint64_t *out, ptrdiff_t n);
-    /* Blocks; exponents: of each element's group.  With room = 1 the magnitudes of integer elements
-     * may have one more bit, so that a carry can be seen. */
+    /* Blocks in any rounding; exponents: of each element's group. */
     void (*encode_block_float32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
                                  uint32_t *, ptrdiff_t, const fmt_spec *);
     void (*encode_block_float64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
@@ -226,14 +252,6 @@ typedef struct {
                                  ptrdiff_t, const fmt_spec *);
     void (*decode_block_float64)(const uint32_t *codes, const int32_t *exponents, uint64_t *,
                                  ptrdiff_t, const fmt_spec *);
-    void (*encode_block32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
-                           uint32_t *, ptrdiff_t, const fmt_spec *, int room);
-    void (*encode_block64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
-                           uint32_t *, ptrdiff_t, const fmt_spec *, int room);
-    void (*decode_block32)(const uint32_t *codes, const int32_t *exponents, uint32_t *, ptrdiff_t,
-                           const fmt_spec *);
-    void (*decode_block64)(const uint32_t *codes, const int32_t *exponents, uint64_t *, ptrdiff_t,
-                           const fmt_spec *);
     void (*group_or)(const int16_t *x, uint16_t *magnitudes, uint16_t *ones, ptrdiff_t n);
     void (*group_or_run)(const int16_t *x, ptrdiff_t n, uint16_t *magnitudes, uint16_t *ones);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */
@@ -285,12 +303,12 @@ void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *
 /* Blocks: x is a C-contiguous (outer, rows, middle, columns, inner) array; a group is a tile of
  * tile_rows x tile_columns, cut off at the ends.  Blocks along one axis have rows = middle =
  * tile_rows = 1. */
-typedef struct {
+typedef struct fmt_block_plan {
     int source, target; /* enum fmt_type; target TYPE_INT*: codes, else values */
     ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
     int stochastic, bump;
     uint64_t seed, stream, first; /* first: of x's elements, in the array that words count */
-    int float_elements;
+    int arithmetic; /* round_codes and round_values serve the elements and the rounding */
     enum { RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX } rule;
     int scale_type;           /* TYPE_INT* of the stored scales */
     int32_t emax, precision;  /* of the elements: exponent of the greatest, significand bits */

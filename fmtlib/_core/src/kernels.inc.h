@@ -251,8 +251,11 @@ static void group_or_run(const int16_t *restrict x, ptrdiff_t n, uint16_t *magni
 
 #include "tiles.inc.h"
 
+#define OF_FLOAT32(stem) stem##32
+#define OF_FLOAT64(stem) stem##64
 const fmt_kernels TARGET = {
     .name = TARGET_NAME,
+    .groups = {GROUP_KERNELS(OF_FLOAT32), GROUP_KERNELS(OF_FLOAT64)},
     .widen16 = widen16,
     .widen_bf16 = widen_bf16,
     .widen32 = widen32,
@@ -283,20 +286,12 @@ const fmt_kernels TARGET = {
     .divide_to_odd = divide_to_odd,
     .multiply_to_odd = multiply_to_odd,
     .philox = philox,
-    .absmax32 = absmax32,
-    .absmax64 = absmax64,
-    .absmax_run32 = absmax_run32,
-    .absmax_run64 = absmax_run64,
     .multiply32 = multiply32,
     .multiply64 = multiply64,
     .encode_block_float32 = encode_block_float32,
     .encode_block_float64 = encode_block_float64,
     .decode_block_float32 = decode_block_float32,
     .decode_block_float64 = decode_block_float64,
-    .encode_block32 = encode_block32,
-    .encode_block64 = encode_block64,
-    .decode_block32 = decode_block32,
-    .decode_block64 = decode_block64,
     .group_or = group_or,
     .group_or_run = group_or_run,
     .integer_dot = &INTEGER_DOT,
