@@ -40,37 +40,6 @@ static inline U NAME(power)(I exponent) { return (U)(exponent + BIAS) << MANTISS
 
 /* --- maxima and spreading ------------------------------------------------------------------ */
 
-/* n is `lines` of the same length; each is groups of `width`, the last one perhaps shorter.  RUN is
- * called with the first element of a group and its length, a constant for the usual ones. */
-#define EACH_GROUP(RUN)                                                                            \
-    for (ptrdiff_t first = 0; first < n; first += line) {                                          \
-        const ptrdiff_t end = first + line, whole = end - line % width;                            \
-        ptrdiff_t i = first;                                                                       \
-        switch (width) {                                                                           \
-        case 1:                                                                                    \
-            for (; i < whole; i++)                                                                 \
-                RUN(i, 1);                                                                         \
-            break;                                                                                 \
-        case 2:                                                                                    \
-            for (; i < whole; i += 2)                                                              \
-                RUN(i, 2);                                                                         \
-            break;                                                                                 \
-        case 16:                                                                                   \
-            for (; i < whole; i += 16)                                                             \
-                RUN(i, 16);                                                                        \
-            break;                                                                                 \
-        case 32:                                                                                   \
-            for (; i < whole; i += 32)                                                             \
-                RUN(i, 32);                                                                        \
-            break;                                                                                 \
-        default:                                                                                   \
-            for (; i < whole; i += width)                                                          \
-                RUN(i, width);                                                                     \
-        }                                                                                          \
-        if (i < end)                                                                               \
-            RUN(i, end - i);                                                                       \
-    }
-
 static inline U NAME(absmax_run)(const U *bits, ptrdiff_t n)
 {
     U max = 0;
@@ -81,14 +50,58 @@ static inline U NAME(absmax_run)(const U *bits, ptrdiff_t n)
     return max;
 }
 
+/* The maxima of neighbours: n of them. */
+static inline void NAME(max_of_pairs)(const U *restrict from, U *restrict to, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const U a = from[2 * i] & (SIGN - 1), b = from[2 * i + 1] & (SIGN - 1);
+        to[i] = a > b ? a : b;
+    }
+}
+
+/* Of `groups` groups of 8 * times elements: eight maxima side by side, then those of neighbours.  A
+ * reduction group by group is what compilers vectorise badly. */
+static inline void NAME(max_of_eights)(const U *restrict bits, U *restrict max, ptrdiff_t groups,
+                                       ptrdiff_t times)
+{
+    U eights[CHUNK], fours[CHUNK / 2];
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        U lanes[8] = {0};
+        for (ptrdiff_t i = 0; i < times; i++)
+            for (int j = 0; j < 8; j++) {
+                const U a = bits[(g * times + i) * 8 + j] & (SIGN - 1);
+                lanes[j] = a > lanes[j] ? a : lanes[j];
+            }
+        memcpy(eights + 8 * g, lanes, sizeof lanes);
+    }
+    NAME(max_of_pairs)(eights, fours, 4 * groups);
+    NAME(max_of_pairs)(fours, eights, 2 * groups);
+    NAME(max_of_pairs)(eights, max, groups);
+}
+
 static void NAME(absmax_runs)(const void *from, void *to, ptrdiff_t n, ptrdiff_t width,
                               ptrdiff_t line)
 {
-    const U *restrict bits = from;
-    U *restrict max = to;
-#define RUN(i, length) *max++ = NAME(absmax_run)(bits + (i), length)
-    EACH_GROUP(RUN)
-#undef RUN
+    const U *bits = from;
+    U *max = to;
+    for (; n > 0; n -= line) {
+        const ptrdiff_t groups = line / width, rest = line % width;
+        if (width == 16)
+            NAME(max_of_eights)(bits, max, groups, 2);
+        else if (width == 32)
+            NAME(max_of_eights)(bits, max, groups, 4);
+        else if (width % 8 == 0)
+            NAME(max_of_eights)(bits, max, groups, width / 8);
+        else if (width == 2)
+            NAME(max_of_pairs)(bits, max, groups);
+        else
+            for (ptrdiff_t g = 0; g < groups; g++)
+                max[g] = NAME(absmax_run)(bits + g * width, width);
+        if (rest)
+            max[groups] = NAME(absmax_run)(bits + groups * width, rest);
+        bits += line;
+        max += groups + (rest != 0);
+    }
 }
 
 static void NAME(absmax)(const void *from, void *to, ptrdiff_t n)
@@ -101,18 +114,31 @@ static void NAME(absmax)(const void *from, void *to, ptrdiff_t n)
     }
 }
 
+static inline void NAME(repeat)(const U *restrict from, U *restrict to, ptrdiff_t n, ptrdiff_t times)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        for (ptrdiff_t j = 0; j < times; j++)
+            to[i * times + j] = from[i];
+}
+
 static void NAME(spread)(const void *from, void *to, ptrdiff_t n, ptrdiff_t width, ptrdiff_t line)
 {
-    const U *restrict groups = from;
-    U *restrict elements = to;
-#define RUN(i, length)                                                                             \
-    do {                                                                                           \
-        const U of_group = *groups++;                                                              \
-        for (ptrdiff_t j = 0; j < (length); j++)                                                   \
-            elements[(i) + j] = of_group;                                                          \
-    } while (0)
-    EACH_GROUP(RUN)
-#undef RUN
+    const U *groups = from;
+    U *elements = to;
+    for (; n > 0; n -= line, elements += line) {
+        const ptrdiff_t whole = line / width, rest = line % width;
+        switch (width) {
+        case 1: memcpy(elements, groups, (size_t)whole * sizeof *groups); break;
+        case 2: NAME(repeat)(groups, elements, whole, 2); break;
+        case 8: NAME(repeat)(groups, elements, whole, 8); break;
+        case 16: NAME(repeat)(groups, elements, whole, 16); break;
+        case 32: NAME(repeat)(groups, elements, whole, 32); break;
+        default: NAME(repeat)(groups, elements, whole, width);
+        }
+        groups += whole;
+        if (rest)
+            NAME(repeat)(groups++, elements + whole * width, 1, rest);
+    }
 }
 
 /* --- scales that are powers of two --------------------------------------------------------- */
@@ -409,4 +435,3 @@ static void NAME(multiply_all)(const void *x, void *out, ptrdiff_t n, float fact
 #undef F
 #undef LIFT
 #undef NOT_A_NUMBER
-#undef EACH_GROUP
