@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import blocks
 from fmtlib._core import kernels
-from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc, to_odd
+from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
 from fmtlib.arguments import as_array as _array
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray
@@ -233,8 +233,9 @@ def encode(
         refuse_for_blocks(scale, zero_point)
         if out is not None or where is not True:
             raise TypeError("encode to a block format takes neither out nor where")
-        array = _for_blocks(real_array(x))
-        return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
+        return blocks.encode_blocks(
+            real_array(x), fmt, axis, mode.rounding, mode.random_bits, key, workers
+        )
     fmt = elementwise(fmt)
     if scale is None:
         refuse_scaling(zero_point, axis)
@@ -317,10 +318,11 @@ def quantize(
     check_out(where, out, array.dtype)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
+        into = out if where is True else None
         values = blocks.quantize_blocks(
-            _for_blocks(array), fmt, axis, mode.rounding, mode.random_bits, key, workers
-        ).astype(array.dtype, copy=False)
-        return put_into(values, out, where)
+            array, fmt, axis, mode.rounding, mode.random_bits, key, workers, into
+        )
+        return values if into is not None else put_into(values, out, where)
     fmt = elementwise(fmt)
     if scale is None:
         refuse_scaling(zero_point, axis)
@@ -423,8 +425,7 @@ def decode(
         if not (scale is None and zero_point is None and axis is None):
             raise ValueError("a BlockArray has its own scales and axis")
         wanted = _decode_dtype(codes.format, dtype, out)
-        values = blocks.decode_blocks(codes, np.dtype(float) if wanted.itemsize > 8 else wanted)
-        return put_into(values.astype(wanted, copy=False), out, True)
+        return blocks.decode_blocks(codes, wanted, out, workers)
     if fmt is None:
         fmt = format_of(getattr(codes, "dtype", None))
     if fmt is None:
@@ -656,13 +657,6 @@ def _check_real_dtype(dtype: np.dtype[Any]) -> None:
             f"x must be an array of {', '.join(_FLOATS + _INTEGERS)}, got {dtype}; "
             "convert it explicitly"
         )
-
-
-def _for_blocks(x: NDArray[Any]) -> NDArray[Any]:
-    """The array in a type that block kernels read; wider ones rounded to odd."""
-    if x.dtype.name in _INTEGERS or x.dtype == np.longdouble != np.float64:
-        return np.asarray(to_odd(x))
-    return x
 
 
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:

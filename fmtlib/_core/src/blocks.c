@@ -23,6 +23,12 @@ static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static ptrdiff_t parts(ptrdiff_t length, ptrdiff_t size) { return length / size + (length % size != 0); }
 
+/* Where the share `part` of all_parts of n things begins. */
+static ptrdiff_t share(ptrdiff_t n, ptrdiff_t part, ptrdiff_t all_parts)
+{
+    return n / all_parts * part + n % all_parts * part / all_parts;
+}
+
 /* The bits of float32 or float64, as the plan has it. */
 typedef union {
     uint32_t narrow[CHUNK];
@@ -47,7 +53,6 @@ typedef struct {
     int decoding;
     int wide;       /* the bits are those of float64 */
     int arithmetic; /* how this chunk rounds */
-    int nonfinite;
     int deep; /* subnormals of float32 may be normal elements here */
 } stages;
 
@@ -198,7 +203,7 @@ static void set_float_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
 {
     const uint32_t infinite = 0x7f800000, one = 1 << 23;
     uint32_t *factors = s->groups.inverses.narrow, *scales = s->groups.scales.narrow;
-    uint32_t nonfinite = 0, far = 0;
+    uint32_t far = 0;
     for (ptrdiff_t g = 0; g < n; g++) {
         const uint32_t max = s->maxima.narrow[g];
         float share;
@@ -207,7 +212,6 @@ static void set_float_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
         share *= plan->encode_scale;
         memcpy(&factors[g], &share, sizeof share);
         factors[g] = max < infinite ? factors[g] : 0x7fc00000;
-        nonfinite |= max >= infinite;
     }
     encode_floats(&plan->scale_spec, factors, NULL, s->scale_codes, n);
     fmt_active->decode_float32(s->scale_codes, scales, n, &plan->scale_spec);
@@ -226,12 +230,20 @@ static void set_float_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
         far |= (uint32_t)(factors[g] != 0) & ((factors[g] < one) | (factors[g] > limit));
     }
     set_scale_values(plan, n, s);
-    s->nonfinite |= nonfinite != 0;
     s->arithmetic = plan->arithmetic && !far;
     for (ptrdiff_t g = 0; s->arithmetic && g < n; g++) { /* as groups.inc.h has them: twice and half */
         factors[g] += factors[g] ? one : 0;
         scales[g] -= scales[g] - 1 < infinite - 1 ? one : 0;
     }
+}
+
+/* The exponent that a group or sub-block rounds by in general kernels, from its maximum and scale. */
+static void set_exponent(const fmt_block_plan *plan, uint64_t max, int32_t exponent, int32_t *to,
+                         stages *s)
+{
+    s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
+    /* zeros are zeros by any scale; this one keeps them off the deep end */
+    *to = max ? exponent : -plan->spec.min_exponent;
 }
 
 /* Codes of the scales of n groups and what elements are to round by, from their maxima. */
@@ -242,10 +254,9 @@ static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
         set_float_scales(plan, n, s);
         return;
     }
-    const int found = group_kernels(s->wide)->block_scales(
-        &s->maxima, n, plan, s->scale_codes, &s->groups.inverses, &s->groups.scales);
-    s->nonfinite |= found & GROUPS_NONFINITE;
-    s->arithmetic = plan->arithmetic && !(found & GROUPS_FAR);
+    s->arithmetic = group_kernels(s->wide)->block_scales(&s->maxima, n, plan, s->scale_codes,
+                                                         &s->groups.inverses, &s->groups.scales)
+                    && plan->arithmetic;
     if (s->arithmetic)
         return;
     for (ptrdiff_t g = 0; g < n; g++) {
@@ -254,21 +265,18 @@ static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
         const int nan = s->scale_codes[g] == nan_code;
         const int32_t exponent = nan ? NAN_EXPONENT : group_exponent(plan, max);
         s->scale_codes[g] = nan ? nan_code : (uint32_t)(exponent + plan->spec.block_bias);
-        s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
-        /* zeros are zeros by any scale; this one keeps them off the deep end */
-        s->groups.exponents[g] = max ? exponent : -plan->spec.min_exponent;
+        set_exponent(plan, max, exponent, &s->groups.exponents[g], s);
     }
 }
 
-/* Whether a sub-block of this maximum halves the scale of its group, whose code is given; and the
- * exponent of the scale that results. */
-static uint32_t micro_shift(const fmt_block_plan *plan, uint64_t max, uint32_t code,
-                            int32_t *exponent)
+/* Whether a sub-block of this maximum halves the scale of its group, whose code is given. */
+static uint32_t micro_shift(const fmt_block_plan *plan, uint64_t max, uint32_t code, int32_t *to,
+                            stages *s)
 {
     const int32_t group = (int32_t)code - plan->spec.block_bias;
     const int nan = (int32_t)code > plan->spec.block_max_code;
     const int shift = !nan && group_exponent(plan, max) < group;
-    *exponent = nan ? NAN_EXPONENT : group - shift;
+    set_exponent(plan, max, nan ? NAN_EXPONENT : group - shift, to, s);
     return (uint32_t)shift;
 }
 
@@ -288,7 +296,8 @@ static void set_micro(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t per, pt
         k->micro_scales(&s->maxima, n, plan, codes, shifts, &s->units.inverses, &s->units.scales);
     } else {
         for (ptrdiff_t i = 0; i < n; i++)
-            shifts[i] = micro_shift(plan, maximum(plan, i, s), codes[i], &s->units.exponents[i]);
+            shifts[i] = micro_shift(plan, maximum(plan, i, s), codes[i],
+                                    &s->units.exponents[i], s);
     }
     uint32_t *code = s->scale_codes;
     for (ptrdiff_t first = 0; first < n; first += line)
@@ -700,17 +709,17 @@ static void encode_region(const fmt_block_plan *plan, const void *x, const regio
 typedef void work_on(const fmt_block_plan *, const void *from, const region *, void *to,
                      void *scales, stages *);
 
-static int each_region(const fmt_block_plan *plan, work_on *work, const void *from, void *to,
-                       void *scales)
+/* Cut the array into regions and work on the share `part` of `parts` of them. */
+static void each_region(const fmt_block_plan *plan, work_on *work, const void *from, void *to,
+                       void *scales, ptrdiff_t part, ptrdiff_t all_parts)
 {
-    const fmt_environment callers = fmt_enter();
     const ptrdiff_t width = plan->tile_columns, inner = plan->inner, middle = plan->middle;
     const int panels = inner == 1 && width <= CHUNK;
-    ptrdiff_t outer = plan->outer, columns = plan->columns;
+    ptrdiff_t outer = plan->outer, columns = plan->columns, line = 0;
     /* columns of the array that are taken at a time: whole groups if there is room for several */
-    ptrdiff_t span = panels ? CHUNK / width * width : width, line = 0;
-    if (panels && plan->rows == 1 && middle == 1 && columns <= CHUNK) { /* or several rows */
-        if (columns % width) {
+    ptrdiff_t span = panels ? CHUNK / width * width : width;
+    if (panels && plan->rows == 1 && middle == 1 && (columns <= CHUNK || columns % width == 0)) {
+        if (columns % width) { /* or several rows */
             line = columns;
             span = CHUNK / line * line;
         }
@@ -721,74 +730,73 @@ static int each_region(const fmt_block_plan *plan, work_on *work, const void *fr
     const ptrdiff_t tiles_across
         = line ? columns / line * parts(line, width) : parts(columns, width);
     const ptrdiff_t row = middle * columns * inner;
+    const ptrdiff_t spans = parts(columns, span), runs = panels ? 1 : parts(inner, CHUNK);
+    const ptrdiff_t regions = outer * tiles_down * middle * spans * runs;
+    ptrdiff_t i = share(regions, part, all_parts);
+    const ptrdiff_t stop = share(regions, part + 1, all_parts);
+    /* where region i is */
+    ptrdiff_t j = i % runs * CHUNK, c = i / runs % spans * span;
+    ptrdiff_t k = i / runs / spans % middle, o = i / runs / spans / middle;
+    const fmt_environment callers = fmt_enter();
     stages s;
-    s.nonfinite = 0;
     s.decoding = work == decode_region;
     s.wide = s.decoding ? plan->target == TYPE_F64 : is_wide(plan);
-    for (ptrdiff_t o = 0; o < outer * tiles_down; o++) {
-        const ptrdiff_t first_row = o % tiles_down * plan->tile_rows;
-        const ptrdiff_t depth = smaller(plan->tile_rows, plan->rows - first_row);
-        for (ptrdiff_t k = 0; k < middle; k++) {
-            const ptrdiff_t start
-                = (o / tiles_down * plan->rows + first_row) * row + k * columns * inner;
-            const ptrdiff_t first_scale = (o * middle + k) * tiles_across * inner;
-            for (ptrdiff_t c = 0; c < columns; c += span) {
-                const ptrdiff_t n = smaller(span, columns - c);
-                const ptrdiff_t tile = line ? c / line * parts(line, width) : c / width;
-                region r = {.way = PANEL, .index = start + c * inner, .depth = depth, .stride = row,
-                            .width = 1, .n = n, .line = line ? line : n,
-                            .scale = first_scale + tile * inner};
-                if (panels) {
-                    work(plan, from, &r, to, scales, &s);
-                    continue;
-                }
-                if (inner == 1 && !plan->micro) {
-                    r.way = LONG_RUN;
-                    work(plan, from, &r, to, scales, &s);
-                    continue;
-                }
-                r.way = COLUMNS;
-                r.width = n;
-                r.step = inner;
-                for (ptrdiff_t j = 0; j < inner; j += CHUNK, r.index += CHUNK, r.scale += CHUNK) {
-                    r.n = smaller(CHUNK, inner - j);
-                    work(plan, from, &r, to, scales, &s);
-                }
-            }
+    for (; i < stop; i++) {
+        const ptrdiff_t first_row = o % tiles_down * plan->tile_rows, n = smaller(span, columns - c);
+        const ptrdiff_t tile = line ? c / line * parts(line, width) : c / width;
+        region r = {.way = PANEL, .n = n, .line = line ? line : n, .width = 1, .stride = row};
+        r.index = (o / tiles_down * plan->rows + first_row) * row + (k * columns + c) * inner + j;
+        r.scale = ((o * middle + k) * tiles_across + tile) * inner + j;
+        r.depth = smaller(plan->tile_rows, plan->rows - first_row);
+        if (!panels && inner == 1 && !plan->micro) {
+            r.way = LONG_RUN;
+        } else if (!panels) {
+            r.way = COLUMNS;
+            r.width = n;
+            r.step = inner;
+            r.n = smaller(CHUNK, inner - j);
         }
+        work(plan, from, &r, to, scales, &s);
+        if (runs > 1 && (j += CHUNK) < inner)
+            continue;
+        j = 0;
+        if ((c += span) < columns)
+            continue;
+        c = 0;
+        if (++k < middle)
+            continue;
+        k = 0;
+        o++;
     }
     fmt_leave(callers);
-    return s.nonfinite;
 }
 
-int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales)
+void fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales,
+                      ptrdiff_t part, ptrdiff_t all_parts)
 {
-    return each_region(plan, encode_region, x, out, scales);
+    each_region(plan, encode_region, x, out, scales, part, all_parts);
 }
 
-void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out)
+void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out,
+                       ptrdiff_t part, ptrdiff_t all_parts)
 {
-    each_region(plan, decode_region, codes, out, (void *)scales);
+    each_region(plan, decode_region, codes, out, (void *)scales, part, all_parts);
 }
 
-float fmt_finite_max(int source, const void *x, ptrdiff_t n)
+float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite)
 {
     const fmt_block_plan plan = {.source = source, .rule = RULE_AMAX};
     const fmt_environment callers = fmt_enter();
     stages s;
-    uint32_t max = 0;
+    uint32_t max = 0, all = 0;
     for (ptrdiff_t index = 0; index < n; index += CHUNK) {
         const ptrdiff_t count = smaller(CHUNK, n - index);
-        const uint32_t *bits = load(&plan, x, index, count, &s);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const uint32_t magnitude = bits[i] & 0x7fffffff;
-            const uint32_t finite = magnitude < 0x7f800000 ? magnitude : 0;
-            max = finite > max ? finite : max;
-        }
+        fmt_active->groups[0].finite_max(load(&plan, x, index, count, &s), count, &max, &all);
     }
     float value;
     memcpy(&value, &max, sizeof value);
     fmt_leave(callers);
+    *nonfinite = all >= 0x7f800000;
     return value;
 }
 

@@ -114,6 +114,20 @@ static void NAME(absmax)(const void *from, void *to, ptrdiff_t n)
     }
 }
 
+/* The greatest finite magnitude, and the greatest of all, of n more elements. */
+static void NAME(finite_max)(const void *from, ptrdiff_t n, void *max_, void *all_)
+{
+    const U *restrict bits = from;
+    U max = *(U *)max_, all = *(U *)all_;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const U a = bits[i] & (SIGN - 1), finite = a < INFINITE ? a : 0;
+        max = finite > max ? finite : max;
+        all = a > all ? a : all;
+    }
+    *(U *)max_ = max;
+    *(U *)all_ = all;
+}
+
 static inline void NAME(repeat)(const U *restrict from, U *restrict to, ptrdiff_t n, ptrdiff_t times)
 {
     for (ptrdiff_t i = 0; i < n; i++)
@@ -143,8 +157,8 @@ static void NAME(spread)(const void *from, void *to, ptrdiff_t n, ptrdiff_t widt
 
 /* --- scales that are powers of two --------------------------------------------------------- */
 
-/* One loop for hbfp, a constant wherever this is inlined, and one for all other rules.  Returns enum
- * fmt_groups; groups that are far are for general kernels, and what is found for them has no meaning. */
+/* One loop for hbfp, a constant wherever this is inlined, and one for all other rules.  What is
+ * found for groups that arithmetic does not serve has no meaning, but for those of NaN. */
 static inline int NAME(scales_of_maxima)(const U *restrict maxima, ptrdiff_t n,
                                          const fmt_block_plan *plan, uint32_t *restrict codes,
                                          U *restrict inverses, U *restrict scales, int hbfp)
@@ -174,7 +188,7 @@ static inline int NAME(scales_of_maxima)(const U *restrict maxima, ptrdiff_t n,
     /* the significand from which on a greatest element rounds up past the greatest code */
     const U carry = HIDDEN - (HIDDEN >> (p->mantissa_bits + 1));
     const I bump = plan->bump != 0;
-    U nonfinite = 0, far = 0;
+    U far = 0;
     for (ptrdiff_t g = 0; g < n; g++) {
         const U max = maxima[g];
         I e = (I)((max + addend) >> MANTISSA) - origin;
@@ -188,14 +202,13 @@ static inline int NAME(scales_of_maxima)(const U *restrict maxima, ptrdiff_t n,
         e = e > greatest ? greatest : e;
         e += bump & (I)(max >= NAME(power)(e) + carry) & (I)(e < greatest);
         const U nan = (U)(max >= INFINITE), some = (U)(max != 0);
-        nonfinite |= nan;
         far |= some & ((U)(e < least) | (U)(max < HIDDEN));
         codes[g] = nan ? nan_code : some ? (uint32_t)(e + bias) : 0;
         e = some ? e : 0;
         inverses[g] = nan ? 0 : NAME(power)(LIFT - e);
         scales[g] = nan ? NOT_A_NUMBER : NAME(power)(e - LIFT);
     }
-    return (nonfinite ? GROUPS_NONFINITE : 0) | (far ? GROUPS_FAR : 0);
+    return far == 0;
 }
 
 static int NAME(block_scales)(const void *maxima, ptrdiff_t n, const fmt_block_plan *plan,
@@ -424,6 +437,7 @@ static void NAME(multiply_all)(const void *x, void *out, ptrdiff_t n, float fact
 #define GROUP_KERNELS(NAME)                                                                        \
     {                                                                                              \
         .absmax = NAME(absmax), .absmax_runs = NAME(absmax_runs), .spread = NAME(spread),          \
+        .finite_max = NAME(finite_max),                                                            \
         .block_scales = NAME(block_scales), .micro_scales = NAME(micro_scales),                    \
         .round_codes = NAME(round_codes), .round_values = NAME(round_values),                      \
         .decode_scales = NAME(decode_scales),                                                      \

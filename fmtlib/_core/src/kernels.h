@@ -173,19 +173,18 @@ typedef struct {
 
 struct fmt_block_plan;
 
-/* What block_scales reports: whether any group is not finite; whether the arithmetic of round_codes and
- * round_values does not serve one of them, as its numbers would be subnormal. */
-enum fmt_groups { GROUPS_NONFINITE = 1, GROUPS_FAR = 2 };
-
 /* Groups of elements with a scale; numbers are the bits of float32, or in the second of two such
  * tables of float64.  n elements are lines of `line`, each of groups of `width`, the last one of a line
  * perhaps shorter.  See groups.inc.h. */
 typedef struct {
     void (*absmax)(const void *bits, void *max, ptrdiff_t n);
+    /* More elements for the greatest finite magnitude, and the greatest of all. */
+    void (*finite_max)(const void *bits, ptrdiff_t n, void *max, void *all);
     void (*absmax_runs)(const void *bits, void *max, ptrdiff_t n, ptrdiff_t width, ptrdiff_t line);
     void (*spread)(const void *groups, void *elements, ptrdiff_t n, ptrdiff_t width,
                    ptrdiff_t line);
-    /* Of n groups, powers of two: codes of the scales, scales, inverses. */
+    /* Of n groups, powers of two: codes of the scales, scales, inverses.  Returns whether the
+     * arithmetic of the others serves all groups; it does not where numbers would be subnormal. */
     int (*block_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
                         uint32_t *codes, void *inverses, void *scales);
     void (*micro_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
@@ -322,14 +321,16 @@ typedef struct fmt_block_plan {
     float max_element, encode_scale, decode_scale; /* the latter: of the whole array */
 } fmt_block_plan;
 
-/* Codes (or values) of x, and the code of each group's scale (scales may be NULL).  Returns
- * whether any group holds a NaN or an infinity. */
-int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales);
-void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales,
-                       void *out);
+/* Codes (or values) of x, and the code of each group's scale (scales may be NULL); the share `part` of
+ * `parts` of the work, which write no memory in common.  x may be out, but not overlap it otherwise. */
+void fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales,
+                      ptrdiff_t part, ptrdiff_t parts);
+void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out,
+                       ptrdiff_t part, ptrdiff_t parts);
 
-/* The greatest finite magnitude of n values of any type, rounded to float32. */
-float fmt_finite_max(int source, const void *x, ptrdiff_t n);
+/* The greatest finite magnitude of n values of any type, rounded to float32; and whether any is not
+ * finite. */
+float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite);
 
 /* high: bits each group needs; low (may be NULL): position of the lowest set bit. */
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
