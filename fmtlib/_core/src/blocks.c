@@ -800,41 +800,48 @@ float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite)
     return value;
 }
 
-/* The width of one group from the OR of its magnitudes and of its values. */
-static void write_width(uint16_t magnitudes, uint16_t ones, int is_signed, uint8_t *high,
-                        uint8_t *low)
+/* n groups side by side: of runs if depth is 0, else columns of so many rows `step` apart. */
+static void write_widths(const int16_t *x, ptrdiff_t n, ptrdiff_t width, ptrdiff_t depth,
+                         ptrdiff_t step, int is_signed, uint8_t *high, uint8_t *low)
 {
-    const unsigned value = is_signed ? magnitudes : ones;
-    *high = (uint8_t)(32 - __builtin_clz(value | 1) + (is_signed != 0));
-    if (low)
-        *low = (uint8_t)(ones ? __builtin_ctz(ones) : 0);
+    uint16_t all[WIDTH_CHUNK];
+    for (int ends = 0; ends < (low ? 2 : 1); ends++) {
+        const int16_t flip = is_signed && ends == 0 ? -1 : 0;
+        if (ends == 0 || is_signed) { /* else it is the same OR */
+            if (depth)
+                memset(all, 0, (size_t)n * sizeof *all);
+            else
+                fmt_active->or_runs(x, all, n, width, flip);
+            for (ptrdiff_t i = 0; i < depth; i++)
+                fmt_active->or_rows(x + i * step, all, n, flip);
+        }
+        if (ends == 0)
+            fmt_active->bit_lengths(all, high, n, is_signed != 0);
+        else
+            fmt_active->lowest_bits(all, low, n);
+    }
 }
 
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
                     ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low)
 {
-    uint16_t magnitudes[CHUNK], ones[CHUNK];
-    const ptrdiff_t groups = (length + group - 1) / group;
+    const ptrdiff_t most = inner == 1 && group <= WIDTH_CHUNK ? WIDTH_CHUNK / group : 1;
+    if (inner == 1 && length % group == 0) { /* no group is cut: one long row */
+        length *= outer;
+        outer = 1;
+    }
+    const ptrdiff_t groups = parts(length, group), whole = length / group;
     for (ptrdiff_t o = 0; o < outer; o++) {
-        for (ptrdiff_t g = 0; g < groups; g++) {
-            const ptrdiff_t first = g * group, depth = smaller(group, length - first);
-            const int16_t *from = x + (o * length + first) * inner;
-            const ptrdiff_t to = (o * groups + g) * inner;
-            if (inner == 1) {
-                fmt_active->group_or_run(from, depth, magnitudes, ones);
-                write_width(*magnitudes, *ones, is_signed, high + to, low ? low + to : NULL);
-                continue;
-            }
-            for (ptrdiff_t j = 0; j < inner; j += CHUNK) {
-                const ptrdiff_t n = smaller(CHUNK, inner - j);
-                memset(magnitudes, 0, sizeof magnitudes);
-                memset(ones, 0, sizeof ones);
-                for (ptrdiff_t i = 0; i < depth; i++)
-                    fmt_active->group_or(from + i * inner + j, magnitudes, ones, n);
-                for (ptrdiff_t i = 0; i < n; i++)
-                    write_width(magnitudes[i], ones[i], is_signed, high + to + j + i,
-                                low ? low + to + j + i : NULL);
-            }
+        for (ptrdiff_t g = 0; g < groups;) {
+            const ptrdiff_t depth = smaller(group, length - g * group), to = (o * groups + g) * inner;
+            const ptrdiff_t n = inner == 1 && g < whole ? smaller(most, whole - g) : 1;
+            const int16_t *from = x + (o * length + g * group) * inner;
+            if (inner == 1)
+                write_widths(from, n, depth, 0, 0, is_signed, high + to, low ? low + to : NULL);
+            for (ptrdiff_t j = 0; inner > 1 && j < inner; j += WIDTH_CHUNK)
+                write_widths(from + j, smaller(WIDTH_CHUNK, inner - j), 0, depth, inner, is_signed,
+                             high + to + j, low ? low + to + j : NULL);
+            g += n;
         }
     }
 }

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHUNK = 512 };
+enum { CHUNK = 512, WIDTH_CHUNK = 2048 };
 
 /* Stands for the exponent of a group of NaN between the stages. */
 #define NAN_EXPONENT (1 << 20)
@@ -251,8 +251,12 @@ typedef struct {
                                  ptrdiff_t, const fmt_spec *);
     void (*decode_block_float64)(const uint32_t *codes, const int32_t *exponents, uint64_t *,
                                  ptrdiff_t, const fmt_spec *);
-    void (*group_or)(const int16_t *x, uint16_t *magnitudes, uint16_t *ones, ptrdiff_t n);
-    void (*group_or_run)(const int16_t *x, ptrdiff_t n, uint16_t *magnitudes, uint16_t *ones);
+    /* The OR of each column, or of each group of a run, of x ^ (x >> 15 & flip); what it says. */
+    void (*or_rows)(const int16_t *x, uint16_t *all, ptrdiff_t n, int16_t flip);
+    void (*or_runs)(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,
+                    int16_t flip);
+    void (*bit_lengths)(const uint16_t *all, uint8_t *high, ptrdiff_t n, int more);
+    void (*lowest_bits)(const uint16_t *all, uint8_t *low, ptrdiff_t n);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */
     int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
