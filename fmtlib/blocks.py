@@ -22,6 +22,7 @@ from fmtlib.packing import pack, unpack
 
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 15
+_ONE, _GREATEST = np.float32(1), np.finfo(np.float32).max
 # Elements that are copied at a time where kernels cannot work on the array itself.
 _SLAB = 1 << 16
 
@@ -652,25 +653,27 @@ def _split_axes(shape: tuple[int, ...], axis: int | tuple[int, int]) -> tuple[in
     return outer, rows, middle, columns, inner
 
 
-def _bits_view(x: NDArray[Any]) -> NDArray[Any]:
-    """bfloat16 arrays as their bits; NumPy's own types as they are."""
-    return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+@lru_cache(maxsize=256)
+def _working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of values that kernels read or write for this one, in native byte order."""
+    known = dtype.name in ("float16", "bfloat16", "float32", "float64")
+    return dtype.newbyteorder("=") if known else np.dtype(np.float64)
 
 
 @lru_cache(maxsize=1024)
-def _block_codec(
+def block_codec(
     fmt: BlockFormat,
-    swapped: bool,
     verb: str,
     rounding: str,
     random_bits: int,
-    source: str,
-    target: str,
+    source: np.dtype[Any],
+    target: np.dtype[Any],
+    swapped: bool = False,
 ) -> kernels.BlockCodec:
     """What the kernels need; swapped: a tile's axes lie in memory in the other order."""
     if swapped and isinstance(fmt.block_size, tuple):
         fmt = replace(fmt, block_size=fmt.block_size[::-1])
-    return kernels.BlockCodec(fmt, verb, rounding, random_bits, source, target)
+    return kernels.BlockCodec(fmt, verb, rounding, random_bits, source.name, target.name)
 
 
 def _slabs(
@@ -697,17 +700,16 @@ def _slabs(
             yield index, (number * shape[axis] + start) * inner
 
 
-def _is_plain(x: NDArray[Any], dtype: str) -> bool:
-    """Whether kernels can work on the array itself."""
-    flags = x.flags
-    return flags.c_contiguous and flags.aligned and x.dtype.isnative and x.dtype.name == dtype
+def _is_plain(x: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether kernels can work on the array itself; `dtype` is native."""
+    return x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
 
 
-def _for_kernels(x: NDArray[Any], dtype: str) -> NDArray[Any]:
+def _for_kernels(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """The array as kernels read it; types that they do not read are rounded to odd, to float64."""
-    if x.dtype.name != dtype:
+    if x.dtype.newbyteorder("=") != dtype:
         x = np.asarray(to_odd(x))
-    return _bits_view(for_kernels(x))
+    return for_kernels(x)
 
 
 def _in_threads(work: Callable[[int, int], None], size: int, workers: int) -> None:
@@ -737,42 +739,33 @@ def _run(
     Memory does not grow with arrays whose blocks lie in memory one after the other: what kernels
     cannot read or write in place is copied slab by slab.
     """
-    source = _source(x) if verb != "decode" else x.dtype.name
-    target = source if verb == "quantize" else out.dtype.name
-    if out.dtype.kind == "f" and out.dtype.itemsize > 8:
-        target = "float64"
+    source = x.dtype.newbyteorder("=") if verb == "decode" else _working_dtype(x.dtype)
+    target = out.dtype if verb == "encode" else _working_dtype(out.dtype)
     swapped = isinstance(axes, tuple) and axes[0] > axes[1]
-    codec = _block_codec(fmt, swapped, verb, *mode, source, target)
+    codec = block_codec(fmt, verb, *mode, source, target, swapped)
     if _is_plain(x, source) and _is_plain(out, target):
-        shape, from_, to = _split_axes(x.shape, axes), _bits_view(x), _bits_view(out)
+        shape = _split_axes(x.shape, axes)
         _in_threads(
-            lambda part, parts: codec.run(shape, from_, to, scales, *key, 0, *tensor, part, parts),
+            lambda part, parts: codec.run(shape, x, out, scales, *key, 0, *tensor, part, parts),
             x.size,
             workers,
         )
         return
     blocks = _blocks(fmt, axes)
     slabs = list(_slabs(x.shape, blocks, _SLAB))
-    to_dtype = out.dtype.newbyteorder("=") if out.dtype.name == target else np.dtype(target)
 
     def work(part: int, parts: int) -> None:
         for index, first in slabs[part::parts]:
             piece = _for_kernels(x[index], source)
             own, shape = out[index], _split_axes(piece.shape, axes)
             direct = _is_plain(own, target)
-            to = own if direct else np.empty(piece.shape, to_dtype)
+            to = own if direct else np.empty(piece.shape, target)
             of_scales = None if scales is None else scales[_scale_index(index, blocks)]
-            codec.run(shape, piece, _bits_view(to), of_scales, *key, first, *tensor, 0, 1)
+            codec.run(shape, piece, to, of_scales, *key, first, *tensor, 0, 1)
             if not direct:
                 own[...] = to
 
     _in_threads(work, x.size, workers)
-
-
-def _source(x: NDArray[Any]) -> str:
-    """The type that kernels read x in."""
-    name = x.dtype.name
-    return name if name in ("float16", "bfloat16", "float32") else "float64"
 
 
 def _scale_index(index: tuple[slice, ...], blocks: dict[int, int]) -> tuple[slice, ...]:
@@ -782,6 +775,11 @@ def _scale_index(index: tuple[slice, ...], blocks: dict[int, int]) -> tuple[slic
         slice(part.start // size, -(-part.stop // size))
         for part, size in zip(index, sizes, strict=True)
     )
+
+
+@lru_cache(maxsize=1024)
+def _stored_dtypes(fmt: BlockFormat) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    return fmt.code_dtype, fmt.scale_dtype
 
 
 def _blocks(fmt: BlockFormat, axes: int | tuple[int, int]) -> dict[int, int]:
@@ -796,11 +794,11 @@ def _blocks(fmt: BlockFormat, axes: int | tuple[int, int]) -> dict[int, int]:
 
 def _finite_max(x: NDArray[Any]) -> tuple[np.float32, bool]:
     """The greatest finite magnitude, rounded to float32, and whether all are finite."""
-    source = _source(x)
+    source = _working_dtype(x.dtype)
     if _is_plain(x, source):
-        return kernels.finite_max(_bits_view(x), source)
+        return kernels.finite_max(x, source.name)
     found = [
-        kernels.finite_max(_for_kernels(x[index], source), source)
+        kernels.finite_max(_for_kernels(x[index], source), source.name)
         for index, _ in _slabs(x.shape, {}, _SLAB)
     ]
     return max(one for one, _ in found), all(finite for _, finite in found)
@@ -811,26 +809,25 @@ def _tensor_scales(amax: np.float32, fmt: BlockFormat) -> tuple[np.float32, np.f
 
     NVFP4's, each step in float32; see `BlockFormat`.
     """
-    one, greatest = np.float32(1), np.finfo(np.float32).max
     if amax == 0:
-        return one, one
+        return _ONE, _ONE
     with np.errstate(over="ignore", under="ignore"):
         # float64 has bits enough that the quotient, rounded again, is the rounded quotient
-        scale = min(np.float32(fmt.element.max * fmt.scale.max / float(amax)), greatest)
-        return scale, one / scale
+        scale = min(np.float32(fmt.element.max * fmt.scale.max / float(amax)), _GREATEST)
+        return scale, _ONE / scale
 
 
 def _look_first(x: NDArray[Any], fmt: BlockFormat) -> tuple[np.float32, np.float32]:
     """What has to be known of the whole array before its blocks are looked at."""
     if not fmt.tensor_scale and fmt.nonfinite == "nan":
-        return np.float32(1), np.float32(1)
+        return _ONE, _ONE
     amax, finite = _finite_max(x)
     if fmt.nonfinite == "raise" and not finite:
         raise ValueError(
             f"the array holds NaN or infinity and {fmt.name} has nonfinite='raise'; "
             "nonfinite='nan' makes such blocks NaN"
         )
-    return _tensor_scales(amax, fmt) if fmt.tensor_scale else (np.float32(1), np.float32(1))
+    return _tensor_scales(amax, fmt) if fmt.tensor_scale else (_ONE, _ONE)
 
 
 def encode_blocks(
@@ -845,8 +842,9 @@ def encode_blocks(
     """Encode an array; `key` is the (seed, stream) of the random words."""
     axes = normalize_block_axis(axis, x.ndim, fmt)
     tensor = _look_first(x, fmt)
-    codes = np.empty(x.shape, fmt.code_dtype)
-    scales = np.empty(scale_shape(x.shape, axes, fmt.block_size), fmt.scale_dtype)
+    code_dtype, scale_dtype = _stored_dtypes(fmt)
+    codes = np.empty(x.shape, code_dtype)
+    scales = np.empty(scale_shape(x.shape, axes, fmt.block_size), scale_dtype)
     _run("encode", x, codes, scales, fmt, axes, workers, (rounding, random_bits), key, tensor)
     return BlockArray._made(codes, scales, fmt, axes, tensor[1] if fmt.tensor_scale else None)
 

@@ -494,9 +494,25 @@ class _Usual(NamedTuple):
         return self.function(x, out)
 
 
+class _UsualBlocks(NamedTuple):
+    """The same for a block format."""
+
+    verb: Verb
+    fmt: BlockFormat
+    rounding: str
+
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None) -> Any:
+        if self.verb == "quantize":
+            check_out(True, out, x.dtype)
+            return blocks.quantize_blocks(x, self.fmt, None, self.rounding, 32, (0, 0), 1, out)
+        if out is not None:
+            raise TypeError("encode to a block format takes neither out nor where")
+        return blocks.encode_blocks(x, self.fmt, None, self.rounding, 32, (0, 0), 1)
+
+
 def _usual(
     verb: Verb, fmt: object, dtype: np.dtype[Any], rounding: str, overflow: str
-) -> _Usual | None:
+) -> _Usual | _UsualBlocks | None:
     """The short way for an array of this dtype; None if there is more to do or to check."""
     try:
         return _known_usual(verb, fmt, dtype, rounding, overflow)
@@ -507,9 +523,9 @@ def _usual(
 @lru_cache(maxsize=4096)
 def _known_usual(
     verb: Verb, given: Any, dtype: np.dtype[Any], rounding: str, overflow: str
-) -> _Usual | None:
+) -> _Usual | _UsualBlocks | None:
     fmt = get_format(given)
-    if isinstance(fmt, BlockFormat) or not dtype.isnative:
+    if not dtype.isnative or (isinstance(fmt, BlockFormat) and verb == "decode"):
         return None
     if verb == "decode":
         fmt = elementwise(fmt)
@@ -523,6 +539,8 @@ def _known_usual(
         return None
     if verb == "quantize" and not fmt.fits(dtype.name):
         return None
+    if isinstance(fmt, BlockFormat):
+        return _UsualBlocks(verb, fmt, mode.rounding)
     fmt = elementwise(fmt)
     return _Usual(get_ufunc(verb, fmt, *mode), fmt.code_dtype if verb == "encode" else dtype)
 
@@ -694,7 +712,7 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
             raise TypeError(f"out has dtype {out.dtype}, but dtype={dtype!r} was asked for")
         dtype = out.dtype
     if dtype is None:
-        return np.dtype("float32" if fmt.fits("float32") else "float64")
+        return _least_dtype(fmt)
     wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if wanted.name not in _FLOATS:
         raise TypeError(f"dtype must be one of {', '.join(_FLOATS)}, got {wanted}")
@@ -702,6 +720,13 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
     return wanted
 
 
+@lru_cache(maxsize=1024)
+def _least_dtype(fmt: Format) -> np.dtype[Any]:
+    """The smaller of float32 and float64 that holds every value."""
+    return np.dtype("float32" if fmt.fits("float32") else "float64")
+
+
+@lru_cache(maxsize=4096)
 def _check_fits(fmt: Format, dtype: str) -> None:
     if dtype in (*_FLOATS, *_INTEGERS) and not fmt.fits(dtype):
         smallest = fmt.smallest_dtype

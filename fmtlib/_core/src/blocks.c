@@ -286,24 +286,26 @@ static void set_micro(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t per, pt
                       int32_t place, stages *s)
 {
     const fmt_group_kernels *k = group_kernels(s->wide);
+    const uint32_t own = ((uint32_t)1 << plan->micro_shift) - 1;
     uint32_t *codes = s->codes, *shifts = s->words;
     group_kernels(0)->spread(s->scale_codes, codes, n, per, line);
-    for (ptrdiff_t i = 0; i < n; i++)
-        codes[i] &= ((uint32_t)1 << plan->micro_shift) - 1;
     if (s->arithmetic) {
         k->spread(&s->groups.inverses, &s->units.inverses, n, per, line);
         k->spread(&s->groups.scales, &s->units.scales, n, per, line);
         k->micro_scales(&s->maxima, n, plan, codes, shifts, &s->units.inverses, &s->units.scales);
     } else {
         for (ptrdiff_t i = 0; i < n; i++)
-            shifts[i] = micro_shift(plan, maximum(plan, i, s), codes[i],
+            shifts[i] = micro_shift(plan, maximum(plan, i, s), codes[i] & own,
                                     &s->units.exponents[i], s);
     }
+    const ptrdiff_t whole = line / per, rest = line % per; /* the last group of a line may have less */
     uint32_t *code = s->scale_codes;
-    for (ptrdiff_t first = 0; first < n; first += line)
-        for (ptrdiff_t i = first; i < first + line; i += per, code++)
-            for (ptrdiff_t j = i; j < smaller(i + per, first + line); j++)
-                *code |= shifts[j] << (place + (int32_t)(j - i));
+    for (; n > 0; n -= line, shifts += line) {
+        fmt_active->add_shifts(shifts, code, whole, per, place);
+        code += whole;
+        if (rest)
+            fmt_active->add_shifts(shifts + whole * per, code++, 1, rest, place);
+    }
 }
 
 /* What each of n elements rounds by, from that of groups or sub-blocks of a width. */
@@ -630,12 +632,13 @@ static const uint32_t *micro_codes(const fmt_block_plan *plan, ptrdiff_t n, ptrd
                                    ptrdiff_t line, int32_t place, stages *s)
 {
     const uint32_t *code = s->scale_codes, mask = ((uint32_t)1 << plan->micro_shift) - 1;
-    for (ptrdiff_t first = 0; first < n; first += line)
-        for (ptrdiff_t i = first; i < first + line; i += per, code++)
-            for (ptrdiff_t j = i; j < smaller(i + per, first + line); j++) {
-                const uint32_t own = *code & mask, shift = *code >> (place + (int32_t)(j - i)) & 1;
-                s->words[j] = (int32_t)own > plan->spec.block_max_code ? own : own - shift;
-            }
+    const ptrdiff_t whole = line / per, rest = line % per;
+    for (uint32_t *own = s->words; n > 0; n -= line, own += line) {
+        fmt_active->take_shifts(code, own, whole, per, place, &plan->spec, mask);
+        code += whole;
+        if (rest)
+            fmt_active->take_shifts(code++, own + whole * per, 1, rest, place, &plan->spec, mask);
+    }
     return s->words;
 }
 

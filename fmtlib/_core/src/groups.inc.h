@@ -229,11 +229,12 @@ static void NAME(micro_scales)(const void *from, ptrdiff_t n, const fmt_block_pl
     U *restrict inverses = inverses_, *restrict scales = scales_;
     const I bias = plan->spec.block_bias, greatest = plan->spec.block_max_code;
     const I origin = BIAS + plan->emax - bias;
+    const uint32_t own = ((uint32_t)1 << plan->micro_shift) - 1; /* others are those of sub-blocks */
     for (ptrdiff_t k = 0; k < n; k++) {
         I code = (I)(maxima[k] >> MANTISSA) - origin;
         code = code < 0 ? 0 : code;
         code = code > greatest ? greatest : code;
-        const U shift = (U)(code < (I)codes[k]) & (U)(inverses[k] != 0);
+        const U shift = (U)(code < (I)(codes[k] & own)) & (U)(inverses[k] != 0);
         shifts[k] = (uint32_t)shift;
         inverses[k] += shift << MANTISSA;
         scales[k] -= shift << MANTISSA;

@@ -251,6 +251,10 @@ typedef struct {
                                  ptrdiff_t, const fmt_spec *);
     void (*decode_block_float64)(const uint32_t *codes, const int32_t *exponents, uint64_t *,
                                  ptrdiff_t, const fmt_spec *);
+    void (*add_shifts)(const uint32_t *shifts, uint32_t *codes, ptrdiff_t groups, ptrdiff_t per,
+                       int32_t place);
+    void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
+                        int32_t place, const fmt_spec *, uint32_t mask);
     /* The OR of each column, or of each group of a run, of x ^ (x >> 15 & flip); what it says. */
     void (*or_rows)(const int16_t *x, uint16_t *all, ptrdiff_t n, int16_t flip);
     void (*or_runs)(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,

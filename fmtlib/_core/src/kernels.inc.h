@@ -227,6 +227,55 @@ static void philox(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *res
     }
 }
 
+/* Micro-exponents (0 or 1) into the codes of their groups, `per` to each, from bit `place` on; and
+ * codes of sub-blocks from those of groups, one less where that bit is set.  Eight to a group, or one, are
+ * the usual numbers. */
+static inline void add_shifts_of(const uint32_t *restrict shifts, uint32_t *restrict codes,
+                                 ptrdiff_t groups, ptrdiff_t per, int32_t place)
+{
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        uint32_t all = 0;
+        for (ptrdiff_t j = 0; j < per; j++)
+            all |= shifts[g * per + j] << j;
+        codes[g] |= all << place;
+    }
+}
+
+static void add_shifts(const uint32_t *shifts, uint32_t *codes, ptrdiff_t groups, ptrdiff_t per,
+                       int32_t place)
+{
+    if (per == 1)
+        add_shifts_of(shifts, codes, groups, 1, place);
+    else if (per == 8)
+        add_shifts_of(shifts, codes, groups, 8, place);
+    else
+        add_shifts_of(shifts, codes, groups, per, place);
+}
+
+static inline void take_shifts_of(const uint32_t *restrict codes, uint32_t *restrict own,
+                                  ptrdiff_t groups, ptrdiff_t per, int32_t place, const fmt_spec *p,
+                                  uint32_t mask)
+{
+    const int32_t greatest = p->block_max_code;
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        const uint32_t code = codes[g] & mask, shifts = codes[g] >> place;
+        const uint32_t finite = (int32_t)code <= greatest;
+        for (ptrdiff_t j = 0; j < per; j++)
+            own[g * per + j] = code - (shifts >> j & finite);
+    }
+}
+
+static void take_shifts(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
+                        int32_t place, const fmt_spec *p, uint32_t mask)
+{
+    if (per == 1)
+        take_shifts_of(codes, own, groups, 1, place, p, mask);
+    else if (per == 8)
+        take_shifts_of(codes, own, groups, 8, place, p, mask);
+    else
+        take_shifts_of(codes, own, groups, per, place, p, mask);
+}
+
 /* The bits of x that groups are asked about: with `flip` all ones those below the sign that two's
  * complement needs (of x or ~x), with 0 all. */
 static inline uint16_t bits_of_interest(int16_t x, int16_t flip)
@@ -338,6 +387,8 @@ const fmt_kernels TARGET = {
     .encode_block_float64 = encode_block_float64,
     .decode_block_float32 = decode_block_float32,
     .decode_block_float64 = decode_block_float64,
+    .add_shifts = add_shifts,
+    .take_shifts = take_shifts,
     .or_rows = or_rows,
     .or_runs = or_runs,
     .bit_lengths = bit_lengths,
