@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmtlib._core import kernels
+from fmtlib._core.ufuncs import to_odd
 from fmtlib.arguments import whole_number
 from fmtlib.formats import BlockFormat, FixedFormat, get_format
 from fmtlib.packing import pack, unpack
 
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 15
+_ONE, _GREATEST = np.float32(1), np.finfo(np.float32).max
+# Elements that are copied at a time where kernels cannot work on the array itself.
+_SLAB = 1 << 16
 
 # The header of `tobytes`, little-endian: magic, version, number of dimensions, number of blocked
 # axes, those axes, whether there is a tensor scale, length of the format's name, two zero bytes.
@@ -99,6 +104,22 @@ class BlockArray:
         elif self.tensor_scale is not None:
             raise ValueError(f"{self.format.name} has no tensor scale, got {self.tensor_scale!r}")
 
+    @classmethod
+    def _made(
+        cls,
+        codes: NDArray[Any],
+        scales: NDArray[Any],
+        fmt: BlockFormat,
+        axis: int | tuple[int, int],
+        tensor_scale: np.float32 | None,
+    ) -> BlockArray:
+        """An array of what the kernels have just made, which needs no checks."""
+        made = object.__new__(cls)
+        vars(made).update(
+            codes=codes, scales=scales, format=fmt, axis=axis, tensor_scale=tensor_scale
+        )
+        return made
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the encoded array."""
@@ -135,9 +156,7 @@ class BlockArray:
     @property
     def blocks(self) -> dict[int, int]:
         """The blocked axes, each with the length of a block along it."""
-        axis, size = self.axis, self.format.block_size
-        axes = axis if isinstance(axis, tuple) else (axis,)
-        return dict(zip(axes, size if isinstance(size, tuple) else (size,), strict=True))
+        return _blocks(self.format, self.axis)
 
     def _with(self, codes: NDArray[Any], scales: NDArray[Any], axes: tuple[int, ...]) -> BlockArray:
         axis = axes[0] if len(axes) == 1 else (axes[0], axes[1])
@@ -617,9 +636,7 @@ def scale_shape(
 
 def split_axis(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     """The shape as (outer, length of the axis, inner)."""
-    outer = int(np.prod(shape[:axis], dtype=np.int64))
-    inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
-    return outer, shape[axis], inner
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
 def _split_axes(shape: tuple[int, ...], axis: int | tuple[int, int]) -> tuple[int, ...]:
@@ -636,81 +653,181 @@ def _split_axes(shape: tuple[int, ...], axis: int | tuple[int, int]) -> tuple[in
     return outer, rows, middle, columns, inner
 
 
-def _kernel_format(fmt: BlockFormat, axis: int | tuple[int, int]) -> BlockFormat:
-    """The format with its tile in the order of the axes in memory."""
-    if isinstance(axis, tuple) and isinstance(fmt.block_size, tuple) and axis[0] > axis[1]:
-        return replace(fmt, block_size=fmt.block_size[::-1])
-    return fmt
+@lru_cache(maxsize=256)
+def _working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of values that kernels read or write for this one, in native byte order."""
+    known = dtype.name in ("float16", "bfloat16", "float32", "float64")
+    return dtype.newbyteorder("=") if known else np.dtype(np.float64)
 
 
-def _bits_view(x: NDArray[Any]) -> NDArray[Any]:
-    """bfloat16 arrays as their bits; NumPy's own types as they are."""
-    return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+@lru_cache(maxsize=1024)
+def block_codec(
+    fmt: BlockFormat,
+    verb: str,
+    rounding: str,
+    random_bits: int,
+    source: np.dtype[Any],
+    target: np.dtype[Any],
+    swapped: bool = False,
+) -> kernels.BlockCodec:
+    """What the kernels need; swapped: a tile's axes lie in memory in the other order."""
+    if swapped and isinstance(fmt.block_size, tuple):
+        fmt = replace(fmt, block_size=fmt.block_size[::-1])
+    return kernels.BlockCodec(fmt, verb, rounding, random_bits, source.name, target.name)
 
 
-def _in_parts(work: Callable[[int, int], bool], outer: int, size: int, workers: int) -> bool:
-    """Whether any of the calls that share 0..outer among the workers returns True."""
-    parts = max(1, min(workers, outer, size // _WORKER_SHARE))
-    bounds = [outer * i // parts for i in range(parts + 1)]
+def _slabs(
+    shape: tuple[int, ...], blocks: dict[int, int], limit: int
+) -> Iterator[tuple[tuple[slice, ...], int]]:
+    """Cut an array into runs of its C order, of about `limit` elements and whole blocks.
+
+    Gives the index of each, and the number of its first element.
+    """
+    axis, inner = 0, math.prod(shape)
+    while axis < len(shape):
+        inner //= shape[axis]
+        if inner <= limit or blocks.get(axis, 1) > 1:
+            break
+        axis += 1
+    else:
+        yield (), 0
+        return
+    block = blocks.get(axis, 1)
+    step = max(limit // max(inner, 1) // block, 1) * block
+    for number, outer in enumerate(np.ndindex(shape[:axis])):
+        for start in range(0, shape[axis], step):
+            index = (*(slice(i, i + 1) for i in outer), slice(start, start + step))
+            yield index, (number * shape[axis] + start) * inner
+
+
+def _is_plain(x: NDArray[Any], dtype: np.dtype[Any]) -> bool:
+    """Whether kernels can work on the array itself; `dtype` is native."""
+    return x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned
+
+
+def _for_kernels(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The array as kernels read it; types that they do not read are rounded to odd, to float64."""
+    if x.dtype.newbyteorder("=") != dtype:
+        x = np.asarray(to_odd(x))
+    return for_kernels(x)
+
+
+def _in_threads(work: Callable[[int, int], None], size: int, workers: int) -> None:
+    """Call ``work(part, parts)`` for each part, in threads if there is enough to do."""
+    parts = max(1, min(workers, size // _WORKER_SHARE))
     if parts == 1:
-        return work(0, outer)
+        work(0, 1)
+        return
     with ThreadPoolExecutor(parts) as pool:
-        return any(list(pool.map(work, bounds[:-1], bounds[1:])))
+        list(pool.map(work, range(parts), [parts] * parts))
 
 
-def _tensor_scales(x: NDArray[Any], source: str, fmt: BlockFormat) -> tuple[np.float32, np.float32]:
+def _run(
+    verb: str,
+    x: NDArray[Any],
+    out: NDArray[Any],
+    scales: NDArray[Any] | None,
+    fmt: BlockFormat,
+    axes: int | tuple[int, int],
+    workers: int,
+    mode: tuple[str, int] = ("nearest_even", 32),
+    key: tuple[int, int] = (0, 0),
+    tensor: tuple[float | np.float32, float | np.float32] = (1.0, 1.0),
+) -> None:
+    """Encode, quantise or decode x into `out`; scales are written, not there, or read.
+
+    Memory does not grow with arrays whose blocks lie in memory one after the other: what kernels
+    cannot read or write in place is copied slab by slab.
+    """
+    source = x.dtype.newbyteorder("=") if verb == "decode" else _working_dtype(x.dtype)
+    target = out.dtype if verb == "encode" else _working_dtype(out.dtype)
+    swapped = isinstance(axes, tuple) and axes[0] > axes[1]
+    codec = block_codec(fmt, verb, *mode, source, target, swapped)
+    if _is_plain(x, source) and _is_plain(out, target):
+        shape = _split_axes(x.shape, axes)
+        _in_threads(
+            lambda part, parts: codec.run(shape, x, out, scales, *key, 0, *tensor, part, parts),
+            x.size,
+            workers,
+        )
+        return
+    blocks = _blocks(fmt, axes)
+    slabs = list(_slabs(x.shape, blocks, _SLAB))
+
+    def work(part: int, parts: int) -> None:
+        for index, first in slabs[part::parts]:
+            piece = _for_kernels(x[index], source)
+            own, shape = out[index], _split_axes(piece.shape, axes)
+            direct = _is_plain(own, target)
+            to = own if direct else np.empty(piece.shape, target)
+            of_scales = None if scales is None else scales[_scale_index(index, blocks)]
+            codec.run(shape, piece, to, of_scales, *key, first, *tensor, 0, 1)
+            if not direct:
+                own[...] = to
+
+    _in_threads(work, x.size, workers)
+
+
+def _scale_index(index: tuple[slice, ...], blocks: dict[int, int]) -> tuple[slice, ...]:
+    """The scales of a slab."""
+    sizes = [blocks.get(axis, 1) for axis in range(len(index))]
+    return tuple(
+        slice(part.start // size, -(-part.stop // size))
+        for part, size in zip(index, sizes, strict=True)
+    )
+
+
+@lru_cache(maxsize=1024)
+def _stored_dtypes(fmt: BlockFormat) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    return fmt.code_dtype, fmt.scale_dtype
+
+
+def _blocks(fmt: BlockFormat, axes: int | tuple[int, int]) -> dict[int, int]:
+    """The blocked axes, each with the length of a block along it."""
+    size = fmt.block_size
+    if isinstance(axes, tuple) and isinstance(size, tuple):
+        return dict(zip(axes, size, strict=True))
+    assert isinstance(axes, int)
+    assert isinstance(size, int)
+    return {axes: size}
+
+
+def _finite_max(x: NDArray[Any]) -> tuple[np.float32, bool]:
+    """The greatest finite magnitude, rounded to float32, and whether all are finite."""
+    source = _working_dtype(x.dtype)
+    if _is_plain(x, source):
+        return kernels.finite_max(x, source.name)
+    found = [
+        kernels.finite_max(_for_kernels(x[index], source), source.name)
+        for index, _ in _slabs(x.shape, {}, _SLAB)
+    ]
+    return max(one for one, _ in found), all(finite for _, finite in found)
+
+
+def _tensor_scales(amax: np.float32, fmt: BlockFormat) -> tuple[np.float32, np.float32]:
     """Scales of a whole array: what encoding multiplies by, and its reciprocal.
 
     NVFP4's, each step in float32; see `BlockFormat`.
     """
-    amax = kernels.finite_max(x, source)
-    one, greatest = np.float32(1), np.finfo(np.float32).max
     if amax == 0:
-        return one, one
+        return _ONE, _ONE
     with np.errstate(over="ignore", under="ignore"):
         # float64 has bits enough that the quotient, rounded again, is the rounded quotient
-        scale = min(np.float32(fmt.element.max * fmt.scale.max / float(amax)), greatest)
-        return scale, one / scale
+        scale = min(np.float32(fmt.element.max * fmt.scale.max / float(amax)), _GREATEST)
+        return scale, _ONE / scale
 
 
-def _run(
-    x: NDArray[Any],
-    fmt: BlockFormat,
-    axis: int | tuple[int, int],
-    rounding: str,
-    random_bits: int,
-    key: tuple[int, int],
-    workers: int,
-    out: NDArray[Any],
-    scales: NDArray[Any] | None,
-) -> np.float32 | None:
-    """Encode, or without scales quantise, into `out`; returns the tensor's scale, if any."""
-    source = x.dtype.name
-    shape = _split_axes(x.shape, axis)
-    ordered = _kernel_format(fmt, axis)
-    x5 = _bits_view(for_kernels(x)).reshape(shape)
-    out5 = _bits_view(out).reshape(shape)
-    scales5 = None
-    if scales is not None:
-        scales5 = scales.reshape(_split_axes(scales.shape, axis))
-    row = int(np.prod(shape[1:], dtype=np.int64))
-    encode_scale = decode_scale = np.float32(1)
-    if fmt.tensor_scale:
-        encode_scale, decode_scale = _tensor_scales(x5, source, fmt)
-
-    def work(start: int, stop: int) -> bool:
-        part = None if scales5 is None else scales5[start:stop]
-        return kernels.encode_blocks(
-            x5[start:stop], source, ordered, rounding, random_bits, *key, start * row,
-            out5[start:stop], part, float(encode_scale), float(decode_scale),
-        )  # fmt: skip
-
-    if _in_parts(work, shape[0], x.size, workers) and fmt.nonfinite == "raise":
+def _look_first(x: NDArray[Any], fmt: BlockFormat) -> tuple[np.float32, np.float32]:
+    """What has to be known of the whole array before its blocks are looked at."""
+    if not fmt.tensor_scale and fmt.nonfinite == "nan":
+        return _ONE, _ONE
+    amax, finite = _finite_max(x)
+    if fmt.nonfinite == "raise" and not finite:
         raise ValueError(
             f"the array holds NaN or infinity and {fmt.name} has nonfinite='raise'; "
             "nonfinite='nan' makes such blocks NaN"
         )
-    return decode_scale if fmt.tensor_scale else None
+    return _tensor_scales(amax, fmt) if fmt.tensor_scale else (_ONE, _ONE)
 
 
 def encode_blocks(
@@ -722,12 +839,14 @@ def encode_blocks(
     key: tuple[int, int],
     workers: int,
 ) -> BlockArray:
-    """Encode a float array; `key` is the (seed, stream) of the random words."""
+    """Encode an array; `key` is the (seed, stream) of the random words."""
     axes = normalize_block_axis(axis, x.ndim, fmt)
-    codes = np.empty(x.shape, fmt.code_dtype)
-    scales = np.empty(scale_shape(x.shape, axes, fmt.block_size), fmt.scale_dtype)
-    tensor_scale = _run(x, fmt, axes, rounding, random_bits, key, workers, codes, scales)
-    return BlockArray(codes, scales, fmt, axes, tensor_scale)
+    tensor = _look_first(x, fmt)
+    code_dtype, scale_dtype = _stored_dtypes(fmt)
+    codes = np.empty(x.shape, code_dtype)
+    scales = np.empty(scale_shape(x.shape, axes, fmt.block_size), scale_dtype)
+    _run("encode", x, codes, scales, fmt, axes, workers, (rounding, random_bits), key, tensor)
+    return BlockArray._made(codes, scales, fmt, axes, tensor[1] if fmt.tensor_scale else None)
 
 
 def quantize_blocks(
@@ -738,24 +857,37 @@ def quantize_blocks(
     random_bits: int,
     key: tuple[int, int],
     workers: int,
+    out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """The values that `encode_blocks` stands for, in x's dtype."""
     axes = normalize_block_axis(axis, x.ndim, fmt)
-    out = np.empty(x.shape, x.dtype.newbyteorder("="))
-    _run(x, fmt, axes, rounding, random_bits, key, workers, out, None)
+    if out is None:
+        out = np.empty(x.shape, x.dtype.newbyteorder("="))
+    elif out.shape != x.shape:
+        raise ValueError(f"out must have shape {x.shape}, got {out.shape}")
+    elif np.may_share_memory(x, out) and not _same_memory(x, out):
+        x = x.copy()
+    tensor = _look_first(x, fmt)
+    _run("quantize", x, out, None, fmt, axes, workers, (rounding, random_bits), key, tensor)
     return out
 
 
-def decode_blocks(b: BlockArray, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Values of the array in a float type."""
-    shape = _split_axes(b.shape, b.axis)
-    out = np.empty(b.shape, dtype)
-    kernels.decode_blocks(
-        for_kernels(b.codes).reshape(shape),
-        for_kernels(b.scales).reshape(_split_axes(b.scales.shape, b.axis)),
-        _kernel_format(b.format, b.axis),
-        dtype.name,
-        _bits_view(out).reshape(shape),
-        1.0 if b.tensor_scale is None else float(b.tensor_scale),
-    )
+def _same_memory(x: NDArray[Any], out: NDArray[Any]) -> bool:
+    return x.ctypes.data == out.ctypes.data and (x.strides, x.dtype) == (out.strides, out.dtype)
+
+
+def decode_blocks(
+    b: BlockArray, dtype: np.dtype[Any], out: NDArray[Any] | None = None, workers: int = 1
+) -> NDArray[Any]:
+    """Values of the array in a float type, or in that of `out`."""
+    if out is None:
+        out = np.empty(b.shape, dtype)
+    elif out.shape != b.shape:
+        raise ValueError(f"out must have shape {b.shape}, got {out.shape}")
+    codes = b.codes.copy() if np.may_share_memory(b.codes, out) else b.codes
+    scales = for_kernels(b.scales)
+    if np.may_share_memory(scales, out):
+        scales = scales.copy()
+    tensor = 1.0 if b.tensor_scale is None else float(b.tensor_scale)
+    _run("decode", codes, out, scales, b.format, b.axis, workers, tensor=(1.0, tensor))
     return out

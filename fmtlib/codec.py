@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import blocks
 from fmtlib._core import kernels
-from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc, to_odd
+from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
 from fmtlib.arguments import as_array as _array
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray
@@ -233,8 +233,9 @@ def encode(
         refuse_for_blocks(scale, zero_point)
         if out is not None or where is not True:
             raise TypeError("encode to a block format takes neither out nor where")
-        array = _for_blocks(real_array(x))
-        return blocks.encode_blocks(array, fmt, axis, mode.rounding, mode.random_bits, key, workers)
+        return blocks.encode_blocks(
+            real_array(x), fmt, axis, mode.rounding, mode.random_bits, key, workers
+        )
     fmt = elementwise(fmt)
     if scale is None:
         refuse_scaling(zero_point, axis)
@@ -317,10 +318,11 @@ def quantize(
     check_out(where, out, array.dtype)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
+        into = out if where is True else None
         values = blocks.quantize_blocks(
-            _for_blocks(array), fmt, axis, mode.rounding, mode.random_bits, key, workers
-        ).astype(array.dtype, copy=False)
-        return put_into(values, out, where)
+            array, fmt, axis, mode.rounding, mode.random_bits, key, workers, into
+        )
+        return values if into is not None else put_into(values, out, where)
     fmt = elementwise(fmt)
     if scale is None:
         refuse_scaling(zero_point, axis)
@@ -423,8 +425,7 @@ def decode(
         if not (scale is None and zero_point is None and axis is None):
             raise ValueError("a BlockArray has its own scales and axis")
         wanted = _decode_dtype(codes.format, dtype, out)
-        values = blocks.decode_blocks(codes, np.dtype(float) if wanted.itemsize > 8 else wanted)
-        return put_into(values.astype(wanted, copy=False), out, True)
+        return blocks.decode_blocks(codes, wanted, out, workers)
     if fmt is None:
         fmt = format_of(getattr(codes, "dtype", None))
     if fmt is None:
@@ -493,9 +494,25 @@ class _Usual(NamedTuple):
         return self.function(x, out)
 
 
+class _UsualBlocks(NamedTuple):
+    """The same for a block format."""
+
+    verb: Verb
+    fmt: BlockFormat
+    rounding: str
+
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None) -> Any:
+        if self.verb == "quantize":
+            check_out(True, out, x.dtype)
+            return blocks.quantize_blocks(x, self.fmt, None, self.rounding, 32, (0, 0), 1, out)
+        if out is not None:
+            raise TypeError("encode to a block format takes neither out nor where")
+        return blocks.encode_blocks(x, self.fmt, None, self.rounding, 32, (0, 0), 1)
+
+
 def _usual(
     verb: Verb, fmt: object, dtype: np.dtype[Any], rounding: str, overflow: str
-) -> _Usual | None:
+) -> _Usual | _UsualBlocks | None:
     """The short way for an array of this dtype; None if there is more to do or to check."""
     try:
         return _known_usual(verb, fmt, dtype, rounding, overflow)
@@ -506,9 +523,9 @@ def _usual(
 @lru_cache(maxsize=4096)
 def _known_usual(
     verb: Verb, given: Any, dtype: np.dtype[Any], rounding: str, overflow: str
-) -> _Usual | None:
+) -> _Usual | _UsualBlocks | None:
     fmt = get_format(given)
-    if isinstance(fmt, BlockFormat) or not dtype.isnative:
+    if not dtype.isnative or (isinstance(fmt, BlockFormat) and verb == "decode"):
         return None
     if verb == "decode":
         fmt = elementwise(fmt)
@@ -522,6 +539,8 @@ def _known_usual(
         return None
     if verb == "quantize" and not fmt.fits(dtype.name):
         return None
+    if isinstance(fmt, BlockFormat):
+        return _UsualBlocks(verb, fmt, mode.rounding)
     fmt = elementwise(fmt)
     return _Usual(get_ufunc(verb, fmt, *mode), fmt.code_dtype if verb == "encode" else dtype)
 
@@ -658,13 +677,6 @@ def _check_real_dtype(dtype: np.dtype[Any]) -> None:
         )
 
 
-def _for_blocks(x: NDArray[Any]) -> NDArray[Any]:
-    """The array in a type that block kernels read; wider ones rounded to odd."""
-    if x.dtype.name in _INTEGERS or x.dtype == np.longdouble != np.float64:
-        return np.asarray(to_odd(x))
-    return x
-
-
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
     if dtype.newbyteorder("=") != fmt.code_dtype:
         raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}")
@@ -700,7 +712,7 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
             raise TypeError(f"out has dtype {out.dtype}, but dtype={dtype!r} was asked for")
         dtype = out.dtype
     if dtype is None:
-        return np.dtype("float32" if fmt.fits("float32") else "float64")
+        return _least_dtype(fmt)
     wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if wanted.name not in _FLOATS:
         raise TypeError(f"dtype must be one of {', '.join(_FLOATS)}, got {wanted}")
@@ -708,6 +720,13 @@ def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype
     return wanted
 
 
+@lru_cache(maxsize=1024)
+def _least_dtype(fmt: Format) -> np.dtype[Any]:
+    """The smaller of float32 and float64 that holds every value."""
+    return np.dtype("float32" if fmt.fits("float32") else "float64")
+
+
+@lru_cache(maxsize=4096)
 def _check_fits(fmt: Format, dtype: str) -> None:
     if dtype in (*_FLOATS, *_INTEGERS) and not fmt.fits(dtype):
         smallest = fmt.smallest_dtype

@@ -1,5 +1,6 @@
 """Block formats, generated from the table: kernels against exact arithmetic."""
 
+import tracemalloc
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import reference, testing
+from fmtlib import blocks, reference, testing
 
 # One format of each family, for what does not depend on widths.
 FAMILIES = [
@@ -237,6 +238,201 @@ def test_groups_longer_than_a_chunk(carry, shape):
     x = mixed(shape, "float32")
     x.reshape(-1)[5] = 511.9  # rounds past the greatest code
     check(x, fmt, int(shape[0] > shape[1]), "nearest_even")
+
+
+# --- the ways of arithmetic, and where it gives way to general kernels ------------------------
+
+
+@pytest.mark.parametrize("block_size", [1, 2, 3, 8, 16, 17, 24, 32, 64, 250, 512, 513])
+@pytest.mark.parametrize("name", ["bfp_m4_e8_g16", "mxfp8_e4m3", "mxint8", "nvfp4"])
+def test_groups_of_any_length_with_tails(name, block_size):
+    fmt = replace(fl.get_format(name), block_size=block_size)
+    for length in {block_size, block_size + 1, 2 * block_size - 1, max(40, block_size // 2)}:
+        check(mixed((3, length), "float32", length), fmt, 1)
+        check(mixed((length, 5), "float32", length), fmt, 0)
+
+
+@pytest.mark.parametrize("name", ["bfp_m4_e8_g16", "mxfp6_e2m3", "mxint8", "smx6", "nvfp4"])
+def test_lengths_and_places_in_memory(name):
+    """All lengths around a vector or two, from all offsets in a line of the cache."""
+    room = mixed((200,), "float32", 4)
+    fmt = fl.get_format(name)
+    for length in range(36):
+        x = room[:length].copy()
+        codes, scales, _, exact = reference_blocks(x, fmt, 0)
+        expected = rounded_values(exact, np.dtype(np.float32), fmt)
+        for offset in range(length % 3, 20, 3):
+            at = room[offset : offset + length]
+            at[:] = x
+            for _ in each_target():
+                b = fl.encode(at, fmt)
+                assert_array_equal(b.codes, codes)
+                assert_array_equal(b.scales, scales)
+                out = np.full(64, 7, np.float32)
+                fl.quantize(at, fmt, out=out[offset : offset + length])
+                assert_same_values(out[offset : offset + length], expected)
+                assert (out[:offset] == 7).all()
+                assert (out[offset + length :] == 7).all()
+
+
+@pytest.mark.parametrize("exponent", [-140, -126, -118, -100, -96, -60, 0, 60, 104, 110, 118])
+@pytest.mark.parametrize(
+    "name", [n for n in BLOCK_NAMES if isinstance(fl.get_format(n).block_size, int)]
+)
+def test_every_tie_of_the_elements(name, exponent):
+    """Values, midpoints and their neighbours under one scale, near the ends of float32 too."""
+    fmt = fl.get_format(name)
+    element = fmt.element
+    if isinstance(element, fl.FloatFormat):
+        steps = [float(reference.decode(c, element)) for c in range(element.max_code + 1)]
+    else:
+        steps = [k * element.max / element.max_integer for k in range(element.max_integer + 1)]
+    steps = np.array(steps)[:: max(1, len(steps) // 64)]
+    middles = (steps[1:] + steps[:-1]) / 2
+    points = np.concatenate([steps, middles]).astype(np.float32)
+    points = np.concatenate([points, np.nextafter(points, np.float32(0)),
+                             np.nextafter(points, np.float32(np.inf))])  # fmt: skip
+    points[::2] *= -1
+    size = fmt.block_size
+    rows = np.full((-(-points.size // (size - 1)), size), element.max, np.float32)
+    rows[:, 1:] = np.resize(points, (len(rows), size - 1))
+    with np.errstate(over="ignore", under="ignore"):
+        x = np.ldexp(rows, exponent - fmt.emax)
+    check(x[np.isfinite(x).all(1)], fmt, 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_values_of_all_kinds_side_by_side(name, dtype):
+    """Groups of one chunk that differ in everything; a NaN in one is none of another's."""
+    fmt = fl.get_format(name)
+    x = mixed((32, 96), "float64", 9)
+    flat = x.reshape(-1)
+    info = np.finfo(dtype) if dtype != "bfloat16" else np.finfo(np.float32)
+    kinds = [np.nan, -np.inf, float(info.max), -float(info.tiny), float(info.tiny) / 4, -0.0]
+    for i, value in enumerate(kinds):
+        flat[i * 37 :: 400] = value
+    flat[640:672] = float(info.tiny) / 2
+    flat[672:704] = -0.0
+    with np.errstate(over="ignore", under="ignore"):
+        x = x.astype(DTYPES[dtype])
+    check(x[:9, :48], fmt, last_axes(fmt, 2))
+    if not isinstance(fmt.block_size, tuple):
+        check(x[:, :11], fmt, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("random_bits", [32, 24, 3])
+@pytest.mark.parametrize("name", ["bfp_m4_e8_g16", "mxfp8_e4m3", "mxint8"])
+def test_fractions_next_to_their_word(name, random_bits, dtype):
+    """Where the fraction of a quantum and the random word just carry, or just do not."""
+    fmt = fl.get_format(name)
+    greatest = fmt.element.max
+    if isinstance(fmt.element, fl.FloatFormat):
+        quantum = greatest - float(reference.decode(fmt.element.max_code - 1, fmt.element))
+    else:
+        quantum = 2.0**-fmt.element.fraction_bits
+    x = np.full((6, fmt.block_size), greatest, dtype)
+    for i in range(x.size):
+        if i % fmt.block_size:
+            word = philox_word(5, 0, i) >> (32 - random_bits)
+            fraction = np.array((2**random_bits - word) / 2.0**random_bits, dtype)
+            steps = i % 3 - 1
+            fraction = np.nextafter(fraction, np.array([0, fraction, 9][steps + 1], dtype))
+            binade = greatest - quantum * (1 + i % 2)
+            x.reshape(-1)[i] = binade + fraction * quantum if i % 5 else fraction * quantum / 8
+    check(x, fmt, 1, "stochastic", 5, random_bits)
+
+
+# --- large arrays, threads and memory --------------------------------------------------------
+
+
+def arrangements(x):
+    """The same values as other memory, which kernels cannot read as it is."""
+    yield x
+    yield np.asfortranarray(x)
+    yield np.repeat(x, 2, axis=-1)[..., ::2]
+    yield x[::-1].copy()[::-1]
+    yield x.astype(x.dtype.newbyteorder())
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_slabs_and_workers_change_nothing(name, workers, monkeypatch):
+    fmt = fl.get_format(name)
+    x = mixed((7, 50, 60), "float32")
+    tiles = isinstance(fmt.block_size, tuple)
+    for axis in ((0, 1), (2, 1), (1, 2)) if tiles else (0, 1, 2):
+        for mode in ({}, {"rounding": "stochastic", "seed": (3, 4)}, {"rounding": "up"}):
+            monkeypatch.undo()
+            whole = fl.encode(x, fmt, axis=axis, **mode)
+            values = fl.quantize(x, fmt, axis=axis, **mode)
+            monkeypatch.setattr(blocks, "_SLAB", 700)
+            monkeypatch.setattr(blocks, "_WORKER_SHARE", 100)
+            for same in arrangements(x):
+                b = fl.encode(same, fmt, axis=axis, workers=workers, **mode)
+                assert_array_equal(b.codes, whole.codes)
+                assert_array_equal(b.scales, whole.scales)
+                out = np.empty((*x.shape[:2], 120), x.dtype)[..., ::2]
+                assert fl.quantize(same, fmt, axis=axis, workers=workers, out=out, **mode) is out
+                assert_same_values(out, values)
+            moved = whole.transpose(2, 0, 1)
+            assert_same_values(fl.decode(moved, workers=workers), values.transpose(2, 0, 1))
+            assert_same_values(fl.decode(whole, dtype=float, workers=workers).astype("f4"), values)
+
+
+@pytest.mark.parametrize("shape", [(5000,), (1, 5000), (40, 125), (3, 1700)])
+@pytest.mark.parametrize("name", ["bfp_m4_e8_g16", "hbfp8", "smx6"])
+def test_workers_share_arrays_of_any_shape(name, shape, monkeypatch):
+    monkeypatch.setattr(blocks, "_WORKER_SHARE", 100)
+    x = mixed(shape, "float32")
+    for axis in range(len(shape)):
+        one = fl.encode(x, name, axis=axis)
+        for workers in (2, 5, 50):
+            many = fl.encode(x, name, axis=axis, workers=workers)
+            assert_array_equal(many.codes, one.codes)
+            assert_array_equal(many.scales, one.scales)
+            assert_same_values(fl.decode(many, workers=workers), fl.decode(one))
+
+
+@pytest.mark.parametrize("name", ["bfp_m4_e8_g16", "mxfp8_e4m3", "nvfp4"])
+def test_out_may_be_x_or_overlap_it(target, name):
+    x = mixed((9, 64), "float32")
+    expected = fl.quantize(x, name)
+    same = x.copy()
+    assert fl.quantize(same, name, out=same) is same
+    assert_same_values(same, expected)
+    room = np.empty(x.size + 5, np.float32)
+    room[: x.size] = x.reshape(-1)
+    fl.quantize(room[: x.size].reshape(x.shape), name, out=room[5:].reshape(x.shape))
+    assert_same_values(room[5:].reshape(x.shape), expected)
+    across = np.empty((64, 9), np.float32)
+    fl.quantize(x.T, name, axis=0, out=across)
+    assert_same_values(across.T, expected)
+    with pytest.raises(ValueError, match=r"out must have shape \(9, 64\), got \(64, 9\)"):
+        fl.quantize(x, name, out=across)
+    with pytest.raises(ValueError, match=r"out must have shape \(9, 64\), got \(64, 9\)"):
+        fl.decode(fl.encode(x, name), out=across)
+
+
+def test_memory_beyond_the_output_is_constant():
+    x = np.ones((64, 1 << 14), np.float32)
+    out, b = np.empty_like(x), fl.encode(x, fl.bfp(4))
+    strided, whole = np.repeat(x, 2, axis=1)[:, ::2], x.astype(np.int64)
+    calls = [
+        lambda: fl.quantize(x, fl.bfp(4), out=out),
+        lambda: fl.quantize(strided, "nvfp4", out=out),
+        lambda: fl.quantize(x, replace(fl.bfp(4), nonfinite="raise"), out=out),
+        lambda: fl.decode(b, out=out),
+        lambda: fl.encode(whole, "mxfp8_e4m3", rounding="stochastic", seed=1),
+    ]
+    for call in calls:
+        call()
+        tracemalloc.start()
+        call()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 1.2 * b.codes.nbytes + (1 << 20)
 
 
 @given(testing.block_formats(named=False, max_block_size=20), st.data())

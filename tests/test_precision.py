@@ -58,6 +58,18 @@ def test_wide_inner_axis(target):
     check(np.ascontiguousarray(x.T), 700, 0)
 
 
+@pytest.mark.parametrize("group_size", [8, 16, 24, 2048, 2056, 4096])
+def test_runs_longer_than_a_chunk(target, group_size):
+    rng = np.random.default_rng(2)
+    x = (rng.integers(-(2**15), 2**15, 3 * 4096 + 24) >> rng.integers(0, 15, 3 * 4096 + 24)).astype(
+        np.int16
+    )
+    for offset in (0, 1, 7):
+        for tail in (0, 1, 9):
+            check(x[offset : x.size - tail], group_size, 0)
+    check(x[: 3 * 4096].reshape(2, -1), group_size, 1)
+
+
 @given(
     hnp.arrays(np.int16, hnp.array_shapes(max_dims=3, max_side=9)),
     st.integers(1, 12),

@@ -33,29 +33,33 @@ def register_bfloat16(
     dtype: np.dtype[Any],
 ) -> None: ...
 def philox_words(seed: int, stream: int, first: int, count: int) -> NDArray[np.uint32]: ...
-def finite_max(x: NDArray[Any], source: str) -> np.float32: ...
-def encode_blocks(
-    x: NDArray[Any],
-    source: str,
-    fmt: BlockFormat,
-    rounding: str,
-    random_bits: int,
-    seed: int,
-    stream: int,
-    first: int,
-    out: NDArray[Any],
-    scales: NDArray[Any] | None,
-    encode_scale: float = 1.0,
-    decode_scale: float = 1.0,
-) -> bool: ...
-def decode_blocks(
-    codes: NDArray[Any],
-    scales: NDArray[Any],
-    fmt: BlockFormat,
-    target: str,
-    out: NDArray[Any],
-    decode_scale: float = 1.0,
-) -> None: ...
+def finite_max(x: NDArray[Any], source: str) -> tuple[np.float32, bool]: ...
+
+class BlockCodec:
+    def __init__(
+        self,
+        fmt: BlockFormat,
+        verb: str,
+        rounding: str,
+        random_bits: int,
+        source: str,
+        target: str,
+    ) -> None: ...
+    def run(
+        self,
+        shape: tuple[int, ...],
+        x: NDArray[Any],
+        out: NDArray[Any],
+        scales: NDArray[Any] | None,
+        seed: int,
+        stream: int,
+        first: int,
+        encode_scale: float | np.float32,
+        decode_scale: float | np.float32,
+        part: int,
+        parts: int,
+    ) -> None: ...
+
 def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
 
 class Packing:

@@ -34,7 +34,6 @@ cdef extern from "kernels.h" nogil:
         int32_t fraction_bits
         int64_t min_integer, max_integer
         int32_t integer_bits, wrap
-        int32_t block_mantissa
         uint32_t twos_complement
         int32_t block_bias, block_max_code
 
@@ -69,7 +68,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t outer, rows, middle, columns, inner, tile_rows, tile_columns
         int stochastic, bump
         uint64_t seed, stream, first
-        int float_elements, rule, scale_type
+        int arithmetic, rule, scale_type
         int32_t emax, precision
         uint32_t max_significand
         Py_ssize_t micro
@@ -147,9 +146,11 @@ cdef extern from "kernels.h" nogil:
     const fmt_kernels *fmt_find(const char *)
     void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
     void fmt_to_odd_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
-    int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, void *)
-    void fmt_decode_blocks(const fmt_block_plan *, const void *, const void *, void *)
-    float fmt_finite_max(int, const void *, Py_ssize_t)
+    int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, void *, Py_ssize_t,
+                          Py_ssize_t)
+    void fmt_decode_blocks(const fmt_block_plan *, const void *, const void *, void *, Py_ssize_t,
+                           Py_ssize_t)
+    float fmt_finite_max(int, const void *, Py_ssize_t, int *)
     void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
                         uint8_t *, uint8_t *)
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
@@ -414,6 +415,21 @@ cdef void _fill_integer(fmt_spec *spec, fmt, str overflow) except *:
     spec.is_unsigned = not fmt.signed
 
 
+cdef void _fill_magnitude(fmt_spec *spec, element) except *:
+    """Signed integers as floats of one binade; see fmt_spec."""
+    cdef uint32_t sign = 1 << element.magnitude_bits
+    spec.mantissa_bits = element.magnitude_bits - 1
+    spec.min_exponent = 0
+    spec.max_code = spec.over_code[0] = spec.over_code[1] = spec.inf_code = sign - 1
+    spec.inf_magnitude = -1
+    spec.single_nan = 0xFFFFFFFF
+    spec.twos_complement = element.encoding == "twos_complement"
+    spec.magnitude_mask = sign - 1
+    spec.code_mask = 2 * sign - 1
+    spec.sign_bit = sign
+    spec.zero_sign = 0 if spec.twos_complement else sign
+
+
 cdef dict RULES = {
     "floor": RULE_FLOOR,
     "ceil": RULE_CEIL,
@@ -424,10 +440,8 @@ cdef dict RULES = {
 }
 
 
-cdef void _fill_block(fmt_block_plan *plan, fmt, str rounding, int random_bits,
-                      shape) except *:
-    """What a plan holds of the format, and of the shape (outer, rows, middle, columns, inner)."""
-    plan.outer, plan.rows, plan.middle, plan.columns, plan.inner = shape
+cdef void _fill_block(fmt_block_plan *plan, fmt, str rounding, int random_bits) except *:
+    """What a plan holds of the format."""
     tile = fmt.block_size if isinstance(fmt.block_size, tuple) else (1, fmt.block_size)
     plan.tile_rows, plan.tile_columns = tile
     plan.stochastic = rounding in NOISES
@@ -439,17 +453,21 @@ cdef void _fill_block(fmt_block_plan *plan, fmt, str rounding, int random_bits,
     _fill_rounding(&plan.spec, rounding, random_bits)
     element = fmt.element
     plan.emax = fmt.emax
+    plan.precision = element.precision
+    plan.max_significand = int(element.max * 2.0 ** (23 - fmt.emax))
+    plan.max_element = element.max
     if isinstance(element, FloatFormat):
-        plan.float_elements = True
-        plan.precision = element.precision
-        plan.max_significand = int(element.max * 2.0 ** (23 - fmt.emax))
-        plan.max_element = element.max
         _fill_float(&plan.spec, element, rounding, "saturate")
+        # formats without -0, without normal values, or near the ends of float32's range are rare
+        regular = (element.nan != "negative_zero" and element.max_code >> element.mantissa_bits
+                   and element.quantum_exponent >= -60 and element.max_exponent <= 60)
     else:
-        plan.precision = element.magnitude_bits
-        plan.max_significand = element.max_integer << (24 - element.magnitude_bits)
-        plan.spec.block_mantissa = element.magnitude_bits
-        plan.spec.twos_complement = element.encoding == "twos_complement"
+        _fill_magnitude(&plan.spec, element)
+        regular = True
+    if plan.rule == RULE_AMAX:
+        regular = regular and (fmt.scale.quantum_exponent >= -60 and fmt.scale.max_exponent <= 60)
+    plan.arithmetic = regular and (rounding == "nearest_even"
+                                   or (rounding == "stochastic" and not plan.bump))
     if plan.rule == RULE_AMAX:
         _fill_rounding(&plan.scale_spec, "nearest_even", 32)
         _fill_float(&plan.scale_spec, fmt.scale, "nearest_even", "saturate")
@@ -654,76 +672,81 @@ cdef cnp.ndarray _check(array, dtype, shape):
 
 
 def finite_max(x, str source):
-    """The greatest finite magnitude of a C-contiguous array, rounded to float32."""
+    """The greatest finite magnitude of a C-contiguous array, rounded to float32; is all finite?"""
     cdef cnp.ndarray array = _check(x, x.dtype, x.shape)
     cdef void *data = cnp.PyArray_DATA(array)
     cdef Py_ssize_t size = x.size
-    cdef int type = VALUE_TYPES[source]
+    cdef int type = VALUE_TYPES[source], nonfinite = 0
     cdef float found
     with nogil:
-        found = fmt_finite_max(type, data, size)
-    return np.float32(found)
+        found = fmt_finite_max(type, data, size, &nonfinite)
+    return np.float32(found), nonfinite == 0
 
 
-def encode_blocks(x, str source, fmt, str rounding, int random_bits, uint64_t seed,
-                  uint64_t stream, uint64_t first, out, scales, float encode_scale=1,
-                  float decode_scale=1):
-    """Encode (or quantise) an (outer, rows, middle, columns, inner) array.
+cdef cnp.ndarray _flat(array, Py_ssize_t size, Py_ssize_t itemsize):
+    """The array, if C can read or write so many elements of this size in it."""
+    cdef cnp.ndarray checked = array
+    if cnp.PyArray_SIZE(checked) != size or cnp.PyArray_ITEMSIZE(checked) != itemsize:
+        raise TypeError(f"expected {size} elements of {itemsize} bytes, got {checked.dtype} "
+                        f"{(<object>checked).shape}")
+    if size and not cnp.PyArray_ISCARRAY_RO(checked):
+        raise TypeError("expected an aligned C-contiguous array of native byte order")
+    return checked
 
-    Blocks along one axis have it as `columns`, rows and middle being 1.  bfloat16 arrays come as
-    their uint16 bits; `source` names the type.  `out` takes the codes; without `scales`, one per
-    tile in the format's scale_dtype, it takes values of the source's type.  `first` is the
-    position of x's first element in the array that the random words count; the last two are the
-    scales of the tensor.  Returns whether a block was not finite.
+
+cdef class BlockCodec:
+    """A block format, a verb, a rounding and the types of arrays, as the kernels want them.
+
+    `source` and `target` name the types that are read and written: codes are named by their
+    dtype; bfloat16 arrays come as their uint16 bits.
     """
+
     cdef fmt_block_plan plan
-    cdef int nonfinite
-    cdef cnp.ndarray x_array, out_array, scale_array
-    memset(&plan, 0, sizeof(plan))
-    _fill_block(&plan, fmt, rounding, random_bits, x.shape)
-    x_array = _check(x, x.dtype, x.shape)
-    out_array = _check(out, out.dtype, x.shape)
-    cdef void *scale_data = NULL
-    if scales is not None:
-        scale_array = _check(scales, fmt.scale_dtype, _scale_shape(x.shape, fmt))
-        scale_data = cnp.PyArray_DATA(scale_array)
-    plan.source = VALUE_TYPES[source]
-    _fill_target(&plan, source if scales is None else out.dtype.name, scales is not None)
-    plan.seed, plan.stream, plan.first = seed, stream, first
-    plan.encode_scale, plan.decode_scale = encode_scale, decode_scale
-    if x.size == 0:
-        return False
-    cdef void *x_data = cnp.PyArray_DATA(x_array)
-    cdef void *out_data = cnp.PyArray_DATA(out_array)
-    with nogil:
-        nonfinite = fmt_encode_blocks(&plan, x_data, out_data, scale_data)
-    return bool(nonfinite)
+    cdef bint decode
+    cdef Py_ssize_t source_size, target_size, scale_size
 
+    def __init__(self, fmt, str verb, str rounding, int random_bits, str source, str target):
+        memset(&self.plan, 0, sizeof(self.plan))
+        _fill_block(&self.plan, fmt, rounding, random_bits)
+        self.decode = verb == "decode"
+        self.plan.source = (CODE_TYPES if self.decode else VALUE_TYPES)[source]
+        _fill_target(&self.plan, target, verb == "encode")
+        self.source_size, self.target_size = (
+            2 if name == "bfloat16" else np.dtype(name).itemsize for name in (source, target)
+        )
+        self.scale_size = fmt.scale_dtype.itemsize
 
-def decode_blocks(codes, scales, fmt, str target, out, float decode_scale=1):
-    """Values of five-dimensional codes (see encode_blocks) into `out`; `target` names its type."""
-    cdef fmt_block_plan plan
-    memset(&plan, 0, sizeof(plan))
-    _fill_block(&plan, fmt, "nearest_even", 32, codes.shape)
-    cdef cnp.ndarray code_array = _check(codes, fmt.code_dtype, codes.shape)
-    cdef cnp.ndarray scale_array = _check(scales, fmt.scale_dtype, _scale_shape(codes.shape, fmt))
-    cdef cnp.ndarray out_array = _check(out, out.dtype, codes.shape)
-    plan.source = CODE_TYPES[codes.dtype.name]
-    _fill_target(&plan, target, False)
-    plan.decode_scale = decode_scale
-    if codes.size == 0:
-        return
-    cdef void *code_data = cnp.PyArray_DATA(code_array)
-    cdef void *scale_data = cnp.PyArray_DATA(scale_array)
-    cdef void *out_data = cnp.PyArray_DATA(out_array)
-    with nogil:
-        fmt_decode_blocks(&plan, code_data, scale_data, out_data)
+    def run(self, tuple shape, x, out, scales, uint64_t seed, uint64_t stream, uint64_t first,
+            float encode_scale, float decode_scale, Py_ssize_t part, Py_ssize_t parts):
+        """Work on the share `part` of `parts` of an (outer, rows, middle, columns, inner) array.
 
-
-def _scale_shape(shape, fmt):
-    outer, rows, middle, columns, inner = shape
-    down, across = fmt.block_size if isinstance(fmt.block_size, tuple) else (1, fmt.block_size)
-    return outer, -(-rows // down), middle, -(-columns // across), inner
+        Blocks along one axis have it as `columns`, rows and middle being 1.  `scales`, one per
+        tile, is read or written; quantising has none.  `first` is the position of x's first
+        element in the array that the random words count; then come the scales of the tensor.
+        """
+        cdef fmt_block_plan plan = self.plan
+        plan.outer, plan.rows, plan.middle, plan.columns, plan.inner = shape
+        plan.seed, plan.stream, plan.first = seed, stream, first
+        plan.encode_scale, plan.decode_scale = encode_scale, decode_scale
+        cdef Py_ssize_t size = plan.outer * plan.rows * plan.middle * plan.columns * plan.inner
+        cdef Py_ssize_t tiles = (plan.outer * -(-plan.rows // plan.tile_rows) * plan.middle
+                                 * -(-plan.columns // plan.tile_columns) * plan.inner)
+        if not 0 <= part < parts:
+            raise ValueError(f"expected a part of {parts}, got {part}")
+        cdef void *x_data = cnp.PyArray_DATA(_flat(x, size, self.source_size))
+        cdef void *out_data = cnp.PyArray_DATA(_flat(out, size, self.target_size))
+        cdef void *scale_data = NULL
+        if scales is not None:
+            scale_data = cnp.PyArray_DATA(_flat(scales, tiles, self.scale_size))
+        elif self.decode:
+            raise TypeError("decoding needs scales")
+        if size == 0:
+            return
+        with nogil:
+            if self.decode:
+                fmt_decode_blocks(&plan, x_data, scale_data, out_data, part, parts)
+            else:
+                fmt_encode_blocks(&plan, x_data, out_data, scale_data, part, parts)
 
 
 # --- group widths ---------------------------------------------------------------------------

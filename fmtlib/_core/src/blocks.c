@@ -9,8 +9,10 @@
  *   columns  inner is more: a group is a column, and neighbouring columns are worked on at once
  *
  * In each: the greatest magnitude of each group, its scale from that, then the elements, rounded
- * once.  A power-of-two scale is an exponent; rounding to x / 2**E moves the target's binades, x
- * itself is not touched.  Scales that are floats (RULE_AMAX) multiply in float32, as defined. */
+ * once.  Rounding to nearest-even and the usual stochastic one are arithmetic (groups.inc.h); for all
+ * others, and where a scale is near the ends of float32's range, x itself is not touched: the format's
+ * binades are moved by the scale's exponent.  Scales that are floats (RULE_AMAX) multiply in float32,
+ * as defined. */
 #include <math.h>
 #include <string.h>
 
@@ -21,60 +23,81 @@ static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static ptrdiff_t parts(ptrdiff_t length, ptrdiff_t size) { return length / size + (length % size != 0); }
 
+/* Where the share `part` of all_parts of n things begins. */
+static ptrdiff_t share(ptrdiff_t n, ptrdiff_t part, ptrdiff_t all_parts)
+{
+    return n / all_parts * part + n % all_parts * part / all_parts;
+}
+
+/* The bits of float32 or float64, as the plan has it. */
+typedef union {
+    uint32_t narrow[CHUNK];
+    uint64_t wide[CHUNK];
+} lanes;
+
+/* What elements round by.  A unit is a sub-block, or without such a group. */
 typedef struct {
-    uint64_t bits64[CHUNK], max64[CHUNK];
-    uint32_t bits32[CHUNK], max32[CHUNK];
+    lanes inverses, scales;   /* see groups.inc.h; RULE_AMAX, not arithmetic: factors */
+    int32_t exponents[CHUNK]; /* not arithmetic: of the scales */
+    uint64_t values[CHUNK];   /* RULE_AMAX, not arithmetic: of the scales, as bits of a double */
+} scaling;
+
+typedef struct {
+    lanes bits, values; /* what is read and what is written, if not in the arrays themselves */
+    lanes row_maxima;   /* over rows, by column */
+    lanes maxima;       /* of groups, then of sub-blocks */
     uint32_t codes[CHUNK], words[CHUNK];
-    /* By element: the exponent of its scale; or, RULE_AMAX, what it is multiplied by to encode
-     * (bits of a float) and to decode (bits of a double). */
-    union {
-        int32_t exponents[CHUNK];
-        uint32_t factors[CHUNK];
-    };
-    uint64_t values[CHUNK];
-    uint32_t scales[CHUNK]; /* the codes of scales, at the first element of a group */
-    uint64_t maxima[CHUNK]; /* by group: bits of the greatest magnitude */
+    scaling groups, units, elements;
+    uint32_t scale_codes[CHUNK]; /* by group */
     uint8_t carries[CHUNK];
-    /* RULE_AMAX, by scale code: the value of a scale (bits of a float), and the same times the
-     * scale of the array (bits of a double). */
-    uint32_t scale_bits[256];
-    uint64_t scale_values[256];
-    int nonfinite;
+    int decoding;
+    int wide;       /* the bits are those of float64 */
+    int arithmetic; /* how this chunk rounds */
     int deep; /* subnormals of float32 may be normal elements here */
 } stages;
+
+/* Runs of memory: `depth` rows, `stride` elements apart, each of `width` runs, `step` apart, of n
+ * elements. */
+typedef struct {
+    enum { PANEL, LONG_RUN, COLUMNS } way;
+    ptrdiff_t index, depth, stride, width, step, n;
+    ptrdiff_t line; /* panels: the n elements are so many of several rows */
+    ptrdiff_t scale; /* index of the first group's scale */
+} region;
+
+/* Index of the k-th of the depth * width runs. */
+static ptrdiff_t run_index(const region *r, ptrdiff_t k)
+{
+    return r->index + k / r->width * r->stride + k % r->width * r->step;
+}
 
 static int is_wide(const fmt_block_plan *plan)
 {
     return plan->source == TYPE_F64 && plan->rule != RULE_AMAX;
 }
 
+/* Whether values are found from codes, although elements round by arithmetic. */
+static int by_codes(const fmt_block_plan *plan)
+{
+    return plan->rule == RULE_AMAX && plan->target != TYPE_F32;
+}
+
+static const fmt_group_kernels *group_kernels(int wide) { return &fmt_active->groups[wide]; }
+
 /* The bits of n elements from index: uint32_t of float32, or uint64_t of float64 if wide. */
 static const void *load(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
                         stages *s)
 {
     switch (plan->source) {
-    case TYPE_F16: fmt_active->widen16((const uint16_t *)x + index, s->bits32, n); return s->bits32;
-    case TYPE_BF16: fmt_active->widen_bf16((const uint16_t *)x + index, s->bits32, n); return s->bits32;
+    case TYPE_F16: fmt_active->widen16((const uint16_t *)x + index, s->bits.narrow, n); break;
+    case TYPE_BF16: fmt_active->widen_bf16((const uint16_t *)x + index, s->bits.narrow, n); break;
     case TYPE_F32: return (const uint32_t *)x + index;
     default:
         if (is_wide(plan))
             return (const uint64_t *)x + index;
-        fmt_active->narrow32((const uint64_t *)x + index, s->bits32, n);
-        return s->bits32;
+        fmt_active->narrow32((const uint64_t *)x + index, s->bits.narrow, n);
     }
-}
-
-static uint64_t run_max(const fmt_block_plan *plan, const void *bits, ptrdiff_t n)
-{
-    if (n <= 4 && !is_wide(plan)) { /* sub-blocks are that short; a call would take longer */
-        uint32_t max = 0;
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const uint32_t magnitude = ((const uint32_t *)bits)[i] & 0x7fffffff;
-            max = magnitude > max ? magnitude : max;
-        }
-        return max;
-    }
-    return is_wide(plan) ? fmt_active->absmax_run64(bits, n) : fmt_active->absmax_run32(bits, n);
+    return &s->bits;
 }
 
 /* --- scales -------------------------------------------------------------------------------- */
@@ -137,154 +160,222 @@ static int32_t greatest_exponent(const fmt_block_plan *plan)
 }
 
 /* The same within the window, also for the maximum of a sub-block. */
-static inline int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
+static int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
 {
     const int32_t least = least_exponent(plan), greatest = greatest_exponent(plan);
-    const int32_t field = (int32_t)(max >> (is_wide(plan) ? 52 : 23));
     if (max == 0)
         return least;
-    const int32_t exponent = field && plan->rule == RULE_FLOOR
-                                 ? field - (is_wide(plan) ? 1023 : 127) - plan->emax
-                                 : rule_exponent(plan, max);
+    const int32_t exponent = rule_exponent(plan, max);
     return exponent < least ? least : exponent > greatest ? greatest : exponent;
+}
+
+static uint64_t maximum(const fmt_block_plan *plan, ptrdiff_t i, const stages *s)
+{
+    return is_wide(plan) ? s->maxima.wide[i] : s->maxima.narrow[i];
 }
 
 /* Codes of n values in float32; one of its subnormals may be a normal number of the format. */
 static void encode_floats(const fmt_spec *spec, const uint32_t *bits, const uint32_t *words,
-                          ptrdiff_t n, stages *s)
+                          uint32_t *codes, ptrdiff_t n)
 {
+    uint64_t wide[CHUNK];
     if (spec->min_exponent >= -126) {
-        fmt_active->encode_float32(bits, words, s->codes, n, spec);
+        fmt_active->encode_float32(bits, words, codes, n, spec);
         return;
     }
-    fmt_active->widen32(bits, s->bits64, n);
-    fmt_active->encode_float64(s->bits64, words, s->codes, n, spec);
+    fmt_active->widen32(bits, wide, n);
+    fmt_active->encode_float64(wide, words, codes, n, spec);
 }
 
-/* Exponents, or factors, and codes of the scales of n groups, from their maxima: those of group g
- * at element g * width. */
-static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t width, stages *s)
+/* The values of scales that are floats, with that of the array. */
+static void set_scale_values(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
 {
-    const uint64_t infinite = is_wide(plan) ? (uint64_t)0x7ff << 52 : (uint64_t)0xff << 23;
-    for (ptrdiff_t g = 0; plan->rule != RULE_AMAX && g < n; g++) {
-        const uint64_t max = s->maxima[g];
-        const int nonfinite = max >= infinite;
-        const int32_t exponent = nonfinite ? NAN_EXPONENT : group_exponent(plan, max);
-        s->nonfinite |= nonfinite;
-        s->scales[g * width] = (uint32_t)(nonfinite ? plan->spec.block_max_code + 1
-                                                    : exponent + plan->spec.block_bias);
-        s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
-        /* zeros are zeros by any scale; this one keeps them off the deep end */
-        s->exponents[g * width] = max ? exponent : -plan->spec.min_exponent;
-    }
-    if (plan->rule != RULE_AMAX)
-        return;
     for (ptrdiff_t g = 0; g < n; g++) {
-        const uint32_t bits = (uint32_t)s->maxima[g];
+        float scale;
+        memcpy(&scale, &s->groups.scales.narrow[g], sizeof scale);
+        const double value = (double)scale * (double)plan->decode_scale; /* exact: 8 bits times 24 */
+        memcpy(&s->groups.values[g], &value, sizeof value);
+    }
+}
+
+/* Scales that are floats, of n groups, from their maxima. */
+static void set_float_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
+{
+    const uint32_t infinite = 0x7f800000, one = 1 << 23;
+    uint32_t *factors = s->groups.inverses.narrow, *scales = s->groups.scales.narrow;
+    uint32_t far = 0;
+    for (ptrdiff_t g = 0; g < n; g++) {
+        const uint32_t max = s->maxima.narrow[g];
         float share;
-        memcpy(&share, &bits, sizeof share);
+        memcpy(&share, &max, sizeof share);
         share /= plan->max_element;
         share *= plan->encode_scale;
-        memcpy(&s->words[g], &share, sizeof share);
-        s->words[g] = s->maxima[g] < infinite ? s->words[g] : 0x7fc00000;
-        s->nonfinite |= s->maxima[g] >= infinite;
+        memcpy(&factors[g], &share, sizeof share);
+        factors[g] = max < infinite ? factors[g] : 0x7fc00000;
     }
-    encode_floats(&plan->scale_spec, s->words, NULL, n, s);
+    encode_floats(&plan->scale_spec, factors, NULL, s->scale_codes, n);
+    fmt_active->decode_float32(s->scale_codes, scales, n, &plan->scale_spec);
+    /* beyond this a lifted element (groups.inc.h) may be subnormal */
+    const int32_t reach = 249 + plan->spec.min_exponent - plan->spec.mantissa_bits
+                          - (plan->stochastic ? 31 : 0);
+    const uint32_t limit = (uint32_t)(reach < 253 ? reach : 253) << 23;
     for (ptrdiff_t g = 0; g < n; g++) {
-        const uint32_t code = s->codes[g];
-        float scale, factor = 0; /* 0 where codes are to be 0: for a scale of 0, and for NaN */
-        memcpy(&scale, &s->scale_bits[code], sizeof scale);
-        if (scale > 0) {
-            factor = 1.0f / (scale * plan->decode_scale);
-            factor = factor < HUGE_VALF ? factor : 0x1.fffffep127f;
-        }
-        memcpy(&s->factors[g * width], &factor, sizeof factor);
-        s->values[g * width] = s->scale_values[code];
-        s->scales[g * width] = code;
+        float scale, factor;
+        memcpy(&scale, &scales[g], sizeof scale);
+        factor = 1.0f / (scale * plan->decode_scale);
+        memcpy(&factors[g], &factor, sizeof factor);
+        factors[g] = factors[g] < infinite ? factors[g] : infinite - 1;
+        /* 0 where codes are to be 0: for a scale of 0, and for NaN */
+        factors[g] = (int32_t)scales[g] > 0 && scales[g] < infinite ? factors[g] : 0;
+        far |= (uint32_t)(factors[g] != 0) & ((factors[g] < one) | (factors[g] > limit));
+    }
+    set_scale_values(plan, n, s);
+    s->arithmetic = plan->arithmetic && !far;
+    for (ptrdiff_t g = 0; s->arithmetic && g < n; g++) { /* as groups.inc.h has them: twice and half */
+        factors[g] += factors[g] ? one : 0;
+        scales[g] -= scales[g] - 1 < infinite - 1 ? one : 0;
     }
 }
 
-/* Element i's scale for elements up to end - 1. */
-static void spread_scale(const fmt_block_plan *plan, ptrdiff_t i, ptrdiff_t end, stages *s)
+/* The exponent that a group or sub-block rounds by in general kernels, from its maximum and scale. */
+static void set_exponent(const fmt_block_plan *plan, uint64_t max, int32_t exponent, int32_t *to,
+                         stages *s)
 {
-    const uint32_t factor = s->factors[i]; /* or the exponent */
-    for (ptrdiff_t j = i; j < end; j++)
-        s->factors[j] = factor;
-    if (plan->rule != RULE_AMAX)
+    s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
+    /* zeros are zeros by any scale; this one keeps them off the deep end */
+    *to = max ? exponent : -plan->spec.min_exponent;
+}
+
+/* Codes of the scales of n groups and what elements are to round by, from their maxima. */
+static void set_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
+{
+    s->deep = 0;
+    if (plan->rule == RULE_AMAX) {
+        set_float_scales(plan, n, s);
         return;
-    const uint64_t value = s->values[i];
-    for (ptrdiff_t j = i; j < end; j++)
-        s->values[j] = value;
-}
-
-static void store_scale(const fmt_block_plan *plan, void *scales, ptrdiff_t index, uint32_t code)
-{
-    switch (plan->scale_type) {
-    case TYPE_INT1: ((uint8_t *)scales)[index] = (uint8_t)code; return;
-    case TYPE_INT2: ((uint16_t *)scales)[index] = (uint16_t)code; return;
-    default: ((uint32_t *)scales)[index] = code; return;
     }
-}
-
-static uint32_t load_scale(const fmt_block_plan *plan, const void *scales, ptrdiff_t index)
-{
-    switch (plan->scale_type) {
-    case TYPE_INT1: return ((const uint8_t *)scales)[index];
-    case TYPE_INT2: return ((const uint16_t *)scales)[index];
-    default: return ((const uint32_t *)scales)[index];
-    }
-}
-
-static void start(const fmt_block_plan *plan, stages *s)
-{
-    s->nonfinite = s->deep = 0;
-    if (plan->rule != RULE_AMAX)
+    s->arithmetic = group_kernels(s->wide)->block_scales(&s->maxima, n, plan, s->scale_codes,
+                                                         &s->groups.inverses, &s->groups.scales)
+                    && plan->arithmetic;
+    if (s->arithmetic)
         return;
-    for (int code = 0; code < 256; code++)
-        s->codes[code] = (uint32_t)code;
-    fmt_active->decode_float32(s->codes, s->scale_bits, 256, &plan->scale_spec);
-    fmt_active->decode_float64(s->codes, s->scale_values, 256, &plan->scale_spec);
-    const double scale = plan->decode_scale;
-    for (int code = 0; code < 256; code++) {
-        double value;
-        memcpy(&value, &s->scale_values[code], sizeof value);
-        value *= scale; /* exact: 8 bits times 24 */
-        memcpy(&s->scale_values[code], &value, sizeof value);
+    for (ptrdiff_t g = 0; g < n; g++) {
+        const uint64_t max = maximum(plan, g, s);
+        const uint32_t nan_code = (uint32_t)plan->spec.block_max_code + 1;
+        const int nan = s->scale_codes[g] == nan_code;
+        const int32_t exponent = nan ? NAN_EXPONENT : group_exponent(plan, max);
+        s->scale_codes[g] = nan ? nan_code : (uint32_t)(exponent + plan->spec.block_bias);
+        set_exponent(plan, max, exponent, &s->groups.exponents[g], s);
+    }
+}
+
+/* Whether a sub-block of this maximum halves the scale of its group, whose code is given. */
+static uint32_t micro_shift(const fmt_block_plan *plan, uint64_t max, uint32_t code, int32_t *to,
+                            stages *s)
+{
+    const int32_t group = (int32_t)code - plan->spec.block_bias;
+    const int nan = (int32_t)code > plan->spec.block_max_code;
+    const int shift = !nan && group_exponent(plan, max) < group;
+    set_exponent(plan, max, nan ? NAN_EXPONENT : group - shift, to, s);
+    return (uint32_t)shift;
+}
+
+/* The scales of n sub-blocks, from their maxima and the scales of their groups, `per` to a group; lines
+ * as in groups.inc.h.  Their bits go into the groups' codes, from `place` on. */
+static void set_micro(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t per, ptrdiff_t line,
+                      int32_t place, stages *s)
+{
+    const fmt_group_kernels *k = group_kernels(s->wide);
+    const uint32_t own = ((uint32_t)1 << plan->micro_shift) - 1;
+    uint32_t *codes = s->codes, *shifts = s->words;
+    group_kernels(0)->spread(s->scale_codes, codes, n, per, line);
+    if (s->arithmetic) {
+        k->spread(&s->groups.inverses, &s->units.inverses, n, per, line);
+        k->spread(&s->groups.scales, &s->units.scales, n, per, line);
+        k->micro_scales(&s->maxima, n, plan, codes, shifts, &s->units.inverses, &s->units.scales);
+    } else {
+        for (ptrdiff_t i = 0; i < n; i++)
+            shifts[i] = micro_shift(plan, maximum(plan, i, s), codes[i] & own,
+                                    &s->units.exponents[i], s);
+    }
+    const ptrdiff_t whole = line / per, rest = line % per; /* the last group of a line may have less */
+    uint32_t *code = s->scale_codes;
+    for (; n > 0; n -= line, shifts += line) {
+        fmt_active->add_shifts(shifts, code, whole, per, place);
+        code += whole;
+        if (rest)
+            fmt_active->add_shifts(shifts + whole * per, code++, 1, rest, place);
+    }
+}
+
+/* What each of n elements rounds by, from that of groups or sub-blocks of a width. */
+static void spread(const fmt_block_plan *plan, const scaling *from, ptrdiff_t n, ptrdiff_t width,
+                   ptrdiff_t line, stages *s)
+{
+    scaling *to = &s->elements;
+    const int values = plan->target < TYPE_INT1;
+    if (!s->arithmetic && plan->rule != RULE_AMAX)
+        group_kernels(0)->spread(from->exponents, to->exponents, n, width, line);
+    else if (!s->decoding)
+        group_kernels(s->wide)->spread(&from->inverses, &to->inverses, n, width, line);
+    if (values && s->arithmetic)
+        group_kernels(s->wide)->spread(&from->scales, &to->scales, n, width, line);
+    if (values && plan->rule == RULE_AMAX && (!s->arithmetic || by_codes(plan)))
+        group_kernels(1)->spread(from->values, to->values, n, width, line);
+}
+
+static void store_scales(const fmt_block_plan *plan, void *scales, ptrdiff_t index, ptrdiff_t n,
+                         const stages *s)
+{
+    const uint32_t *codes = s->scale_codes;
+    if (!scales)
+        return;
+    switch (plan->scale_type) {
+    case TYPE_INT1: fmt_active->pack8(codes, (uint8_t *)scales + index, n); return;
+    case TYPE_INT2: fmt_active->pack16(codes, (uint16_t *)scales + index, n); return;
+    default: memcpy((uint32_t *)scales + index, codes, (size_t)n * 4); return;
     }
 }
 
 /* --- elements ------------------------------------------------------------------------------ */
 
-/* Codes of n elements, by the scales in s; room: for the carry of integer elements. */
-static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
-                      int room, stages *s)
+/* The words of n elements from index; NULL if none are wanted. */
+static const uint32_t *random_words(const fmt_block_plan *plan, ptrdiff_t index, ptrdiff_t n,
+                                    stages *s)
+{
+    if (!plan->stochastic)
+        return NULL;
+    fmt_active->philox(plan->seed, plan->stream, plan->first + (uint64_t)index, s->words, n);
+    return s->words;
+}
+
+/* Codes of n elements by general kernels, integers in sign and magnitude; room: the magnitudes alone,
+ * which may have one more bit, so that a carry can be seen. */
+static void encode_generally(const fmt_block_plan *plan, const void *bits, const uint32_t *words,
+                             ptrdiff_t n, int room, stages *s)
 {
     const fmt_kernels *k = fmt_active;
-    const uint32_t *words = NULL;
-    if (plan->stochastic) {
-        k->philox(plan->seed, plan->stream, plan->first + (uint64_t)index, s->words, n);
-        words = s->words;
-    }
-    const void *bits = load(plan, x, index, n, s);
     if (plan->rule == RULE_AMAX) {
-        k->multiply32(bits, s->factors, s->bits32, n);
-        encode_floats(&plan->spec, s->bits32, words, n, s);
+        const uint32_t *factors = s->elements.inverses.narrow;
+        k->multiply32(bits, factors, s->values.narrow, n);
+        encode_floats(&plan->spec, s->values.narrow, words, s->codes, n);
         for (ptrdiff_t i = 0; i < n; i++) /* groups of NaN, and those whose scale is 0 */
-            s->codes[i] = s->factors[i] ? s->codes[i] : 0;
+            s->codes[i] = factors[i] ? s->codes[i] : 0;
         return;
     }
-    if (!plan->float_elements) {
-        if (is_wide(plan))
-            k->encode_block64(bits, s->exponents, words, s->codes, n, &plan->spec, room);
-        else
-            k->encode_block32(bits, s->exponents, words, s->codes, n, &plan->spec, room);
-    } else if (is_wide(plan)) {
-        k->encode_block_float64(bits, s->exponents, words, s->codes, n, &plan->spec);
+    fmt_spec spec = plan->spec;
+    if (room) { /* magnitudes alone; the carry is where the sign would be */
+        spec.max_code = 2 * spec.max_code + 1;
+        spec.over_code[0] = spec.over_code[1] = (uint32_t)spec.max_code;
+        spec.sign_bit = spec.zero_sign = 0;
+    }
+    if (is_wide(plan)) {
+        k->encode_block_float64(bits, s->elements.exponents, words, s->codes, n, &spec);
     } else if (s->deep) {
-        k->widen32(bits, s->bits64, n);
-        k->encode_block_float64(s->bits64, s->exponents, words, s->codes, n, &plan->spec);
+        k->widen32(bits, s->values.wide, n);
+        k->encode_block_float64(s->values.wide, s->elements.exponents, words, s->codes, n, &spec);
     } else {
-        k->encode_block_float32(bits, s->exponents, words, s->codes, n, &plan->spec);
+        k->encode_block_float32(bits, s->elements.exponents, words, s->codes, n, &spec);
     }
 }
 
@@ -292,413 +383,468 @@ static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index
 static void note_carries(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
                          stages *s)
 {
-    round_run(plan, x, index, n, 1, s);
+    const uint32_t *words = random_words(plan, index, n, s);
+    encode_generally(plan, load(plan, x, index, n, s), words, n, 1, s);
     for (ptrdiff_t j = 0; j < n; j++)
-        s->carries[j] |= (uint8_t)(s->codes[j] >> plan->spec.block_mantissa & 1);
+        s->carries[j] |= (s->codes[j] & plan->spec.sign_bit) != 0;
 }
 
-/* If there was a carry, the next greater scale for element i, if the window has one. */
-static void bump(const fmt_block_plan *plan, uint8_t carry, ptrdiff_t i, stages *s)
+/* If there was a carry, the next greater scale for group g, if the window has one. */
+static void bump(const fmt_block_plan *plan, uint8_t carry, ptrdiff_t g, stages *s)
 {
-    const int more = carry && s->exponents[i] < greatest_exponent(plan);
-    s->exponents[i] += more;
-    s->scales[i] += (uint32_t)more;
+    const uint32_t more = carry && (int32_t)s->scale_codes[g] < plan->spec.block_max_code;
+    s->groups.exponents[g] += (int32_t)more;
+    s->scale_codes[g] += more;
 }
 
-/* Values of the codes in s. */
-static void write_values(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
-                         stages *s)
+/* Write the codes in s. */
+static void write_codes(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
+                        stages *s)
+{
+    const fmt_spec *p = &plan->spec;
+    for (ptrdiff_t i = 0; p->twos_complement && !s->arithmetic && i < n; i++)
+        s->codes[i] = s->codes[i] & p->sign_bit ? 3 * p->sign_bit - s->codes[i] : s->codes[i];
+    switch (plan->target) {
+    case TYPE_INT1: fmt_active->pack8(s->codes, (uint8_t *)out + index, n); return;
+    case TYPE_INT2: fmt_active->pack16(s->codes, (uint16_t *)out + index, n); return;
+    default: memcpy((uint32_t *)out + index, s->codes, (size_t)n * 4); return;
+    }
+}
+
+/* Where to put the bits of values: into the array, unless its type is narrower. */
+static void *values_of(const fmt_block_plan *plan, void *out, ptrdiff_t index, stages *s)
+{
+    switch (plan->target) {
+    case TYPE_F32: return (uint32_t *)out + index;
+    case TYPE_F64: return (uint64_t *)out + index;
+    default: return &s->values;
+    }
+}
+
+static void write_narrow(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
+                         const stages *s)
+{
+    if (plan->target == TYPE_F16)
+        fmt_active->narrow16(s->values.narrow, (uint16_t *)out + index, n);
+    if (plan->target == TYPE_BF16)
+        fmt_active->narrow_bf16(s->values.narrow, (uint16_t *)out + index, n);
+}
+
+/* Write the values of the codes in s by general kernels. */
+static void write_generally(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
+                            stages *s)
 {
     const fmt_kernels *k = fmt_active;
-    const int wide = plan->target == TYPE_F64;
-    uint64_t *to64 = wide ? (uint64_t *)out + index : s->bits64;
-    uint32_t *to32 = plan->target == TYPE_F32 ? (uint32_t *)out + index : s->bits32;
+    void *values = values_of(plan, out, index, s);
     if (plan->rule == RULE_AMAX) {
-        k->decode_float64(s->codes, s->bits64, n, &plan->spec);
-        k->multiply64(s->bits64, s->values, to64, n); /* exact */
+        uint64_t *exact = plan->target == TYPE_F64 ? values : s->values.wide;
+        k->decode_float64(s->codes, exact, n, &plan->spec);
+        k->multiply64(exact, s->elements.values, exact, n);
         if (plan->target == TYPE_F32) {
-            k->narrow32(s->bits64, to32, n);
-        } else if (!wide) {
-            k->encode_float64(s->bits64, NULL, s->codes, n, &plan->narrow);
+            k->narrow32(exact, values, n);
+        } else if (plan->target != TYPE_F64) {
+            k->encode_float64(exact, NULL, s->codes, n, &plan->narrow);
             k->pack16(s->codes, (uint16_t *)out + index, n);
         }
         return;
     }
-    if (wide) {
-        (plan->float_elements ? k->decode_block_float64 : k->decode_block64)(
-            s->codes, s->exponents, to64, n, &plan->spec);
-        return;
-    }
-    (plan->float_elements ? k->decode_block_float32 : k->decode_block32)(
-        s->codes, s->exponents, to32, n, &plan->spec);
-    if (plan->target != TYPE_F32)
-        (plan->target == TYPE_F16 ? k->narrow16 : k->narrow_bf16)(to32, (uint16_t *)out + index, n);
+    if (plan->target == TYPE_F64)
+        k->decode_block_float64(s->codes, s->elements.exponents, values, n, &plan->spec);
+    else
+        k->decode_block_float32(s->codes, s->elements.exponents, values, n, &plan->spec);
+    write_narrow(plan, out, index, n, s);
 }
 
-/* Write the codes in s, or their values. */
-static void finish_run(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
+/* Round n elements and write their codes or values. */
+static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
+                      void *out, stages *s)
+{
+    const fmt_group_kernels *k = group_kernels(s->wide);
+    const scaling *by = &s->elements;
+    const uint32_t *words = random_words(plan, index, n, s);
+    const void *bits = load(plan, x, index, n, s);
+    if (s->arithmetic && plan->target < TYPE_INT1 && !by_codes(plan)) {
+        void *values = values_of(plan, out, index, s);
+        if (bits == values) /* a kernel's arrays do not overlap */
+            bits = memcpy(&s->bits, bits, (size_t)n * (is_wide(plan) ? 8 : 4));
+        k->round_values(bits, &by->inverses, &by->scales, words, values, n, &plan->spec);
+        if (plan->rule == RULE_AMAX)
+            k->multiply_all(values, values, n, plan->decode_scale);
+        write_narrow(plan, out, index, n, s);
+        return;
+    }
+    if (s->arithmetic)
+        k->round_codes(bits, &by->inverses, words, s->codes, n, &plan->spec);
+    else
+        encode_generally(plan, bits, words, n, 0, s);
+    if (plan->target >= TYPE_INT1)
+        write_codes(plan, out, index, n, s);
+    else
+        write_generally(plan, out, index, n, s);
+}
+
+/* --- encoding ------------------------------------------------------------------------------ */
+
+/* Greatest magnitudes over the runs of n elements each, elementwise. */
+static void column_max(const fmt_block_plan *plan, const void *x, const region *r, lanes *max,
                        stages *s)
 {
-    switch (plan->target) {
-    case TYPE_INT1: fmt_active->pack8(s->codes, (uint8_t *)out + index, n); return;
-    case TYPE_INT2: fmt_active->pack16(s->codes, (uint16_t *)out + index, n); return;
-    case TYPE_INT4: memcpy((uint32_t *)out + index, s->codes, (size_t)n * 4); return;
-    default: write_values(plan, out, index, n, s); return;
+    const fmt_group_kernels *k = group_kernels(s->wide);
+    memset(max, 0, (size_t)r->n * (is_wide(plan) ? 8 : 4));
+    for (ptrdiff_t i = 0; i < r->depth * r->width; i++)
+        k->absmax(load(plan, x, run_index(r, i), r->n, s), max, r->n);
+}
+
+/* Rows of n elements, at most a chunk, whose groups are runs of tile_columns over all rows. */
+static void encode_panel(const fmt_block_plan *plan, const void *x, const region *r, void *out,
+                         void *scales, stages *s)
+{
+    const fmt_group_kernels *k = group_kernels(s->wide);
+    const ptrdiff_t width = plan->tile_columns, n = r->n, line = r->line, lines = n / line;
+    const ptrdiff_t unit = plan->micro ? plan->micro : width, units = parts(line, unit);
+    const ptrdiff_t groups = lines * parts(line, width);
+    const void *bits = &s->bits;
+    if (r->depth == 1)
+        bits = load(plan, x, r->index, n, s);
+    else
+        column_max(plan, x, r, &s->row_maxima, s), bits = &s->row_maxima;
+    k->absmax_runs(bits, &s->maxima, n, width, line);
+    set_scales(plan, groups, s);
+    if (plan->micro) {
+        k->absmax_runs(bits, &s->maxima, n, unit, line);
+        set_micro(plan, lines * units, width / unit, units, plan->micro_shift, s);
     }
+    spread(plan, plan->micro ? &s->units : &s->groups, n, unit, line, s);
+    if (plan->bump && !s->arithmetic) {
+        memset(s->carries, 0, (size_t)n);
+        for (ptrdiff_t i = 0; i < r->depth; i++)
+            note_carries(plan, x, run_index(r, i), n, s);
+        for (ptrdiff_t first = 0, g = 0; first < n; first += line)
+            for (ptrdiff_t i = first; i < first + line; i += width, g++) {
+                uint8_t any = 0;
+                for (ptrdiff_t j = i; j < smaller(i + width, first + line); j++)
+                    any |= s->carries[j];
+                bump(plan, any, g, s);
+            }
+        spread(plan, &s->groups, n, width, line, s);
+    }
+    for (ptrdiff_t i = 0; i < r->depth; i++)
+        round_run(plan, x, run_index(r, i), n, out, s);
+    store_scales(plan, scales, r->scale, groups, s);
+}
+
+/* One group whose rows are n elements, more than a chunk. */
+static void encode_long_run(const fmt_block_plan *plan, const void *x, const region *r, void *out,
+                            void *scales, stages *s)
+{
+    const fmt_group_kernels *k = group_kernels(s->wide);
+    const ptrdiff_t chunks = parts(r->n, CHUNK), runs = r->depth * chunks;
+    memset(&s->row_maxima, 0, sizeof s->row_maxima);
+    for (ptrdiff_t i = 0; i < runs; i++) {
+        const ptrdiff_t j = i % chunks * CHUNK, n = smaller(CHUNK, r->n - j);
+        k->absmax(load(plan, x, run_index(r, i / chunks) + j, n, s), &s->row_maxima, n);
+    }
+    k->absmax_runs(&s->row_maxima, &s->maxima, CHUNK, CHUNK, CHUNK);
+    set_scales(plan, 1, s);
+    spread(plan, &s->groups, CHUNK, CHUNK, CHUNK, s);
+    if (plan->bump && !s->arithmetic) {
+        memset(s->carries, 0, sizeof s->carries);
+        for (ptrdiff_t i = 0; i < runs; i++) {
+            const ptrdiff_t j = i % chunks * CHUNK;
+            note_carries(plan, x, run_index(r, i / chunks) + j, smaller(CHUNK, r->n - j), s);
+        }
+        uint8_t any = 0;
+        for (ptrdiff_t j = 0; j < CHUNK; j++)
+            any |= s->carries[j];
+        bump(plan, any, 0, s);
+        spread(plan, &s->groups, CHUNK, CHUNK, CHUNK, s);
+    }
+    for (ptrdiff_t i = 0; i < runs; i++) {
+        const ptrdiff_t j = i % chunks * CHUNK;
+        round_run(plan, x, run_index(r, i / chunks) + j, smaller(CHUNK, r->n - j), out, s);
+    }
+    store_scales(plan, scales, r->scale, 1, s);
+}
+
+/* n neighbouring groups, at most a chunk, each a column of depth x width elements. */
+static void encode_columns(const fmt_block_plan *plan, const void *x, const region *r, void *out,
+                           void *scales, stages *s)
+{
+    const ptrdiff_t n = r->n, runs = r->depth * r->width;
+    column_max(plan, x, r, &s->maxima, s);
+    set_scales(plan, n, s);
+    spread(plan, &s->groups, n, 1, n, s);
+    if (plan->bump && !s->arithmetic) {
+        memset(s->carries, 0, (size_t)n);
+        for (ptrdiff_t i = 0; i < runs; i++)
+            note_carries(plan, x, run_index(r, i), n, s);
+        for (ptrdiff_t j = 0; j < n; j++)
+            bump(plan, s->carries[j], j, s);
+        spread(plan, &s->groups, n, 1, n, s);
+    }
+    for (ptrdiff_t i = 0; i < runs; i++) {
+        if (plan->micro && i % plan->micro == 0) {
+            region part = *r;
+            part.index = run_index(r, i);
+            part.width = smaller(plan->micro, r->width - i);
+            column_max(plan, x, &part, &s->maxima, s);
+            set_micro(plan, n, 1, n, plan->micro_shift + (int32_t)(i / plan->micro), s);
+            spread(plan, &s->units, n, 1, n, s);
+        }
+        round_run(plan, x, run_index(r, i), n, out, s);
+    }
+    store_scales(plan, scales, r->scale, n, s);
+}
+
+/* --- decoding ------------------------------------------------------------------------------ */
+
+static void load_scales(const fmt_block_plan *plan, const void *scales, ptrdiff_t index, ptrdiff_t n,
+                        stages *s)
+{
+    uint32_t *codes = s->scale_codes;
+    switch (plan->scale_type) {
+    case TYPE_INT1: fmt_active->unpack8((const uint8_t *)scales + index, codes, n); return;
+    case TYPE_INT2: fmt_active->unpack16((const uint16_t *)scales + index, codes, n); return;
+    default: memcpy(codes, (const uint32_t *)scales + index, (size_t)n * 4); return;
+    }
+}
+
+/* What n groups or sub-blocks decode by, from the codes of their scales, without micro-exponents. */
+static void decode_scales(const fmt_block_plan *plan, const uint32_t *codes, ptrdiff_t n, stages *s)
+{
+    scaling *to = &s->groups;
+    s->arithmetic = plan->arithmetic && !by_codes(plan);
+    if (plan->rule == RULE_AMAX) {
+        fmt_active->decode_float32(codes, to->scales.narrow, n, &plan->scale_spec);
+        set_scale_values(plan, n, s);
+    } else if (s->arithmetic) {
+        group_kernels(s->wide)->decode_scales(codes, &to->scales, n, &plan->spec);
+    } else {
+        for (ptrdiff_t i = 0; i < n; i++)
+            to->exponents[i] = (int32_t)codes[i] > plan->spec.block_max_code
+                                   ? NAN_EXPONENT
+                                   : (int32_t)codes[i] - plan->spec.block_bias;
+    }
+}
+
+/* The codes of n sub-blocks' scales, to words, from those of groups; as in set_micro. */
+static const uint32_t *micro_codes(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t per,
+                                   ptrdiff_t line, int32_t place, stages *s)
+{
+    const uint32_t *code = s->scale_codes, mask = ((uint32_t)1 << plan->micro_shift) - 1;
+    const ptrdiff_t whole = line / per, rest = line % per;
+    for (uint32_t *own = s->words; n > 0; n -= line, own += line) {
+        fmt_active->take_shifts(code, own, whole, per, place, &plan->spec, mask);
+        code += whole;
+        if (rest)
+            fmt_active->take_shifts(code++, own + whole * per, 1, rest, place, &plan->spec, mask);
+    }
+    return s->words;
+}
+
+/* The values of n elements. */
+static void decode_run(const fmt_block_plan *plan, const void *codes, ptrdiff_t index, ptrdiff_t n,
+                       void *out, stages *s)
+{
+    const int size = plan->source == TYPE_INT1 ? 0 : plan->source == TYPE_INT2 ? 1 : 2;
+    const void *from = (const char *)codes + (index << size);
+    if (s->arithmetic) {
+        void *values = values_of(plan, out, index, s);
+        group_kernels(s->wide)
+            ->decode_elements[size](from, &s->elements.scales, values, n, &plan->spec);
+        if (plan->rule == RULE_AMAX)
+            fmt_active->groups[0].multiply_all(values, values, n, plan->decode_scale);
+        write_narrow(plan, out, index, n, s);
+        return;
+    }
+    if (size == 0)
+        fmt_active->unpack8(from, s->codes, n);
+    else if (size == 1)
+        fmt_active->unpack16(from, s->codes, n);
+    else
+        memcpy(s->codes, from, (size_t)n * 4);
+    write_generally(plan, out, index, n, s);
+}
+
+static void decode_region(const fmt_block_plan *plan, const void *codes, const region *r, void *out,
+                          void *scales, stages *s)
+{
+    const ptrdiff_t width = plan->tile_columns, n = r->n;
+    if (r->way == COLUMNS) {
+        load_scales(plan, scales, r->scale, n, s);
+        for (ptrdiff_t i = 0; i < r->depth * r->width; i++) {
+            if (i % (plan->micro ? plan->micro : r->depth * r->width) == 0) {
+                const int32_t place = plan->micro_shift + (int32_t)(plan->micro ? i / plan->micro : 0);
+                decode_scales(plan, plan->micro ? micro_codes(plan, n, 1, n, place, s) : s->scale_codes,
+                              n, s);
+                spread(plan, &s->groups, n, 1, n, s);
+            }
+            decode_run(plan, codes, run_index(r, i), n, out, s);
+        }
+        return;
+    }
+    /* a long run is groups of one chunk with one scale */
+    const ptrdiff_t take = smaller(n, CHUNK), line = smaller(r->line, CHUNK);
+    const ptrdiff_t lines = take / line, unit = plan->micro ? plan->micro : smaller(width, CHUNK);
+    const ptrdiff_t units = parts(line, unit);
+    load_scales(plan, scales, r->scale, lines * parts(line, smaller(width, CHUNK)), s);
+    decode_scales(plan, plan->micro ? micro_codes(plan, lines * units, width / unit, units,
+                                                  plan->micro_shift, s)
+                                    : s->scale_codes, lines * units, s);
+    spread(plan, &s->groups, take, unit, line, s);
+    for (ptrdiff_t i = 0; i < r->depth; i++)
+        for (ptrdiff_t j = 0; j < n; j += CHUNK)
+            decode_run(plan, codes, run_index(r, i) + j, smaller(CHUNK, n - j), out, s);
 }
 
 /* --- ways through memory ------------------------------------------------------------------- */
 
-/* Runs of memory: `depth` rows, `stride` elements apart, each of `width` runs, `step` apart. */
-typedef struct {
-    ptrdiff_t index, depth, stride, width, step;
-} region;
-
-/* Index of the k-th of the depth * width runs. */
-static ptrdiff_t run_index(region r, ptrdiff_t k)
+static void encode_region(const fmt_block_plan *plan, const void *x, const region *r, void *out,
+                          void *scales, stages *s)
 {
-    return r.index + k / r.width * r.stride + k % r.width * r.step;
-}
-
-/* Greatest magnitudes over the runs of n elements each, elementwise: to max32 or max64. */
-static const void *column_max(const fmt_block_plan *plan, const void *x, region r, ptrdiff_t n,
-                              stages *s)
-{
-    const int wide = is_wide(plan);
-    if (wide)
-        memset(s->max64, 0, (size_t)n * sizeof *s->max64);
-    else
-        memset(s->max32, 0, (size_t)n * sizeof *s->max32);
-    for (ptrdiff_t k = 0; k < r.depth * r.width; k++) {
-        const void *bits = load(plan, x, run_index(r, k), n, s);
-        if (wide)
-            fmt_active->absmax64(bits, s->max64, n);
-        else
-            fmt_active->absmax32(bits, s->max32, n);
-    }
-    return wide ? (const void *)s->max64 : (const void *)s->max32;
-}
-
-/* Whether a sub-block of this maximum halves the scale of its group, whose code is given: bit 0;
- * and the exponent of the scale that results, from the code. */
-static int micro_shift(const fmt_block_plan *plan, uint64_t max, uint32_t code, int32_t *exponent)
-{
-    const int32_t own = (int32_t)(code & (((uint32_t)1 << plan->micro_shift) - 1));
-    const int32_t group = own - plan->spec.block_bias;
-    if (own > plan->spec.block_max_code) {
-        *exponent = NAN_EXPONENT;
-        return 0;
-    }
-    const int shift = group_exponent(plan, max) < group;
-    *exponent = group - shift;
-    return shift;
-}
-
-/* The micro-exponents of the group at elements first ... end - 1. */
-static void set_micro(const fmt_block_plan *plan, const char *bits, ptrdiff_t first, ptrdiff_t end,
-                      stages *s)
-{
-    const ptrdiff_t size = is_wide(plan) ? 8 : 4;
-    int32_t place = plan->micro_shift;
-    for (ptrdiff_t i = first; i < end; i += plan->micro, place++) {
-        const ptrdiff_t stop = smaller(i + plan->micro, end);
-        const uint64_t max = run_max(plan, bits + i * size, stop - i);
-        const int shift = micro_shift(plan, max, s->scales[first], &s->exponents[i]);
-        s->scales[first] |= (uint32_t)shift << place;
-        spread_scale(plan, i, stop, s);
+    switch (r->way) {
+    case PANEL: encode_panel(plan, x, r, out, scales, s); return;
+    case LONG_RUN: encode_long_run(plan, x, r, out, scales, s); return;
+    default: encode_columns(plan, x, r, out, scales, s); return;
     }
 }
 
-/* The same for n columns, whose sub-block starts at run k of the region. */
-static void set_column_micro(const fmt_block_plan *plan, const void *x, region r, ptrdiff_t k,
-                             ptrdiff_t n, stages *s)
-{
-    const region part = {run_index(r, k), 1, 0, smaller(plan->micro, r.width - k), r.step};
-    const int32_t place = plan->micro_shift + (int32_t)(k / plan->micro);
-    column_max(plan, x, part, n, s);
-    for (ptrdiff_t j = 0; j < n; j++) {
-        const uint64_t max = is_wide(plan) ? s->max64[j] : s->max32[j];
-        s->scales[j] |= (uint32_t)micro_shift(plan, max, s->scales[j], &s->exponents[j]) << place;
-    }
-}
+typedef void work_on(const fmt_block_plan *, const void *from, const region *, void *to,
+                     void *scales, stages *);
 
-/* Rows of n elements, at most a chunk, whose groups are runs of tile_columns over all rows. */
-static void encode_panel(const fmt_block_plan *plan, const void *x, region r, ptrdiff_t n,
-                         void *out, void *scales, ptrdiff_t scale_index, stages *s)
+/* Cut the array into regions and work on the share `part` of `parts` of them. */
+static void each_region(const fmt_block_plan *plan, work_on *work, const void *from, void *to,
+                       void *scales, ptrdiff_t part, ptrdiff_t all_parts)
 {
-    const ptrdiff_t size = is_wide(plan) ? 8 : 4, width = plan->tile_columns;
-    const char *bits
-        = r.depth == 1 ? load(plan, x, r.index, n, s) : column_max(plan, x, r, n, s);
-    s->deep = 0;
-    for (ptrdiff_t first = 0, g = 0; first < n; first += width, g++)
-        s->maxima[g] = run_max(plan, bits + first * size, smaller(width, n - first));
-    set_scales(plan, parts(n, width), width, s);
-    for (ptrdiff_t first = 0; first < n; first += width) {
-        const ptrdiff_t end = smaller(first + width, n);
-        if (plan->micro)
-            set_micro(plan, bits, first, end, s);
-        else
-            spread_scale(plan, first, end, s);
-    }
-    if (plan->bump) {
-        memset(s->carries, 0, (size_t)n);
-        for (ptrdiff_t k = 0; k < r.depth; k++)
-            note_carries(plan, x, run_index(r, k), n, s);
-        for (ptrdiff_t first = 0; first < n; first += width) {
-            const ptrdiff_t end = smaller(first + width, n);
-            uint8_t any = 0;
-            for (ptrdiff_t j = first; j < end; j++)
-                any |= s->carries[j];
-            bump(plan, any, first, s);
-            spread_scale(plan, first, end, s);
-        }
-    }
-    for (ptrdiff_t k = 0; k < r.depth; k++) {
-        round_run(plan, x, run_index(r, k), n, 0, s);
-        finish_run(plan, out, run_index(r, k), n, s);
-    }
-    for (ptrdiff_t first = 0; scales && first < n; first += width)
-        store_scale(plan, scales, scale_index++, s->scales[first]);
-}
-
-/* One group whose rows are n elements, more than a chunk. */
-static void encode_long_run(const fmt_block_plan *plan, const void *x, region r, ptrdiff_t n,
-                            void *out, void *scales, ptrdiff_t scale_index, stages *s)
-{
-    uint64_t max = 0;
-    for (ptrdiff_t k = 0; k < r.depth; k++)
-        for (ptrdiff_t j = 0; j < n; j += CHUNK) {
-            const ptrdiff_t count = smaller(CHUNK, n - j);
-            const uint64_t found = run_max(plan, load(plan, x, run_index(r, k) + j, count, s), count);
-            max = found > max ? found : max;
-        }
-    s->deep = 0;
-    s->maxima[0] = max;
-    set_scales(plan, 1, 1, s);
-    spread_scale(plan, 0, CHUNK, s);
-    for (int pass = plan->bump ? 0 : 1; pass < 2; pass++) {
-        memset(s->carries, 0, sizeof s->carries);
-        for (ptrdiff_t k = 0; k < r.depth; k++)
-            for (ptrdiff_t j = 0; j < n; j += CHUNK) {
-                const ptrdiff_t count = smaller(CHUNK, n - j), index = run_index(r, k) + j;
-                if (pass == 0) {
-                    note_carries(plan, x, index, count, s);
-                    continue;
-                }
-                round_run(plan, x, index, count, 0, s);
-                finish_run(plan, out, index, count, s);
-            }
-        if (pass == 0) {
-            uint8_t any = 0;
-            for (ptrdiff_t j = 0; j < CHUNK; j++)
-                any |= s->carries[j];
-            bump(plan, any, 0, s);
-            spread_scale(plan, 0, CHUNK, s);
-        }
-    }
-    if (scales)
-        store_scale(plan, scales, scale_index, s->scales[0]);
-}
-
-/* n neighbouring groups, at most a chunk, each a column of depth x width elements. */
-static void encode_columns(const fmt_block_plan *plan, const void *x, region r, ptrdiff_t n,
-                           void *out, void *scales, ptrdiff_t scale_index, stages *s)
-{
-    column_max(plan, x, r, n, s);
-    s->deep = 0;
-    for (ptrdiff_t j = 0; j < n; j++)
-        s->maxima[j] = is_wide(plan) ? s->max64[j] : s->max32[j];
-    set_scales(plan, n, 1, s);
-    if (plan->bump) {
-        memset(s->carries, 0, (size_t)n);
-        for (ptrdiff_t k = 0; k < r.depth * r.width; k++)
-            note_carries(plan, x, run_index(r, k), n, s);
-        for (ptrdiff_t j = 0; j < n; j++)
-            bump(plan, s->carries[j], j, s);
-    }
-    for (ptrdiff_t k = 0; k < r.depth * r.width; k++) {
-        if (plan->micro && k % plan->micro == 0)
-            set_column_micro(plan, x, r, k, n, s);
-        round_run(plan, x, run_index(r, k), n, 0, s);
-        finish_run(plan, out, run_index(r, k), n, s);
-    }
-    for (ptrdiff_t j = 0; scales && j < n; j++)
-        store_scale(plan, scales, scale_index + j, s->scales[j]);
-}
-
-int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales)
-{
-    const fmt_environment callers = fmt_enter();
-    stages s;
-    start(plan, &s);
-    const ptrdiff_t width = plan->tile_columns, inner = plan->inner;
-    const ptrdiff_t tiles_down = parts(plan->rows, plan->tile_rows);
-    const ptrdiff_t tiles_across = parts(plan->columns, width);
-    const ptrdiff_t row = plan->middle * plan->columns * inner;
-    const int long_runs = inner == 1 && width > CHUNK && !plan->micro;
+    const ptrdiff_t width = plan->tile_columns, inner = plan->inner, middle = plan->middle;
     const int panels = inner == 1 && width <= CHUNK;
+    ptrdiff_t outer = plan->outer, columns = plan->columns, line = 0;
     /* columns of the array that are taken at a time: whole groups if there is room for several */
-    const ptrdiff_t span = panels ? CHUNK / width * width : width;
-    for (ptrdiff_t o = 0; o < plan->outer * tiles_down; o++) {
-        const ptrdiff_t first_row = o % tiles_down * plan->tile_rows;
-        const ptrdiff_t depth = smaller(plan->tile_rows, plan->rows - first_row);
-        for (ptrdiff_t k = 0; k < plan->middle; k++) {
-            const ptrdiff_t start_index = (o / tiles_down * plan->rows + first_row) * row
-                                          + k * plan->columns * inner;
-            const ptrdiff_t first_scale = (o * plan->middle + k) * tiles_across;
-            for (ptrdiff_t c = 0; c < plan->columns; c += span) {
-                const ptrdiff_t n = smaller(span, plan->columns - c);
-                region r = {start_index + c * inner, depth, row, 1, 0};
-                const ptrdiff_t scale = (first_scale + c / width) * inner;
-                if (panels) {
-                    encode_panel(plan, x, r, n, out, scales, scale, &s);
-                    continue;
-                }
-                if (long_runs) {
-                    encode_long_run(plan, x, r, n, out, scales, scale, &s);
-                    continue;
-                }
-                r.width = n;
-                r.step = inner;
-                for (ptrdiff_t j = 0; j < inner; j += CHUNK, r.index += CHUNK)
-                    encode_columns(plan, x, r, smaller(CHUNK, inner - j), out, scales, scale + j,
-                                   &s);
-            }
+    ptrdiff_t span = panels ? CHUNK / width * width : width;
+    if (panels && plan->rows == 1 && middle == 1 && (columns <= CHUNK || columns % width == 0)) {
+        if (columns % width) { /* or several rows */
+            line = columns;
+            span = CHUNK / line * line;
         }
+        columns *= outer;
+        outer = 1;
     }
-    fmt_leave(callers);
-    return s.nonfinite;
-}
-
-/* Exponent, or factor, of element i from the code of its scale. */
-static void decode_scale(const fmt_block_plan *plan, uint32_t code, ptrdiff_t column, ptrdiff_t i,
-                         stages *s)
-{
-    if (plan->rule == RULE_AMAX) {
-        s->factors[i] = 0; /* of no meaning here */
-        s->values[i] = s->scale_values[code & 0xff];
-        return;
-    }
-    const uint32_t own = plan->micro ? code & (((uint32_t)1 << plan->micro_shift) - 1) : code;
-    const int32_t shift
-        = plan->micro ? (int32_t)(code >> (plan->micro_shift + column / plan->micro) & 1) : 0;
-    s->exponents[i] = (int32_t)own > plan->spec.block_max_code
-                          ? NAN_EXPONENT
-                          : (int32_t)own - plan->spec.block_bias - shift;
-}
-
-void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out)
-{
+    const ptrdiff_t tiles_down = parts(plan->rows, plan->tile_rows);
+    const ptrdiff_t tiles_across
+        = line ? columns / line * parts(line, width) : parts(columns, width);
+    const ptrdiff_t row = middle * columns * inner;
+    const ptrdiff_t spans = parts(columns, span), runs = panels ? 1 : parts(inner, CHUNK);
+    const ptrdiff_t regions = outer * tiles_down * middle * spans * runs;
+    ptrdiff_t i = share(regions, part, all_parts);
+    const ptrdiff_t stop = share(regions, part + 1, all_parts);
+    /* where region i is */
+    ptrdiff_t j = i % runs * CHUNK, c = i / runs % spans * span;
+    ptrdiff_t k = i / runs / spans % middle, o = i / runs / spans / middle;
     const fmt_environment callers = fmt_enter();
     stages s;
-    start(plan, &s);
-    const ptrdiff_t inner = plan->inner, width = plan->tile_columns;
-    const ptrdiff_t tiles_down = parts(plan->rows, plan->tile_rows);
-    const ptrdiff_t tiles_across = parts(plan->columns, width);
-    const ptrdiff_t line = plan->columns * inner;
-    const ptrdiff_t lines = plan->outer * plan->rows * plan->middle;
-    /* `line` elements lie side by side for each (outer, row, middle); chunks run on over them */
-    ptrdiff_t filled = 0;
-    for (ptrdiff_t l = 0; l < lines; l++) {
-        const ptrdiff_t row = l / plan->middle % plan->rows, o = l / plan->middle / plan->rows;
-        const ptrdiff_t tile_row = (o * tiles_down + row / plan->tile_rows) * plan->middle
-                                   + l % plan->middle;
-        ptrdiff_t column = 0, j = 0; /* column counts within its tile */
-        ptrdiff_t scale = tile_row * tiles_across * inner;
-        for (ptrdiff_t done = 0; done < line;) {
-            const ptrdiff_t room = smaller(CHUNK - filled, line - done);
-            ptrdiff_t run;
-            if (inner == 1) { /* up to where the scale changes */
-                const ptrdiff_t same = plan->micro ? plan->micro - column % plan->micro : width - column;
-                run = smaller(room, same);
-                decode_scale(plan, load_scale(plan, scales, scale), column, filled, &s);
-                spread_scale(plan, filled, filled + run, &s);
-                column += run;
-            } else { /* up to the next column */
-                run = smaller(room, inner - j);
-                for (ptrdiff_t i = 0; i < run; i++)
-                    decode_scale(plan, load_scale(plan, scales, scale + j + i), column, filled + i, &s);
-                j += run;
-                column += j == inner;
-                j = j == inner ? 0 : j;
-            }
-            if (column == width) {
-                column = 0;
-                scale += inner;
-            }
-            done += run;
-            filled += run;
-            if (filled < CHUNK && !(l == lines - 1 && done == line))
-                continue;
-            const ptrdiff_t index = l * line + done - filled;
-            switch (plan->source) {
-            case TYPE_INT1: fmt_active->unpack8((const uint8_t *)codes + index, s.codes, filled); break;
-            case TYPE_INT2: fmt_active->unpack16((const uint16_t *)codes + index, s.codes, filled); break;
-            default: memcpy(s.codes, (const uint32_t *)codes + index, (size_t)filled * 4); break;
-            }
-            write_values(plan, out, index, filled, &s);
-            filled = 0;
+    s.decoding = work == decode_region;
+    s.wide = s.decoding ? plan->target == TYPE_F64 : is_wide(plan);
+    for (; i < stop; i++) {
+        const ptrdiff_t first_row = o % tiles_down * plan->tile_rows, n = smaller(span, columns - c);
+        const ptrdiff_t tile = line ? c / line * parts(line, width) : c / width;
+        region r = {.way = PANEL, .n = n, .line = line ? line : n, .width = 1, .stride = row};
+        r.index = (o / tiles_down * plan->rows + first_row) * row + (k * columns + c) * inner + j;
+        r.scale = ((o * middle + k) * tiles_across + tile) * inner + j;
+        r.depth = smaller(plan->tile_rows, plan->rows - first_row);
+        if (!panels && inner == 1 && !plan->micro) {
+            r.way = LONG_RUN;
+        } else if (!panels) {
+            r.way = COLUMNS;
+            r.width = n;
+            r.step = inner;
+            r.n = smaller(CHUNK, inner - j);
         }
+        work(plan, from, &r, to, scales, &s);
+        if (runs > 1 && (j += CHUNK) < inner)
+            continue;
+        j = 0;
+        if ((c += span) < columns)
+            continue;
+        c = 0;
+        if (++k < middle)
+            continue;
+        k = 0;
+        o++;
     }
     fmt_leave(callers);
 }
 
-float fmt_finite_max(int source, const void *x, ptrdiff_t n)
+void fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales,
+                      ptrdiff_t part, ptrdiff_t all_parts)
+{
+    each_region(plan, encode_region, x, out, scales, part, all_parts);
+}
+
+void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out,
+                       ptrdiff_t part, ptrdiff_t all_parts)
+{
+    each_region(plan, decode_region, codes, out, (void *)scales, part, all_parts);
+}
+
+float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite)
 {
     const fmt_block_plan plan = {.source = source, .rule = RULE_AMAX};
     const fmt_environment callers = fmt_enter();
     stages s;
-    uint32_t max = 0;
+    uint32_t max = 0, all = 0;
     for (ptrdiff_t index = 0; index < n; index += CHUNK) {
         const ptrdiff_t count = smaller(CHUNK, n - index);
-        const uint32_t *bits = load(&plan, x, index, count, &s);
-        for (ptrdiff_t i = 0; i < count; i++) {
-            const uint32_t magnitude = bits[i] & 0x7fffffff;
-            const uint32_t finite = magnitude < 0x7f800000 ? magnitude : 0;
-            max = finite > max ? finite : max;
-        }
+        fmt_active->groups[0].finite_max(load(&plan, x, index, count, &s), count, &max, &all);
     }
     float value;
     memcpy(&value, &max, sizeof value);
     fmt_leave(callers);
+    *nonfinite = all >= 0x7f800000;
     return value;
 }
 
-/* The width of one group from the OR of its magnitudes and of its values. */
-static void write_width(uint16_t magnitudes, uint16_t ones, int is_signed, uint8_t *high,
-                        uint8_t *low)
+/* n groups side by side: of runs if depth is 0, else columns of so many rows `step` apart. */
+static void write_widths(const int16_t *x, ptrdiff_t n, ptrdiff_t width, ptrdiff_t depth,
+                         ptrdiff_t step, int is_signed, uint8_t *high, uint8_t *low)
 {
-    const unsigned value = is_signed ? magnitudes : ones;
-    *high = (uint8_t)(32 - __builtin_clz(value | 1) + (is_signed != 0));
-    if (low)
-        *low = (uint8_t)(ones ? __builtin_ctz(ones) : 0);
+    uint16_t all[WIDTH_CHUNK];
+    for (int ends = 0; ends < (low ? 2 : 1); ends++) {
+        const int16_t flip = is_signed && ends == 0 ? -1 : 0;
+        if (ends == 0 || is_signed) { /* else it is the same OR */
+            if (depth)
+                memset(all, 0, (size_t)n * sizeof *all);
+            else
+                fmt_active->or_runs(x, all, n, width, flip);
+            for (ptrdiff_t i = 0; i < depth; i++)
+                fmt_active->or_rows(x + i * step, all, n, flip);
+        }
+        if (ends == 0)
+            fmt_active->bit_lengths(all, high, n, is_signed != 0);
+        else
+            fmt_active->lowest_bits(all, low, n);
+    }
 }
 
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
                     ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low)
 {
-    uint16_t magnitudes[CHUNK], ones[CHUNK];
-    const ptrdiff_t groups = (length + group - 1) / group;
+    const ptrdiff_t most = inner == 1 && group <= WIDTH_CHUNK ? WIDTH_CHUNK / group : 1;
+    if (inner == 1 && length % group == 0) { /* no group is cut: one long row */
+        length *= outer;
+        outer = 1;
+    }
+    const ptrdiff_t groups = parts(length, group), whole = length / group;
     for (ptrdiff_t o = 0; o < outer; o++) {
-        for (ptrdiff_t g = 0; g < groups; g++) {
-            const ptrdiff_t first = g * group, depth = smaller(group, length - first);
-            const int16_t *from = x + (o * length + first) * inner;
-            const ptrdiff_t to = (o * groups + g) * inner;
-            if (inner == 1) {
-                fmt_active->group_or_run(from, depth, magnitudes, ones);
-                write_width(*magnitudes, *ones, is_signed, high + to, low ? low + to : NULL);
-                continue;
-            }
-            for (ptrdiff_t j = 0; j < inner; j += CHUNK) {
-                const ptrdiff_t n = smaller(CHUNK, inner - j);
-                memset(magnitudes, 0, sizeof magnitudes);
-                memset(ones, 0, sizeof ones);
-                for (ptrdiff_t i = 0; i < depth; i++)
-                    fmt_active->group_or(from + i * inner + j, magnitudes, ones, n);
-                for (ptrdiff_t i = 0; i < n; i++)
-                    write_width(magnitudes[i], ones[i], is_signed, high + to + j + i,
-                                low ? low + to + j + i : NULL);
-            }
+        for (ptrdiff_t g = 0; g < groups;) {
+            const ptrdiff_t depth = smaller(group, length - g * group), to = (o * groups + g) * inner;
+            const ptrdiff_t n = inner == 1 && g < whole ? smaller(most, whole - g) : 1;
+            const int16_t *from = x + (o * length + g * group) * inner;
+            if (inner == 1)
+                write_widths(from, n, depth, 0, 0, is_signed, high + to, low ? low + to : NULL);
+            for (ptrdiff_t j = 0; inner > 1 && j < inner; j += WIDTH_CHUNK)
+                write_widths(from + j, smaller(WIDTH_CHUNK, inner - j), 0, depth, inner, is_signed,
+                             high + to + j, low ? low + to + j : NULL);
+            g += n;
         }
     }
 }

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHUNK = 512 };
+enum { CHUNK = 512, WIDTH_CHUNK = 2048 };
 
 /* Stands for the exponent of a group of NaN between the stages. */
 #define NAN_EXPONENT (1 << 20)
@@ -79,9 +79,9 @@ typedef struct {
     int32_t integer_bits; /* width of a code */
     int32_t wrap;         /* 1: modulo 2**integer_bits, not saturating */
 
-    /* Blocks. */
-    int32_t block_mantissa;  /* magnitude bits of an integer element */
-    uint32_t twos_complement; /* 1 if it is, else sign and magnitude */
+    /* Blocks.  Integer elements of m magnitude bits are floats of one binade: m - 1 mantissa bits,
+     * min_exponent 0, all codes subnormals but those with the top bit set. */
+    uint32_t twos_complement; /* 1 if their codes are, else sign and magnitude */
     int32_t block_bias;      /* of the shared exponent's code */
     int32_t block_max_code;  /* greatest code of a shared exponent; the next one is NaN */
 } fmt_spec;
@@ -178,6 +178,35 @@ typedef struct {
     const double *a_scales, *b_scales;
 } fmt_groups;
 
+struct fmt_block_plan;
+
+/* Groups of elements with a scale; numbers are the bits of float32, or in the second of two such
+ * tables of float64.  n elements are lines of `line`, each of groups of `width`, the last one of a line
+ * perhaps shorter.  See groups.inc.h. */
+typedef struct {
+    void (*absmax)(const void *bits, void *max, ptrdiff_t n);
+    /* More elements for the greatest finite magnitude, and the greatest of all. */
+    void (*finite_max)(const void *bits, ptrdiff_t n, void *max, void *all);
+    void (*absmax_runs)(const void *bits, void *max, ptrdiff_t n, ptrdiff_t width, ptrdiff_t line);
+    void (*spread)(const void *groups, void *elements, ptrdiff_t n, ptrdiff_t width,
+                   ptrdiff_t line);
+    /* Of n groups, powers of two: codes of the scales, scales, inverses.  Returns whether the
+     * arithmetic of the others serves all groups; it does not where numbers would be subnormal. */
+    int (*block_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
+                        uint32_t *codes, void *inverses, void *scales);
+    void (*micro_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
+                         const uint32_t *codes, uint32_t *shifts, void *inverses, void *scales);
+    /* Inverses and scales of each element; words: NULL, or for stochastic A. */
+    void (*round_codes)(const void *bits, const void *inverses, const uint32_t *words,
+                        uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    void (*round_values)(const void *bits, const void *inverses, const void *scales,
+                         const uint32_t *words, void *out, ptrdiff_t n, const fmt_spec *);
+    void (*decode_scales)(const uint32_t *codes, void *scales, ptrdiff_t n, const fmt_spec *);
+    void (*decode_elements[3])(const void *codes, const void *scales, void *out, ptrdiff_t n,
+                               const fmt_spec *); /* of TYPE_INT1, 2, 4 */
+    void (*multiply_all)(const void *x, void *out, ptrdiff_t n, float factor);
+} fmt_group_kernels;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -189,6 +218,7 @@ typedef struct {
     void (*widen_normal)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
     void (*convert_small)(int type, const void *x, uint32_t *bits, ptrdiff_t n);
     void (*integers_to_odd)(int type, const void *x, uint64_t *bits, ptrdiff_t n);
+    fmt_group_kernels groups[2]; /* of float32, of float64 */
     void (*widen16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen_bf16)(const uint16_t *x, uint32_t *bits, ptrdiff_t n);
     void (*widen32)(const uint32_t *x, uint64_t *bits, ptrdiff_t n);
@@ -231,15 +261,10 @@ typedef struct {
                          uint32_t *bits, ptrdiff_t n, const fmt_spec *);
     int (*encode_integers)(int type, const void *x, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *words, ptrdiff_t n);
-    void (*absmax32)(const uint32_t *bits, uint32_t *max, ptrdiff_t n);
-    void (*absmax64)(const uint64_t *bits, uint64_t *max, ptrdiff_t n);
-    uint32_t (*absmax_run32)(const uint32_t *bits, ptrdiff_t n);
-    uint64_t (*absmax_run64)(const uint64_t *bits, ptrdiff_t n);
     /* One product in float32 or float64 per element, on the bits; out may be x. */
     void (*multiply32)(const uint32_t *x, const uint32_t *factors, uint32_t *out, ptrdiff_t n);
     void (*multiply64)(const uint64_t *x, const uint64_t *factors, uint64_t *out, ptrdiff_t n);
-    /* Blocks; exponents: of each element's group.  With room = 1 the magnitudes of integer elements
-     * may have one more bit, so that a carry can be seen. */
+    /* Blocks in any rounding; exponents: of each element's group. */
     void (*encode_block_float32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
                                  uint32_t *, ptrdiff_t, const fmt_spec *);
     void (*encode_block_float64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
@@ -248,16 +273,16 @@ typedef struct {
                                  ptrdiff_t, const fmt_spec *);
     void (*decode_block_float64)(const uint32_t *codes, const int32_t *exponents, uint64_t *,
                                  ptrdiff_t, const fmt_spec *);
-    void (*encode_block32)(const uint32_t *, const int32_t *exponents, const uint32_t *words,
-                           uint32_t *, ptrdiff_t, const fmt_spec *, int room);
-    void (*encode_block64)(const uint64_t *, const int32_t *exponents, const uint32_t *words,
-                           uint32_t *, ptrdiff_t, const fmt_spec *, int room);
-    void (*decode_block32)(const uint32_t *codes, const int32_t *exponents, uint32_t *, ptrdiff_t,
-                           const fmt_spec *);
-    void (*decode_block64)(const uint32_t *codes, const int32_t *exponents, uint64_t *, ptrdiff_t,
-                           const fmt_spec *);
-    void (*group_or)(const int16_t *x, uint16_t *magnitudes, uint16_t *ones, ptrdiff_t n);
-    void (*group_or_run)(const int16_t *x, ptrdiff_t n, uint16_t *magnitudes, uint16_t *ones);
+    void (*add_shifts)(const uint32_t *shifts, uint32_t *codes, ptrdiff_t groups, ptrdiff_t per,
+                       int32_t place);
+    void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
+                        int32_t place, const fmt_spec *, uint32_t mask);
+    /* The OR of each column, or of each group of a run, of x ^ (x >> 15 & flip); what it says. */
+    void (*or_rows)(const int16_t *x, uint16_t *all, ptrdiff_t n, int16_t flip);
+    void (*or_runs)(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,
+                    int16_t flip);
+    void (*bit_lengths)(const uint16_t *all, uint8_t *high, ptrdiff_t n, int more);
+    void (*lowest_bits)(const uint16_t *all, uint8_t *low, ptrdiff_t n);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */
     int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
@@ -307,12 +332,12 @@ void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *
 /* Blocks: x is a C-contiguous (outer, rows, middle, columns, inner) array; a group is a tile of
  * tile_rows x tile_columns, cut off at the ends.  Blocks along one axis have rows = middle =
  * tile_rows = 1. */
-typedef struct {
+typedef struct fmt_block_plan {
     int source, target; /* enum fmt_type; target TYPE_INT*: codes, else values */
     ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
     int stochastic, bump;
     uint64_t seed, stream, first; /* first: of x's elements, in the array that words count */
-    int float_elements;
+    int arithmetic; /* round_codes and round_values serve the elements and the rounding */
     enum { RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX } rule;
     int scale_type;           /* TYPE_INT* of the stored scales */
     int32_t emax, precision;  /* of the elements: exponent of the greatest, significand bits */
@@ -326,14 +351,16 @@ typedef struct {
     float max_element, encode_scale, decode_scale; /* the latter: of the whole array */
 } fmt_block_plan;
 
-/* Codes (or values) of x, and the code of each group's scale (scales may be NULL).  Returns
- * whether any group holds a NaN or an infinity. */
-int fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales);
-void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales,
-                       void *out);
+/* Codes (or values) of x, and the code of each group's scale (scales may be NULL); the share `part` of
+ * `parts` of the work, which write no memory in common.  x may be out, but not overlap it otherwise. */
+void fmt_encode_blocks(const fmt_block_plan *plan, const void *x, void *out, void *scales,
+                      ptrdiff_t part, ptrdiff_t parts);
+void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void *scales, void *out,
+                       ptrdiff_t part, ptrdiff_t parts);
 
-/* The greatest finite magnitude of n values of any type, rounded to float32. */
-float fmt_finite_max(int source, const void *x, ptrdiff_t n);
+/* The greatest finite magnitude of n values of any type, rounded to float32; and whether any is not
+ * finite. */
+float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite);
 
 /* high: bits each group needs; low (may be NULL): position of the lowest set bit. */
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,

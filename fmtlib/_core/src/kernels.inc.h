@@ -125,32 +125,131 @@ static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdif
     }
 }
 
-/* magnitudes: the bits below the sign that two's complement needs (x or ~x); ones: bits set. */
-static void group_or(const int16_t *restrict x, uint16_t *restrict magnitudes,
-                     uint16_t *restrict ones, ptrdiff_t n)
+/* Micro-exponents (0 or 1) into the codes of their groups, `per` to each, from bit `place` on; and
+ * codes of sub-blocks from those of groups, one less where that bit is set.  Eight to a group, or one, are
+ * the usual numbers. */
+static inline void add_shifts_of(const uint32_t *restrict shifts, uint32_t *restrict codes,
+                                 ptrdiff_t groups, ptrdiff_t per, int32_t place)
 {
-    for (ptrdiff_t i = 0; i < n; i++) {
-        magnitudes[i] |= (uint16_t)(x[i] ^ (x[i] >> 15));
-        ones[i] |= (uint16_t)x[i];
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        uint32_t all = 0;
+        for (ptrdiff_t j = 0; j < per; j++)
+            all |= shifts[g * per + j] << j;
+        codes[g] |= all << place;
     }
 }
 
-static void group_or_run(const int16_t *restrict x, ptrdiff_t n, uint16_t *magnitudes,
-                         uint16_t *ones)
+static void add_shifts(const uint32_t *shifts, uint32_t *codes, ptrdiff_t groups, ptrdiff_t per,
+                       int32_t place)
 {
-    uint16_t all = 0, set = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        all |= (uint16_t)(x[i] ^ (x[i] >> 15));
-        set |= (uint16_t)x[i];
+    if (per == 1)
+        add_shifts_of(shifts, codes, groups, 1, place);
+    else if (per == 8)
+        add_shifts_of(shifts, codes, groups, 8, place);
+    else
+        add_shifts_of(shifts, codes, groups, per, place);
+}
+
+static inline void take_shifts_of(const uint32_t *restrict codes, uint32_t *restrict own,
+                                  ptrdiff_t groups, ptrdiff_t per, int32_t place, const fmt_spec *p,
+                                  uint32_t mask)
+{
+    const int32_t greatest = p->block_max_code;
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        const uint32_t code = codes[g] & mask, shifts = codes[g] >> place;
+        const uint32_t finite = (int32_t)code <= greatest;
+        for (ptrdiff_t j = 0; j < per; j++)
+            own[g * per + j] = code - (shifts >> j & finite);
     }
-    *magnitudes = all;
-    *ones = set;
+}
+
+static void take_shifts(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
+                        int32_t place, const fmt_spec *p, uint32_t mask)
+{
+    if (per == 1)
+        take_shifts_of(codes, own, groups, 1, place, p, mask);
+    else if (per == 8)
+        take_shifts_of(codes, own, groups, 8, place, p, mask);
+    else
+        take_shifts_of(codes, own, groups, per, place, p, mask);
+}
+
+/* The bits of x that groups are asked about: with `flip` all ones those below the sign that two's
+ * complement needs (of x or ~x), with 0 all. */
+static inline uint16_t bits_of_interest(int16_t x, int16_t flip)
+{
+    return (uint16_t)(x ^ (x >> 15 & flip));
+}
+
+static void or_rows(const int16_t *restrict x, uint16_t *restrict all, ptrdiff_t n, int16_t flip)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        all[i] |= bits_of_interest(x[i], flip);
+}
+
+static inline void or_pairs(const uint16_t *restrict from, uint16_t *restrict to, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        to[i] = from[2 * i] | from[2 * i + 1];
+}
+
+/* Of `groups` groups of 8 * times values, at most a WIDTH_CHUNK of them, as in groups.inc.h. */
+static inline void or_eights(const int16_t *restrict x, uint16_t *restrict all, ptrdiff_t groups,
+                             ptrdiff_t times, int16_t flip)
+{
+    uint16_t eights[WIDTH_CHUNK], fours[WIDTH_CHUNK / 2];
+    for (ptrdiff_t g = 0; g < groups; g++) {
+        uint16_t lanes[8] = {0};
+        for (ptrdiff_t i = 0; i < times; i++)
+            for (int j = 0; j < 8; j++)
+                lanes[j] |= bits_of_interest(x[(g * times + i) * 8 + j], flip);
+        memcpy(eights + 8 * g, lanes, sizeof lanes);
+    }
+    or_pairs(eights, fours, 4 * groups);
+    or_pairs(fours, eights, 2 * groups);
+    or_pairs(eights, all, groups);
+}
+
+static void or_runs(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width, int16_t flip)
+{
+    if (width == 16) {
+        or_eights(x, all, groups, 2, flip);
+    } else if (width % 8 == 0 && width <= WIDTH_CHUNK) {
+        or_eights(x, all, groups, width / 8, flip);
+    } else {
+        for (ptrdiff_t g = 0; g < groups; g++) {
+            uint16_t found = 0;
+            for (ptrdiff_t i = 0; i < width; i++)
+                found |= bits_of_interest(x[g * width + i], flip);
+            all[g] = found;
+        }
+    }
+}
+
+/* Bit lengths, at least 1, and more. */
+static void bit_lengths(const uint16_t *restrict all, uint8_t *restrict high, ptrdiff_t n, int more)
+{
+    for (ptrdiff_t i = 0; i < n; i++)
+        high[i] = (uint8_t)((int_to_float32_bits(all[i] | 1u) >> 23) - 126 + (uint32_t)more);
+}
+
+/* Positions of the lowest bits; 0 if there are none. */
+static void lowest_bits(const uint16_t *restrict all, uint8_t *restrict low, ptrdiff_t n)
+{
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const uint32_t some = all[i] | (uint32_t)(all[i] == 0);
+        low[i] = (uint8_t)((int_to_float32_bits(some & (0 - some)) >> 23) - 127);
+    }
 }
 
 #include "tiles.inc.h"
 
+#define OF_FLOAT32(stem) stem##32
+#define OF_FLOAT64(stem) stem##64
+
 const fmt_kernels TARGET = {
     .name = TARGET_NAME,
+    .groups = {GROUP_KERNELS(OF_FLOAT32), GROUP_KERNELS(OF_FLOAT64)},
     .widen16 = widen16,
     .widen_bf16 = widen_bf16,
     .widen32 = widen32,
@@ -189,22 +288,18 @@ const fmt_kernels TARGET = {
     .decode_scaled = decode_scaled,
     .encode_integers = encode_integers,
     .philox = philox,
-    .absmax32 = absmax32,
-    .absmax64 = absmax64,
-    .absmax_run32 = absmax_run32,
-    .absmax_run64 = absmax_run64,
     .multiply32 = multiply32,
     .multiply64 = multiply64,
     .encode_block_float32 = encode_block_float32,
     .encode_block_float64 = encode_block_float64,
     .decode_block_float32 = decode_block_float32,
     .decode_block_float64 = decode_block_float64,
-    .encode_block32 = encode_block32,
-    .encode_block64 = encode_block64,
-    .decode_block32 = decode_block32,
-    .decode_block64 = decode_block64,
-    .group_or = group_or,
-    .group_or_run = group_or_run,
+    .add_shifts = add_shifts,
+    .take_shifts = take_shifts,
+    .or_rows = or_rows,
+    .or_runs = or_runs,
+    .bit_lengths = bit_lengths,
+    .lowest_bits = lowest_bits,
     .integer_dot = &INTEGER_DOT,
     .any_beyond = any_beyond,
     .describe_errors = describe_errors,

@@ -304,7 +304,7 @@ static int NAME(encode_fixed)(const U *restrict bits, const int64_t *restrict ze
     return (invalid ? STATUS_INVALID : 0) | (overflow ? STATUS_OVERFLOW : 0);
 }
 
-/* Float elements of blocks: x / 2**E is rounded by moving the format's binades by the group's
+/* Elements of blocks: x / 2**E is rounded by moving the format's binades by the group's
  * exponent E; x itself is never scaled.  A group of NaN has codes 0. */
 static void NAME(encode_block_float)(const U *restrict bits, const int32_t *restrict exponents,
                                      const uint32_t *restrict words, uint32_t *restrict codes,
@@ -318,40 +318,6 @@ static void NAME(encode_block_float)(const U *restrict bits, const int32_t *rest
                                                      &local, &a, &invalid, &overflow);             \
         codes[i] = exponents[i] == NAN_EXPONENT ? 0 : code;                                        \
     } while (0)
-    LOOPS(BODY)
-#undef BODY
-}
-
-/* Integer elements of blocks: the quantum is 2**(E + 1 - m) with the group's exponent E.  `place`
- * is where the sign goes: m, or beyond to see magnitudes that the mantissa cannot hold. */
-static inline uint32_t NAME(encode_block_one)(U bits, I exponent, uint32_t word, int noise,
-                                              const fmt_spec *p, const NAME(addends) *a,
-                                              int32_t place)
-{
-    const NAME(parts) x = NAME(take_apart)(bits);
-    const I distance = exponent + 1 - p->block_mantissa + MANTISSA - x.binade;
-    const I d = distance > 1 ? distance : 1;
-    U k = x.significand >> (d < W - 1 ? d : W - 1);
-    k += NAME(rounds_up)(x.significand, d, k & 1, x.sign, word, noise, a, p);
-    const U greatest = ((U)1 << place) - 1;
-    /* distance 0 is exact (a subnormal, or too great); below, |x| is beyond the greatest code */
-    k = distance > 0 ? k : distance == 0 ? x.significand : greatest;
-    k = k < greatest ? k : greatest;
-    /* a group of NaN has codes 0; two's complement negates, and so has no -0 */
-    const uint32_t some = exponent != NAN_EXPONENT;
-    const uint32_t sign = (uint32_t)x.sign & some, negate = sign & p->twos_complement;
-    const uint32_t magnitude = (uint32_t)k & (0 - some), mask = ((uint32_t)2 << place) - 1;
-    return ((((magnitude ^ (0 - negate)) + negate) & mask) | ((sign ^ negate) << place));
-}
-
-static void NAME(encode_block)(const U *restrict bits, const int32_t *restrict exponents,
-                               const uint32_t *restrict words, uint32_t *restrict codes,
-                               ptrdiff_t n, const fmt_spec *spec, int room)
-{
-    LOCALS;
-    const int32_t place = local.block_mantissa + room;
-#define BODY(word, noise)                                                                          \
-    codes[i] = NAME(encode_block_one)(bits[i], exponents[i], word, noise, &local, &a, place)
     LOOPS(BODY)
 #undef BODY
 }
@@ -426,38 +392,7 @@ static void NAME(decode_fixed)(const uint32_t *restrict codes, U *restrict bits,
     }
 }
 
-static void NAME(decode_block)(const uint32_t *restrict codes, const int32_t *restrict exponents,
-                               U *restrict bits, ptrdiff_t n, const fmt_spec *spec)
-{
-    const int32_t m = spec->block_mantissa;
-    const uint32_t twos = spec->twos_complement;
-    const uint32_t mask = ((uint32_t)1 << (m + (int32_t)twos)) - 1;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint32_t sign = (codes[i] >> m) & 1, negate = sign & twos;
-        const uint32_t k = ((codes[i] ^ (0 - negate)) + negate) & mask;
-        const U value = NAME(compose)((U)k, (I)exponents[i] + 1 - m);
-        const U nan = INFINITE | (HIDDEN >> 1);
-        bits[i] = exponents[i] == NAN_EXPONENT ? nan : (U)sign << (W - 1) | value;
-    }
-}
-
-static void NAME(absmax)(const U *restrict bits, U *restrict max, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const U a = bits[i] & (SIGN - 1);
-        max[i] = a > max[i] ? a : max[i];
-    }
-}
-
-static U NAME(absmax_run)(const U *restrict bits, ptrdiff_t n)
-{
-    U max = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const U a = bits[i] & (SIGN - 1);
-        max = a > max ? a : max;
-    }
-    return max;
-}
+#include "groups.inc.h"
 
 #undef SIGN
 #undef HIDDEN
