@@ -47,7 +47,7 @@ static noise_constants get_noise(const fmt_spec *p, int values)
 enum { TO_CODES, TO_VALUES, TO_SHIFTED_VALUES };
 
 /* noise and to are constants wherever this is inlined. */
-static inline uint32_t noise_one(uint32_t bits, uint32_t word, int noise, int to,
+VECTOR_INLINE uint32_t noise_one(uint32_t bits, uint32_t word, int noise, int to,
                                  const noise_constants *p, uint32_t *invalid)
 {
     const uint32_t a = bits & 0x7fffffff, minus = (uint32_t)((int32_t)bits >> 31);
@@ -78,7 +78,7 @@ static inline uint32_t noise_one(uint32_t bits, uint32_t word, int noise, int to
     const uint32_t nan = 0 - (uint32_t)((int32_t)a > 0x7f800000);
     result = (int32_t)result > p->greatest ? p->beyond : result;
     result |= minus & sign;
-    *invalid |= nan;
+    *invalid |= 0x7f800000 - a; /* the sign; Clang does not sum up what is also a choice */
     return (result & ~nan) | ((p->nan | (minus & p->nan_sign)) & nan);
 }
 
@@ -107,7 +107,7 @@ static int noise_float32(const uint32_t *restrict bits, const uint32_t *restrict
     }
 #undef LOOP
 #undef LOOPS
-    return invalid && spec->no_nan ? STATUS_INVALID : 0;
+    return invalid >> 31 && spec->no_nan ? STATUS_INVALID : 0;
 }
 
 /* Codes if there is a shorter way, else STATUS_UNSURE; the same for values. */

@@ -54,8 +54,8 @@ static const double NEAREST_MAGIC_DOUBLE = 0x1.8p52; /* its unit is 1 */
 /* Formats of up to 8 bits, in float32.  The inverse of the scale (or the scale) and the quotient
  * are rounded once each, so the quotient's error is below 2**-22.99 of it.  From 256 on all
  * quotients have the same code, whatever the zero point; up to there the error is below 0x1.02p-15,
- * and the integer is certain if its distance from the quotient is below a half by as much.  One element in
- * ten thousand is not; a scale that is a power of two has no error. */
+ * and the integer is certain if its distance from the quotient is below a half by as much.  One in
+ * ten thousand elements is not; a scale that is a power of two has no error. */
 static int encode_scaled_bytes(const uint32_t *restrict x, const double *restrict scales,
                                const int64_t *restrict zeros, int uniform,
                                uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
@@ -64,34 +64,49 @@ static int encode_scaled_bytes(const uint32_t *restrict x, const double *restric
     const int exact = uniform && (to_bits64(first) & 0xfffffffffffff) == 0;
     const float certain = exact ? 1.0f : 0.5f - 0x1.02p-15f, magic = 0x1.8p23f, far = 512;
     const int32_t low = (int32_t)spec->min_integer, high = (int32_t)spec->max_integer;
-    uint32_t invalid = 0, unsure = 0, in_range = 1 << 30;
+    int32_t worst = 0;    /* error, as bits of a float */
+    uint32_t invalid = 0; /* if it has the sign */
 #define ENCODE(QUOTIENT, ZERO)                                                                     \
     for (ptrdiff_t i = 0; i < n; i++) {                                                            \
         float quotient = QUOTIENT;                                                                 \
         quotient = quotient > -far ? quotient : -far;                                              \
         quotient = quotient < far ? quotient : far;                                                \
         const float shifted = quotient + magic, rest = quotient - (shifted - magic);               \
-        unsure |= 0 - (uint32_t)(fabsf(rest) > certain);                                           \
+        const int32_t error = (int32_t)(to_bits(rest) & 0x7fffffff);                               \
+        worst = error > worst ? error : worst;                                                     \
         int32_t k = (int32_t)(to_bits(shifted) - to_bits(magic)) + ZERO;                           \
         k = k > low ? k : low;                                                                     \
         k = k < high ? k : high;                                                                   \
         const uint32_t nan = 0 - (uint32_t)((int32_t)(x[i] & 0x7fffffff) > 0x7f800000);            \
-        invalid |= nan;                                                                            \
+        invalid |= 0x7f800000 - (x[i] & 0x7fffffff);                                               \
         codes[i] = (uint32_t)k & ~nan;                                                             \
     }
     if (uniform) {
         const float inverse = (float)(1 / first);
         const int32_t zero = (int32_t)zeros[0];
-        in_range = first > 0x1p-60 && first < 0x1p60 ? in_range : 0;
+        if (!(first > 0x1p-60 && first < 0x1p60))
+            return STATUS_UNSURE;
         ENCODE(normal32(x[i]) * inverse, zero)
     } else {
         const float unit = (float)quantum;
-        for (ptrdiff_t i = 0; i < n; i++) /* the bit is set from 2**-63 to 2**65 */
-            in_range &= to_bits((float)scales[i] * unit) + (1 << 29);
-        ENCODE(normal32(x[i]) / ((float)scales[i] * unit), (int32_t)zeros[i])
+        float divisors[CHUNK];
+        int32_t shifts[CHUNK];
+        for (ptrdiff_t i = 0; i < n; i++) {
+            divisors[i] = (float)scales[i] * unit;
+            shifts[i] = (int32_t)zeros[i];
+        }
+        uint32_t outside = 0;
+        for (ptrdiff_t i = 0; i < n; i++)
+            outside |= (to_bits(divisors[i]) - to_bits(0x1p-60f))
+                       | (to_bits(0x1p60f) - to_bits(divisors[i]));
+        if (outside >> 31)
+            return STATUS_UNSURE;
+        ENCODE(normal32(x[i]) / divisors[i], shifts[i])
     }
 #undef ENCODE
-    return (unsure | !in_range ? STATUS_UNSURE : 0) | (invalid ? STATUS_INVALID : 0);
+    if (worst > (int32_t)to_bits(certain))
+        return STATUS_UNSURE;
+    return invalid >> 31 ? STATUS_INVALID : 0;
 }
 
 /* In float64.  The quotient is rounded once; if that is no tie, the exact quotient is on the same
