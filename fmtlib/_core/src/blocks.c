@@ -1,18 +1,18 @@
 /* Groups that share something: a scale (block formats) or a width (group_bits).
  *
- * A block-coded array is seen as (outer, rows, middle, columns, inner), C-contiguous, with groups
- * of tile_rows x tile_columns; blocks along one axis have one row.  There are three ways through
- * memory, for all families of formats alike:
+ * A block-coded array is seen as (outer, rows, middle, columns, inner), C-contiguous, with
+ * groups of tile_rows x tile_columns; blocks along one axis have one row.  There are three ways
+ * through memory, for all families of formats alike:
  *
  *   panel    inner is 1 and groups are narrow: runs along rows, several groups side by side
  *   long run inner is 1 and a group is wider than a chunk: one group at a time
  *   columns  inner is more: a group is a column, and neighbouring columns are worked on at once
  *
- * In each: the greatest magnitude of each group, its scale from that, then the elements, rounded
- * once.  Rounding to nearest-even and the usual stochastic one are arithmetic (groups.inc.h); for all
- * others, and where a scale is near the ends of float32's range, x itself is not touched: the format's
- * binades are moved by the scale's exponent.  Scales that are floats (RULE_AMAX) multiply in float32,
- * as defined. */
+ * In each: the greatest magnitude of each group, its scale from that, then the elements,
+ * rounded once.  Rounding to nearest-even and the usual stochastic one are arithmetic
+ * (groups.inc.h); for all others, and where a scale is near the ends of float32's range, x
+ * itself is not touched: the format's binades are moved by the scale's exponent.  Scales that
+ * are floats (RULE_AMAX) multiply in float32, as defined. */
 #include <math.h>
 #include <string.h>
 
@@ -21,7 +21,10 @@
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-static ptrdiff_t parts(ptrdiff_t length, ptrdiff_t size) { return length / size + (length % size != 0); }
+static ptrdiff_t parts(ptrdiff_t length, ptrdiff_t size)
+{
+    return length / size + (length % size != 0);
+}
 
 /* Where the share `part` of all_parts of n things begins. */
 static ptrdiff_t share(ptrdiff_t n, ptrdiff_t part, ptrdiff_t all_parts)
@@ -169,6 +172,19 @@ static int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
     return exponent < least ? least : exponent > greatest ? greatest : exponent;
 }
 
+/* Have n elements from index come to the cache while others are worked on; they need not exist. */
+static void prefetch(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n)
+{
+#if defined(__GNUC__)
+    const ptrdiff_t size = plan->source == TYPE_F64 ? 8 : plan->source == TYPE_F32 ? 4 : 2;
+    const uintptr_t from = (uintptr_t)x + (uintptr_t)(index * size);
+    for (ptrdiff_t i = 0; i < n * size; i += 64)
+        __builtin_prefetch((const void *)(from + (uintptr_t)i));
+#else
+    (void)plan, (void)x, (void)index, (void)n;
+#endif
+}
+
 static uint64_t maximum(const fmt_block_plan *plan, ptrdiff_t i, const stages *s)
 {
     return is_wide(plan) ? s->maxima.wide[i] : s->maxima.narrow[i];
@@ -193,7 +209,8 @@ static void set_scale_values(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
     for (ptrdiff_t g = 0; g < n; g++) {
         float scale;
         memcpy(&scale, &s->groups.scales.narrow[g], sizeof scale);
-        const double value = (double)scale * (double)plan->decode_scale; /* exact: 8 bits times 24 */
+        /* exact: 8 bits times 24 */
+        const double value = (double)scale * (double)plan->decode_scale;
         memcpy(&s->groups.values[g], &value, sizeof value);
     }
 }
@@ -231,13 +248,14 @@ static void set_float_scales(const fmt_block_plan *plan, ptrdiff_t n, stages *s)
     }
     set_scale_values(plan, n, s);
     s->arithmetic = plan->arithmetic && !far;
-    for (ptrdiff_t g = 0; s->arithmetic && g < n; g++) { /* as groups.inc.h has them: twice and half */
+    for (ptrdiff_t g = 0; s->arithmetic && g < n; g++) { /* as in groups.inc.h: twice and half */
         factors[g] += factors[g] ? one : 0;
         scales[g] -= scales[g] - 1 < infinite - 1 ? one : 0;
     }
 }
 
-/* The exponent that a group or sub-block rounds by in general kernels, from its maximum and scale. */
+/* The exponent that a group or sub-block rounds by in general kernels, from its maximum and
+ * scale. */
 static void set_exponent(const fmt_block_plan *plan, uint64_t max, int32_t exponent, int32_t *to,
                          stages *s)
 {
@@ -280,8 +298,8 @@ static uint32_t micro_shift(const fmt_block_plan *plan, uint64_t max, uint32_t c
     return (uint32_t)shift;
 }
 
-/* The scales of n sub-blocks, from their maxima and the scales of their groups, `per` to a group; lines
- * as in groups.inc.h.  Their bits go into the groups' codes, from `place` on. */
+/* The scales of n sub-blocks, from their maxima and the scales of their groups, `per` to a
+ * group; lines as in groups.inc.h.  Their bits go into the groups' codes, from `place` on. */
 static void set_micro(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t per, ptrdiff_t line,
                       int32_t place, stages *s)
 {
@@ -298,7 +316,7 @@ static void set_micro(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t per, pt
             shifts[i] = micro_shift(plan, maximum(plan, i, s), codes[i] & own,
                                     &s->units.exponents[i], s);
     }
-    const ptrdiff_t whole = line / per, rest = line % per; /* the last group of a line may have less */
+    const ptrdiff_t whole = line / per, rest = line % per; /* rest: of a last, shorter group */
     uint32_t *code = s->scale_codes;
     for (; n > 0; n -= line, shifts += line) {
         fmt_active->add_shifts(shifts, code, whole, per, place);
@@ -349,8 +367,8 @@ static const uint32_t *random_words(const fmt_block_plan *plan, ptrdiff_t index,
     return s->words;
 }
 
-/* Codes of n elements by general kernels, integers in sign and magnitude; room: the magnitudes alone,
- * which may have one more bit, so that a carry can be seen. */
+/* Codes of n elements by general kernels, integers in sign and magnitude; room: the magnitudes
+ * alone, which may have one more bit, so that a carry can be seen. */
 static void encode_generally(const fmt_block_plan *plan, const void *bits, const uint32_t *words,
                              ptrdiff_t n, int room, stages *s)
 {
@@ -528,6 +546,7 @@ static void encode_panel(const fmt_block_plan *plan, const void *x, const region
             }
         spread(plan, &s->groups, n, width, line, s);
     }
+    prefetch(plan, x, r->index + n, r->depth == 1 ? n : 0);
     for (ptrdiff_t i = 0; i < r->depth; i++)
         round_run(plan, x, run_index(r, i), n, out, s);
     store_scales(plan, scales, r->scale, groups, s);
@@ -598,8 +617,8 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, const regi
 
 /* --- decoding ------------------------------------------------------------------------------ */
 
-static void load_scales(const fmt_block_plan *plan, const void *scales, ptrdiff_t index, ptrdiff_t n,
-                        stages *s)
+static void load_scales(const fmt_block_plan *plan, const void *scales, ptrdiff_t index,
+                        ptrdiff_t n, stages *s)
 {
     uint32_t *codes = s->scale_codes;
     switch (plan->scale_type) {
@@ -609,7 +628,8 @@ static void load_scales(const fmt_block_plan *plan, const void *scales, ptrdiff_
     }
 }
 
-/* What n groups or sub-blocks decode by, from the codes of their scales, without micro-exponents. */
+/* What n groups or sub-blocks decode by, from the codes of their scales, without
+ * micro-exponents. */
 static void decode_scales(const fmt_block_plan *plan, const uint32_t *codes, ptrdiff_t n, stages *s)
 {
     scaling *to = &s->groups;
@@ -671,12 +691,15 @@ static void decode_region(const fmt_block_plan *plan, const void *codes, const r
 {
     const ptrdiff_t width = plan->tile_columns, n = r->n;
     if (r->way == COLUMNS) {
+        const ptrdiff_t runs = r->depth * r->width, unit = plan->micro ? plan->micro : runs;
         load_scales(plan, scales, r->scale, n, s);
-        for (ptrdiff_t i = 0; i < r->depth * r->width; i++) {
-            if (i % (plan->micro ? plan->micro : r->depth * r->width) == 0) {
-                const int32_t place = plan->micro_shift + (int32_t)(plan->micro ? i / plan->micro : 0);
-                decode_scales(plan, plan->micro ? micro_codes(plan, n, 1, n, place, s) : s->scale_codes,
-                              n, s);
+        for (ptrdiff_t i = 0; i < runs; i++) {
+            if (i % unit == 0) {
+                const int32_t place = plan->micro_shift + (int32_t)(i / unit);
+                const uint32_t *scale_codes = s->scale_codes;
+                if (plan->micro)
+                    scale_codes = micro_codes(plan, n, 1, n, place, s);
+                decode_scales(plan, scale_codes, n, s);
                 spread(plan, &s->groups, n, 1, n, s);
             }
             decode_run(plan, codes, run_index(r, i), n, out, s);
@@ -745,7 +768,8 @@ static void each_region(const fmt_block_plan *plan, work_on *work, const void *f
     s.decoding = work == decode_region;
     s.wide = s.decoding ? plan->target == TYPE_F64 : is_wide(plan);
     for (; i < stop; i++) {
-        const ptrdiff_t first_row = o % tiles_down * plan->tile_rows, n = smaller(span, columns - c);
+        const ptrdiff_t n = smaller(span, columns - c);
+        const ptrdiff_t first_row = o % tiles_down * plan->tile_rows;
         const ptrdiff_t tile = line ? c / line * parts(line, width) : c / width;
         region r = {.way = PANEL, .n = n, .line = line ? line : n, .width = 1, .stride = row};
         r.index = (o / tiles_down * plan->rows + first_row) * row + (k * columns + c) * inner + j;
@@ -794,7 +818,7 @@ float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite)
     uint32_t max = 0, all = 0;
     for (ptrdiff_t index = 0; index < n; index += CHUNK) {
         const ptrdiff_t count = smaller(CHUNK, n - index);
-        fmt_active->groups[0].finite_max(load(&plan, x, index, count, &s), count, &max, &all);
+        fmt_active->finite_max(load(&plan, x, index, count, &s), count, &max, &all);
     }
     float value;
     memcpy(&value, &max, sizeof value);
@@ -836,7 +860,8 @@ void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff
     const ptrdiff_t groups = parts(length, group), whole = length / group;
     for (ptrdiff_t o = 0; o < outer; o++) {
         for (ptrdiff_t g = 0; g < groups;) {
-            const ptrdiff_t depth = smaller(group, length - g * group), to = (o * groups + g) * inner;
+            const ptrdiff_t depth = smaller(group, length - g * group);
+            const ptrdiff_t to = (o * groups + g) * inner;
             const ptrdiff_t n = inner == 1 && g < whole ? smaller(most, whole - g) : 1;
             const int16_t *from = x + (o * length + g * group) * inner;
             if (inner == 1)

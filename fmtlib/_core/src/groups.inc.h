@@ -1,17 +1,18 @@
 /* Groups with a scale, for one width of floating-point bits; included by round.inc.h.
  *
- * The elements x of a group with scale S are rounded to a grid by the hardware's own arithmetic: t =
- * |x| * inverse, inverse = 1 / S, is |x| in units of the format, and
+ * The elements x of a group with scale S are rounded to a grid by the hardware's own
+ * arithmetic: t = |x| * inverse, inverse = 1 / S, is |x| in units of the format, and
  *
  *        sum = t + magic        magic = 2**(binade of t + MANTISSA - M)
  *
- * is t to the nearest multiple N of a quantum of its binade, ties to even: sum - magic is the value,
- * the difference of the bits is N.  Below the least normal binade the quantum stays what it is there;
- * integer elements have no other binade.  What is far below a quantum is lifted to where no operand
- * and no result is subnormal (such arithmetic may take a hundred cycles), and rounds to the same.
+ * is t to the nearest multiple N of a quantum of its binade, ties to even: sum - magic is the
+ * value, the difference of the bits is N.  Below the least normal binade the quantum stays what
+ * it is there; integer elements have no other binade.  What is far below a quantum is lifted to
+ * where no operand and no result is subnormal (such arithmetic may take a hundred cycles), and
+ * rounds to the same.
  *
- * A group of NaN has inverse 0 and scale NaN.  Values are doubled on the way (LIFT), so that the
- * inverse of the greatest scale is normal. */
+ * A group of NaN has inverse 0 and scale NaN.  Values are doubled on the way (LIFT), so that
+ * the inverse of the greatest scale is normal. */
 
 #if W == 32
 #define F float
@@ -59,8 +60,8 @@ static inline void NAME(max_of_pairs)(const U *restrict from, U *restrict to, pt
     }
 }
 
-/* Of `groups` groups of 8 * times elements: eight maxima side by side, then those of neighbours.  A
- * reduction group by group is what compilers vectorise badly. */
+/* Of `groups` groups of 8 * times elements: eight maxima side by side, then those of
+ * neighbours.  A reduction group by group is what compilers vectorise badly. */
 static inline void NAME(max_of_eights)(const U *restrict bits, U *restrict max, ptrdiff_t groups,
                                        ptrdiff_t times)
 {
@@ -114,21 +115,8 @@ static void NAME(absmax)(const void *from, void *to, ptrdiff_t n)
     }
 }
 
-/* The greatest finite magnitude, and the greatest of all, of n more elements. */
-static void NAME(finite_max)(const void *from, ptrdiff_t n, void *max_, void *all_)
-{
-    const U *restrict bits = from;
-    U max = *(U *)max_, all = *(U *)all_;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const U a = bits[i] & (SIGN - 1), finite = a < INFINITE ? a : 0;
-        max = finite > max ? finite : max;
-        all = a > all ? a : all;
-    }
-    *(U *)max_ = max;
-    *(U *)all_ = all;
-}
-
-static inline void NAME(repeat)(const U *restrict from, U *restrict to, ptrdiff_t n, ptrdiff_t times)
+static inline void NAME(repeat)(const U *restrict from, U *restrict to, ptrdiff_t n,
+                                ptrdiff_t times)
 {
     for (ptrdiff_t i = 0; i < n; i++)
         for (ptrdiff_t j = 0; j < times; j++)
@@ -166,8 +154,8 @@ static inline int NAME(scales_of_maxima)(const U *restrict maxima, ptrdiff_t n,
     const fmt_spec *p = &plan->spec;
     const I bias = p->block_bias, greatest = p->block_max_code - bias;
     const uint32_t nan_code = (uint32_t)p->block_max_code + 1;
-    /* from here on all numbers on the way, also those lifted, are normal; so are, in float32 whatever
-     * our width, scales and the quotients that rceil rounds */
+    /* from here on all numbers on the way, also those lifted, are normal; so are, in float32
+     * whatever our width, scales and the quotients that rceil rounds */
     const I reach = 1 - BIAS - (p->min_exponent - p->mantissa_bits - (plan->stochastic ? 33 : 2));
     const I least = (reach > -125 ? reach : -125) + (plan->micro != 0);
     const I origin = BIAS + plan->emax;
@@ -219,8 +207,9 @@ static int NAME(block_scales)(const void *maxima, ptrdiff_t n, const fmt_block_p
     return NAME(scales_of_maxima)(maxima, n, plan, codes, inverses, scales, 0);
 }
 
-/* Sub-blocks of the group whose scale's code, inverse and scale are given for each: those with an
- * exponent below the group's have half the scale, which shifts[] says and the other two are given. */
+/* Sub-blocks of the group whose scale's code, inverse and scale are given for each: those with
+ * an exponent below the group's have half the scale, which shifts[] says and the other two are
+ * given. */
 static void NAME(micro_scales)(const void *from, ptrdiff_t n, const fmt_block_plan *plan,
                                const uint32_t *restrict codes, uint32_t *restrict shifts,
                                void *inverses_, void *scales_)
@@ -229,7 +218,7 @@ static void NAME(micro_scales)(const void *from, ptrdiff_t n, const fmt_block_pl
     U *restrict inverses = inverses_, *restrict scales = scales_;
     const I bias = plan->spec.block_bias, greatest = plan->spec.block_max_code;
     const I origin = BIAS + plan->emax - bias;
-    const uint32_t own = ((uint32_t)1 << plan->micro_shift) - 1; /* others are those of sub-blocks */
+    const uint32_t own = ((uint32_t)1 << plan->micro_shift) - 1; /* without those of sub-blocks */
     for (ptrdiff_t k = 0; k < n; k++) {
         I code = (I)(maxima[k] >> MANTISSA) - origin;
         code = code < 0 ? 0 : code;
@@ -281,10 +270,11 @@ static inline U NAME(binade_of)(U t, const NAME(grid) *g)
     return (U)(e > least ? e : least);
 }
 
-/* t, of this binade, in quanta, rounded by stochastic A: the fraction f, as 32 bits truncated, plus the
- * word carries iff f * 2**32 >= 2**32 - word, an integer n.  n = 2**8 * high + low, and what is left
- * of the fraction is exact wherever it is not far from low. */
-static inline int32_t NAME(round_a)(U t, U binade, uint32_t word, uint32_t mask, const NAME(grid) *g)
+/* t, of this binade, in quanta, rounded by stochastic A: the fraction f, as 32 bits truncated,
+ * plus the word carries iff f * 2**32 >= 2**32 - word, an integer n.  n = 2**8 * high + low,
+ * and what is left of the fraction is exact wherever it is not far from low. */
+static inline int32_t NAME(round_a)(U t, U binade, uint32_t word, uint32_t mask,
+                                    const NAME(grid) *g)
 {
     const F u = NAME(as_float)(t) * NAME(as_float)(g->quanta - binade);
     const int32_t k = (int32_t)u;
@@ -379,7 +369,7 @@ static void NAME(decode_scales)(const uint32_t *restrict codes, void *out, ptrdi
     const I bias = spec->block_bias, greatest = spec->block_max_code;
     for (ptrdiff_t g = 0; g < n; g++) {
         const I code = (I)(int32_t)codes[g], field = code - bias + BIAS;
-        const U subnormal = HIDDEN >> (field < 0 ? 1 - field : 1); /* below 2**-126 in float32 */
+        const U subnormal = field < 0 ? HIDDEN >> 2 : HIDDEN >> 1; /* below 2**-126 in float32 */
         scales[g] = code > greatest ? NOT_A_NUMBER : field > 0 ? (U)field << MANTISSA : subnormal;
     }
 }
@@ -438,7 +428,6 @@ static void NAME(multiply_all)(const void *x, void *out, ptrdiff_t n, float fact
 #define GROUP_KERNELS(NAME)                                                                        \
     {                                                                                              \
         .absmax = NAME(absmax), .absmax_runs = NAME(absmax_runs), .spread = NAME(spread),          \
-        .finite_max = NAME(finite_max),                                                            \
         .block_scales = NAME(block_scales), .micro_scales = NAME(micro_scales),                    \
         .round_codes = NAME(round_codes), .round_values = NAME(round_values),                      \
         .decode_scales = NAME(decode_scales),                                                      \

@@ -181,12 +181,10 @@ typedef struct {
 struct fmt_block_plan;
 
 /* Groups of elements with a scale; numbers are the bits of float32, or in the second of two such
- * tables of float64.  n elements are lines of `line`, each of groups of `width`, the last one of a line
- * perhaps shorter.  See groups.inc.h. */
+ * tables of float64.  n elements are lines of `line`, each of groups of `width`, the last one of a
+ * line perhaps shorter.  See groups.inc.h. */
 typedef struct {
     void (*absmax)(const void *bits, void *max, ptrdiff_t n);
-    /* More elements for the greatest finite magnitude, and the greatest of all. */
-    void (*finite_max)(const void *bits, ptrdiff_t n, void *max, void *all);
     void (*absmax_runs)(const void *bits, void *max, ptrdiff_t n, ptrdiff_t width, ptrdiff_t line);
     void (*spread)(const void *groups, void *elements, ptrdiff_t n, ptrdiff_t width,
                    ptrdiff_t line);
@@ -273,6 +271,8 @@ typedef struct {
                                  ptrdiff_t, const fmt_spec *);
     void (*decode_block_float64)(const uint32_t *codes, const int32_t *exponents, uint64_t *,
                                  ptrdiff_t, const fmt_spec *);
+    /* More elements for the greatest finite magnitude, and the greatest of all. */
+    void (*finite_max)(const uint32_t *bits, ptrdiff_t n, uint32_t *max, uint32_t *all);
     void (*add_shifts)(const uint32_t *shifts, uint32_t *codes, ptrdiff_t groups, ptrdiff_t per,
                        int32_t place);
     void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,

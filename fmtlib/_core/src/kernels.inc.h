@@ -125,9 +125,22 @@ static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdif
     }
 }
 
+static void finite_max(const uint32_t *restrict bits, ptrdiff_t n, uint32_t *max, uint32_t *all)
+{
+    int32_t finite = (int32_t)*max, any = (int32_t)*all;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const int32_t a = (int32_t)(bits[i] & 0x7fffffff);
+        const int32_t kept = a & ((a - 0x7f800000) >> 31); /* a choice would not vectorise */
+        finite = kept > finite ? kept : finite;
+        any = a > any ? a : any;
+    }
+    *max = (uint32_t)finite;
+    *all = (uint32_t)any;
+}
+
 /* Micro-exponents (0 or 1) into the codes of their groups, `per` to each, from bit `place` on; and
- * codes of sub-blocks from those of groups, one less where that bit is set.  Eight to a group, or one, are
- * the usual numbers. */
+ * codes of sub-blocks from those of groups, one less where that bit is set.  Eight to a group, or
+ * one, are the usual numbers. */
 static inline void add_shifts_of(const uint32_t *restrict shifts, uint32_t *restrict codes,
                                  ptrdiff_t groups, ptrdiff_t per, int32_t place)
 {
@@ -210,7 +223,8 @@ static inline void or_eights(const int16_t *restrict x, uint16_t *restrict all, 
     or_pairs(eights, all, groups);
 }
 
-static void or_runs(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width, int16_t flip)
+static void or_runs(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,
+                    int16_t flip)
 {
     if (width == 16) {
         or_eights(x, all, groups, 2, flip);
@@ -294,6 +308,7 @@ const fmt_kernels TARGET = {
     .encode_block_float64 = encode_block_float64,
     .decode_block_float32 = decode_block_float32,
     .decode_block_float64 = decode_block_float64,
+    .finite_max = finite_max,
     .add_shifts = add_shifts,
     .take_shifts = take_shifts,
     .or_rows = or_rows,
