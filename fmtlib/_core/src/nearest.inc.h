@@ -159,7 +159,7 @@ static void narrow_to_odd(const uint64_t *restrict x, uint32_t *restrict bits, p
             bits[i] = narrow_one_to_odd(x[i], 0);
 }
 
-/* To float64; subnormals become zeros. */
+/* To float64; subnormals become zeros of their sign. */
 static void widen_normal(const uint32_t *restrict x, uint64_t *restrict bits, ptrdiff_t n)
 {
     for (ptrdiff_t i = 0; i < n; i++)

@@ -17,7 +17,7 @@ static inline uint32_t to_bits(float value)
 /* Subnormals as zeros: they slow down arithmetic. */
 static inline float normal32(uint32_t bits)
 {
-    return to_float(bits & (0 - (uint32_t)((bits & 0x7f800000) != 0)));
+    return to_float(bits & (0x80000000 | (0 - (uint32_t)((bits & 0x7f800000) != 0))));
 }
 
 static inline double to_double(uint64_t bits)
