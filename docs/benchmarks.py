@@ -153,8 +153,8 @@ def headline(found: dict[str, Any]) -> str:
     return "\n\n".join([
         f"{machine['processor']}, {machine['cpu_target']} kernels, one thread, "
         f"{found['date'][:10]}; time ÷ yardstick, medians of one interleaved run. copyto is "
-        f"`np.copyto` of the float32 array, of {size:g} MiB. (1/n): measured on that part of the array, "
-        "scaled; numpy: written by hand; wanted: the limit that the project sets itself.",
+        f"`np.copyto` of the float32 array, of {size:g} MiB. (1/n): measured on that part of "
+        "the array, scaled; numpy: written by hand; wanted: the limit for these kernels.",
         beside_peers(rows, peers_of(found["rows"])),
         "![Time as multiples of a copy](docs/images/benchmarks.svg)",
     ])  # fmt: skip
