@@ -149,11 +149,12 @@ def headline(found: dict[str, Any]) -> str:
     """What the README shows."""
     rows = [row for row in greatest_of(found["rows"]) if row["task"] in README_TASKS]
     machine = found["machine"]
+    size = max(row["entries"][0]["elements"] for row in rows) * 4 / 2**20
     return "\n\n".join([
         f"{machine['processor']}, {machine['cpu_target']} kernels, one thread, "
         f"{found['date'][:10]}; time ÷ yardstick, medians of one interleaved run. copyto is "
-        "`np.copyto` of the float32 array of 64 MiB. (1/n): measured on that part of the array, "
-        "scaled; numpy: written by hand.",
+        f"`np.copyto` of the float32 array, of {size:g} MiB. (1/n): measured on that part of "
+        "the array, scaled; numpy: written by hand; wanted: the limit for these kernels.",
         beside_peers(rows, peers_of(found["rows"])),
         "![Time as multiples of a copy](docs/images/benchmarks.svg)",
     ])  # fmt: skip
