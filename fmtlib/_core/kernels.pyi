@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 from fmtlib.accumulators import Accumulator, Register
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
@@ -35,6 +36,7 @@ def register_bfloat16(
 def philox_words(seed: int, stream: int, first: int, count: int) -> NDArray[np.uint32]: ...
 def finite_max(x: NDArray[Any], source: str) -> tuple[np.float32, bool]: ...
 
+@disjoint_base
 class BlockCodec:
     def __init__(
         self,
