@@ -226,6 +226,7 @@ def _plot_panel(
     axes.set_xscale("log")
     axes.set_yticks(ticks, [row["task"] for row in rows], fontsize=7)
     axes.invert_yaxis()
+    axes.use_sticky_edges = False  # bars may start below 1
     axes.margins(x=0.08, y=0.01)
     axes.axvline(1, color="grey", lw=0.8)
     what = "np.copyto of the float32 array" if unit == "copyto" else unit

@@ -277,8 +277,10 @@ def _blocks(n: int, verb: str, fmt: Any, axis: int | None = None, **how: Any) ->
     x, record = _matrix(_normal(n)), fl.get_format(fmt)
     peer: Any = None
     if verb == "decode":
-        call: Call = partial(fl.decode, fl.encode(x, fmt))
+        call: Call = partial(fl.decode, fl.encode(x, fmt), out=np.ones_like(x))
     else:
+        if verb == "quantize":
+            how["out"] = np.ones_like(x)
         call = partial(getattr(fl, verb), x, fmt, axis=axis, **how)
         method = "stochastic" if "seed" in how else "quantize"
         if axis != 0:  # peers' groups are neighbours in memory
