@@ -604,8 +604,8 @@ def code_arrays(
     --------
     >>> from hypothesis import find
     >>> from fmtlib import testing
-    >>> find(testing.code_arrays("e4m3"), lambda a: (a == 0x38).sum() > 1)
-    array([56, 56], dtype=uint8)
+    >>> find(testing.code_arrays("e4m3"), lambda a: a.size > 1)
+    array([0, 0], dtype=uint8)
     """
     record = get_format(fmt)
     elements = codes(record, nan=nan, infinity=infinity)
