@@ -38,8 +38,8 @@ cdef extern from "kernels.h" nogil:
         int32_t block_bias, block_max_code
 
     ctypedef struct fmt_nearest:
-        int how
-        int32_t plain, drop
+        int how, kind
+        int32_t drop
         uint32_t magic
         int32_t min_binade
         uint32_t half, kept
@@ -47,9 +47,9 @@ cdef extern from "kernels.h" nogil:
         uint32_t lift_zero, lift_up
         int32_t least, most, nan_above, not_negative
         uint32_t keep, negative, negative_zero, nan, nan_sign, no_nan
-        int32_t greatest
+        int32_t sign_place, greatest
         uint32_t beyond, magnitude_mask, sign_bit
-        int32_t sign_place, subnormals
+        int32_t subnormals
         uint32_t normal
         int32_t max_code, last_number
         uint32_t nan_zero
@@ -138,6 +138,7 @@ cdef extern from "kernels.h" nogil:
         TYPE_LONG_DOUBLE, TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32
         TYPE_U64
         NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT
+        NEAREST_GENERAL, NEAREST_SIGNED, NEAREST_USUAL
         NO_NOISE, NOISE_A, NOISE_B, NOISE_C
         RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX
 
@@ -347,7 +348,7 @@ cdef void _fill_nearest(fmt_nearest *to, str verb, fmt, const fmt_spec *spec) ex
     lift = -126 - emin if shifts else 0
     lift_zero = (not fmt.subnormals) << 23
     lift_up = (lift << 23) - lift_zero
-    to.plain = fmt.signed and not lift
+    to.kind = NEAREST_SIGNED if fmt.signed and not lift else NEAREST_GENERAL
     to.drop = drop
     to.lift, to.lift_zero, to.lift_up = lift, lift_zero, lift_up & 0xFFFFFFFF
     to.min_binade = max(emin + 127, 0) << 23
@@ -359,6 +360,8 @@ cdef void _fill_nearest(fmt_nearest *to, str verb, fmt, const fmt_spec *spec) ex
         to.max_code = fmt.max_code
         to.last_number = fmt.max_code + (fmt.inf_code is not None)
         to.nan_zero = SIGN if fmt.nan == "negative_zero" else 0xFFFFFFFF
+        if to.kind == NEAREST_SIGNED and fmt.nan != "negative_zero":
+            to.kind = NEAREST_USUAL
         if shifts or emin - m >= -126:
             to.how = NEAREST_SHIFT if shifts else NEAREST_MAGIC
         return
@@ -403,6 +406,13 @@ cdef void _fill_nearest(fmt_nearest *to, str verb, fmt, const fmt_spec *spec) ex
         )
         to.nan = values[spec.nan_code]
         to.nan_sign = SIGN * (spec.nan_sign != 0)
+    to.sign_place = 32 - fmt.bits if verb == "encode" else 0
+    if (
+        to.kind == NEAREST_SIGNED
+        and to.negative == to.negative_zero == to.nan_sign
+        and not (to.no_nan or shifts and to.least or verb == "quantize" and top != fmt.max_code)
+    ):
+        to.kind = NEAREST_USUAL
     to.how = NEAREST_SHIFT if shifts else NEAREST_MAGIC
 
 

@@ -12,8 +12,10 @@ const fmt_kernels *fmt_active = &fmt_kernels_baseline;
 #if defined(__x86_64__)
 static int has_v3(void)
 {
+    unsigned eax, ebx, ecx = 0, edx; /* F16C; not all compilers have a name for it */
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-           && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+           && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")
+           && __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
 }
 
 static int has_v4(void)

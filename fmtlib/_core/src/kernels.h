@@ -95,7 +95,10 @@ static inline int fmt_is_nearest_fixed(const fmt_spec *p)
 /* The constants of nearest.inc.h, of one verb of a format; filled by kernels.pyx. */
 typedef struct {
     enum { NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT } how;
-    int32_t plain;           /* 1: signed, lift() is the identity, keep all ones */
+    /* The shorter ways: of signed formats, without lift; of those where each code has a sign, also
+     * 0 and NaN, which is a number or NaN like all others: nothing is reported, and when quantising
+     * |x| is clamped to the greatest value. */
+    enum { NEAREST_GENERAL, NEAREST_SIGNED, NEAREST_USUAL } kind;
     int32_t drop;            /* bits of float32's mantissa that the format has not */
     uint32_t magic;          /* exponent field by which the magic number is above a binade */
     int32_t min_binade;      /* the format's lowest binade, as bits of float32 */
@@ -110,11 +113,11 @@ typedef struct {
     uint32_t negative, negative_zero; /* and others, the latter if that has code 0 */
     uint32_t nan, nan_sign;
     uint32_t no_nan;         /* 1 if NaN sets the invalid flag */
+    int32_t sign_place;      /* of the sign bit below float32's */
     int32_t greatest;        /* quantising: the greatest value, and what is beyond */
     uint32_t beyond;
     /* Decoding. */
     uint32_t magnitude_mask, sign_bit;
-    int32_t sign_place;      /* of sign_bit below float32's */
     int32_t subnormals;      /* shifted codes below are subnormal */
     uint32_t normal;         /* what the others lack to the bits of their values */
     int32_t max_code, last_number; /* the latter may be infinity */

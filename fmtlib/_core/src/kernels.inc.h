@@ -91,39 +91,73 @@ COPY(unpack_signed8, int8_t, uint32_t)
 COPY(unpack_signed16, int16_t, uint32_t)
 #undef COPY
 
-/* Between float16 and float32 by way of 32-bit integers: compilers that change the width in the
- * same loop do arithmetic in the narrow one, or none in vectors. */
-static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+/* Between float16 and float32: instructions where there are any, which the levels of x86-64 have from
+ * v3 on (those of float16 heed no flushing of subnormals); else by way of 32-bit integers, since
+ * compilers that change the width in the same loop do arithmetic in the narrow one, or none in
+ * vectors. */
+static inline uint32_t widen_one16(uint32_t code)
 {
-    unpack16(x, bits, n);
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint32_t sign = (bits[i] & 0x8000) << 16, a = bits[i] & 0x7fff;
-        /* subnormals: 1.fraction less 1, in float16's lowest binade */
-        const uint32_t small = to_bits(to_float((a << 13) + (113u << 23)) - 0x1p-14f);
-        const uint32_t large = (a << 13) + (a >= 0x7c00 ? 224u << 23 : 112u << 23);
-        bits[i] = sign | (a < 0x400 ? small : large);
-    }
+    const uint32_t sign = (code & 0x8000) << 16, a = code & 0x7fff;
+    /* subnormals: 1.fraction less 1, in float16's lowest binade */
+    const uint32_t small = to_bits(to_float((a << 13) + (113u << 23)) - 0x1p-14f);
+    const uint32_t large = (a << 13) + (a >= 0x7c00 ? 224u << 23 : 112u << 23);
+    return sign | (a < 0x400 ? small : large);
 }
 
 /* From float32 bits that hold a float16 value exactly. */
+static inline uint32_t narrow_one16(uint32_t bits)
+{
+    const uint32_t sign = bits >> 16 & 0x8000;
+    const int32_t a = (int32_t)(bits & 0x7fffffff);
+    /* subnormals: the unit of 0.5 is float16's least number */
+    const uint32_t small = to_bits(to_float((uint32_t)a) + 0.5f) - to_bits(0.5f);
+    const uint32_t special = a > 0x7f800000 ? 0x7e00 : 0x7c00;
+    const uint32_t large = ((uint32_t)a - (112u << 23)) >> 13;
+    const uint32_t finite = a < 113 << 23 ? small : large;
+    return sign | (a >= 0x7f800000 ? special : finite);
+}
+
+#if defined(__x86_64__) && VECTOR_BYTES >= 32
+static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m128i eight = _mm_loadu_si128((const __m128i *)(x + i));
+        _mm256_storeu_ps((float *)(bits + i), _mm256_cvtph_ps(eight));
+    }
+    for (; i < n; i++)
+        bits[i] = widen_one16(x[i]);
+}
+
+static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
+{
+    ptrdiff_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256 eight = _mm256_loadu_ps((const float *)(bits + i));
+        _mm_storeu_si128((__m128i *)(x + i), _mm256_cvtps_ph(eight, _MM_FROUND_TO_NEAREST_INT));
+    }
+    for (; i < n; i++)
+        x[i] = (uint16_t)narrow_one16(bits[i]);
+}
+#else
+static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
+{
+    unpack16(x, bits, n);
+    for (ptrdiff_t i = 0; i < n; i++)
+        bits[i] = widen_one16(bits[i]);
+}
+
 static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
 {
     uint32_t narrow[CHUNK];
     for (ptrdiff_t done = 0; done < n; done += CHUNK) {
         const ptrdiff_t some = n - done < CHUNK ? n - done : CHUNK;
-        for (ptrdiff_t i = 0; i < some; i++) {
-            const uint32_t sign = bits[done + i] >> 16 & 0x8000;
-            const int32_t a = (int32_t)(bits[done + i] & 0x7fffffff);
-            /* subnormals: the unit of 0.5 is float16's least number */
-            const uint32_t small = to_bits(to_float((uint32_t)a) + 0.5f) - to_bits(0.5f);
-            const uint32_t special = a > 0x7f800000 ? 0x7e00 : 0x7c00;
-            const uint32_t large = ((uint32_t)a - (112u << 23)) >> 13;
-            const uint32_t finite = a < 113 << 23 ? small : large;
-            narrow[i] = sign | (a >= 0x7f800000 ? special : finite);
-        }
+        for (ptrdiff_t i = 0; i < some; i++)
+            narrow[i] = narrow_one16(bits[done + i]);
         pack16(narrow, x + done, some);
     }
 }
+#endif
 
 static void finite_max(const uint32_t *restrict bits, ptrdiff_t n, uint32_t *max, uint32_t *all)
 {

@@ -15,7 +15,7 @@
  * No operand and no result of the float arithmetic is subnormal or infinite: |x| is clamped.  What
  * is too great ends at the greatest value or at the code after it, which is infinity or NaN.
  *
- * `how` and `plain` (signed, without lift) are constants wherever these are inlined. */
+ * `how` and `kind` are constants wherever these are inlined. */
 
 /* Iterations are independent, although a result may be put where its operand was. */
 #if defined(__clang__)
@@ -40,32 +40,40 @@ static inline uint32_t unlift(uint32_t a, const fmt_nearest *p)
 }
 
 /* The sign and NaN of `bits` given to its magnitude's result; zero: whether that has code 0. */
-static inline uint32_t nearest_sign(uint32_t bits, uint32_t result, int zero, int plain,
+static inline uint32_t nearest_sign(uint32_t bits, uint32_t result, int zero, int kind,
                                     const fmt_nearest *p, uint32_t *invalid)
 {
     const int32_t a = (int32_t)(bits & 0x7fffffff);
+    if (kind == NEAREST_USUAL) {
+        const uint32_t magnitude = a > 0x7f800000 ? p->nan : result;
+        return magnitude | (bits >> p->sign_place & p->negative);
+    }
+    const int is_signed = kind == NEAREST_SIGNED;
     const uint32_t minus = (uint32_t)((int32_t)bits >> 31);
     /* all ones or 0 by arithmetic: compilers vectorise no choice by what is also summed up */
     const uint32_t nan = (uint32_t)((p->nan_above - a) >> 31);
     const uint32_t negative = zero ? p->negative_zero : p->negative;
     *invalid |= nan;
-    const uint32_t counts = plain ? minus : minus & (0 - (uint32_t)(a > p->not_negative));
-    const uint32_t kept = plain ? result : result & (p->keep | ~counts);
+    const uint32_t counts = is_signed ? minus : minus & (0 - (uint32_t)(a > p->not_negative));
+    const uint32_t kept = is_signed ? result : result & (p->keep | ~counts);
     result = kept | (negative & counts);
     return (result & ~nan) | ((p->nan | (minus & p->nan_sign)) & nan);
 }
 
-static inline int32_t nearest_clamp(uint32_t bits, const fmt_nearest *p)
+/* |x|, or the least number that has a code like it, or the greatest one. */
+static inline int32_t nearest_clamp(uint32_t bits, int how, int kind, const fmt_nearest *p)
 {
     const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
     const int32_t high = magnitude < p->most ? magnitude : p->most;
+    if (how == NEAREST_SHIFT && kind == NEAREST_USUAL)
+        return high;
     return high > p->least ? high : p->least;
 }
 
-static inline uint32_t nearest_code(uint32_t bits, int how, int plain, const fmt_nearest *p,
+static inline uint32_t nearest_code(uint32_t bits, int how, int kind, const fmt_nearest *p,
                                     uint32_t *invalid)
 {
-    const int32_t a = nearest_clamp(bits, p);
+    const int32_t a = nearest_clamp(bits, how, kind, p);
     uint32_t code;
     if (how == NEAREST_MAGIC) {
         const int32_t own = a & 0x7f800000, lowest = p->min_binade;
@@ -74,16 +82,16 @@ static inline uint32_t nearest_code(uint32_t bits, int how, int plain, const fmt
         code = ((binade - (uint32_t)lowest) >> p->drop)
                + (to_bits(to_float((uint32_t)a) + to_float(magic)) - magic);
     } else {
-        const uint32_t lifted = plain ? (uint32_t)a : lift((uint32_t)a, p);
+        const uint32_t lifted = kind == NEAREST_GENERAL ? lift((uint32_t)a, p) : (uint32_t)a;
         code = (lifted + p->half + ((lifted >> p->drop) & 1)) >> p->drop;
     }
-    return nearest_sign(bits, code, code == 0, plain, p, invalid);
+    return nearest_sign(bits, code, code == 0, kind, p, invalid);
 }
 
-static inline uint32_t nearest_value(uint32_t bits, int how, int plain, const fmt_nearest *p,
+static inline uint32_t nearest_value(uint32_t bits, int how, int kind, const fmt_nearest *p,
                                      uint32_t *invalid)
 {
-    const int32_t a = nearest_clamp(bits, p);
+    const int32_t a = nearest_clamp(bits, how, kind, p);
     uint32_t value;
     int zero;
     if (how == NEAREST_MAGIC) {
@@ -92,17 +100,18 @@ static inline uint32_t nearest_value(uint32_t bits, int how, int plain, const fm
         value = to_bits(to_float((uint32_t)a) + magic - magic);
         zero = value == 0;
     } else {
-        const uint32_t lifted = plain ? (uint32_t)a : lift((uint32_t)a, p);
+        const uint32_t lifted = kind == NEAREST_GENERAL ? lift((uint32_t)a, p) : (uint32_t)a;
         const uint32_t rounded = (lifted + p->half + ((lifted >> p->drop) & 1)) & p->kept;
-        value = plain ? rounded : unlift(rounded, p);
+        value = kind == NEAREST_GENERAL ? unlift(rounded, p) : rounded;
         zero = rounded == 0;
     }
-    value = (int32_t)value > p->greatest ? p->beyond : value;
-    return nearest_sign(bits, value, zero, plain, p, invalid);
+    if (kind != NEAREST_USUAL) /* there nothing is beyond what |x| is clamped to */
+        value = (int32_t)value > p->greatest ? p->beyond : value;
+    return nearest_sign(bits, value, zero, kind, p, invalid);
 }
 
 /* Codes to values: normal ones by their bits, subnormal ones as 1.fraction less 1. */
-static inline uint32_t nearest_decode(uint32_t code, int how, int plain, const fmt_nearest *p,
+static inline uint32_t nearest_decode(uint32_t code, int how, int kind, const fmt_nearest *p,
                                       uint32_t *invalid)
 {
     const int32_t magnitude = (int32_t)(code & p->magnitude_mask);
@@ -114,12 +123,12 @@ static inline uint32_t nearest_decode(uint32_t code, int how, int plain, const f
         const uint32_t small = to_bits(to_float(place + lowest) - to_float(lowest));
         value = (int32_t)place < p->subnormals ? small : place + p->normal;
     } else {
-        value = plain ? place : unlift(place, p);
+        value = kind == NEAREST_GENERAL ? unlift(place, p) : place;
     }
     value = magnitude > p->max_code ? 0x7f800000 : value;
     value = magnitude > p->last_number ? 0x7fc00000 : value;
     value |= (code & p->sign_bit) << p->sign_place;
-    return value == p->nan_zero ? 0x7fc00000 : value;
+    return kind != NEAREST_USUAL && value == p->nan_zero ? 0x7fc00000 : value;
 }
 
 /* --- other types, to and from the bits of float32 ------------------------------------------- */
@@ -230,25 +239,24 @@ static void integers_to_odd(int type, const void *x, uint64_t *restrict bits, pt
 
 /* --- the loops -------------------------------------------------------------------------------- */
 
-#define LOOP(ONE, HOW, PLAIN)                                                                      \
-    INDEPENDENT                                                                                    \
-    for (ptrdiff_t i = 0; i < n; i++)                                                              \
-        out[i] = ONE(LOAD(x[i]), HOW, PLAIN, &p, &invalid);
+#define LOOP(ONE, HOW, KIND)                                                                       \
+    if (p.how == HOW && p.kind == KIND) {                                                          \
+        INDEPENDENT                                                                                \
+        for (ptrdiff_t i = 0; i < n; i++)                                                          \
+            out[i] = ONE(LOAD(x[i]), HOW, KIND, &p, &invalid);                                     \
+    }
+#define LOOPS(ONE, HOW)                                                                            \
+    LOOP(ONE, HOW, NEAREST_USUAL)                                                                  \
+    LOOP(ONE, HOW, NEAREST_SIGNED)                                                                 \
+    LOOP(ONE, HOW, NEAREST_GENERAL)
 #define NEAREST(NAME, FROM, ONE)                                                                   \
     static int NAME(const void *from, uint32_t *out, ptrdiff_t n, const fmt_nearest *nearest)      \
     {                                                                                              \
         const fmt_nearest p = *nearest;                                                            \
         const FROM *x = from;                                                                      \
         uint32_t invalid = 0;                                                                      \
-        if (p.how == NEAREST_MAGIC && p.plain) {                                                   \
-            LOOP(ONE, NEAREST_MAGIC, 1)                                                            \
-        } else if (p.how == NEAREST_MAGIC) {                                                       \
-            LOOP(ONE, NEAREST_MAGIC, 0)                                                            \
-        } else if (p.plain) {                                                                      \
-            LOOP(ONE, NEAREST_SHIFT, 1)                                                            \
-        } else {                                                                                   \
-            LOOP(ONE, NEAREST_SHIFT, 0)                                                            \
-        }                                                                                          \
+        LOOPS(ONE, NEAREST_MAGIC)                                                                  \
+        LOOPS(ONE, NEAREST_SHIFT)                                                                  \
         return invalid && p.no_nan ? STATUS_INVALID : 0;                                           \
     }
 #define LOAD(x) (x)
@@ -263,4 +271,5 @@ NEAREST(nearest_encode_bf16, uint16_t, nearest_code)
 NEAREST(nearest_quantize_bf16, uint16_t, nearest_value)
 #undef LOAD
 #undef LOOP
+#undef LOOPS
 #undef NEAREST
