@@ -143,6 +143,7 @@ cdef extern from "kernels.h" nogil:
         RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX
 
     const fmt_kernels *fmt_active
+    void fmt_find_caches()
     const fmt_kernels *fmt_best()
     const fmt_kernels *fmt_find(const char *)
     void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
@@ -183,6 +184,9 @@ cdef extern from "kernels.h" nogil:
     void fmt_statistics(const fmt_statistics_plan *, const double *, const double *,
                         const double *, const int64_t *, const uint32_t *, Py_ssize_t, Py_ssize_t,
                         Py_ssize_t, fmt_errors *)
+
+cdef extern from "stream.h" nogil:
+    size_t fmt_streamed_from
 
 cdef extern from "numpy/dtype_api.h":
     ctypedef struct PyArray_DTypeMeta:
@@ -232,7 +236,19 @@ def force_target(name):
     fmt_active = found
 
 
+def force_streaming(from_bytes):
+    """For tests: calls of so many bytes stream their results past the caches; None: this machine's
+    own limit.
+    """
+    global fmt_streamed_from
+    if from_bytes is None:
+        fmt_find_caches()
+    else:
+        fmt_streamed_from = from_bytes
+
+
 force_target(None)
+force_streaming(None)
 
 
 # --- records for C --------------------------------------------------------------------------

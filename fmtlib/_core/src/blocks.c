@@ -18,6 +18,7 @@
 
 #include "environment.h"
 #include "kernels.h"
+#include "stream.h"
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -46,7 +47,7 @@ typedef struct {
 } scaling;
 
 typedef struct {
-    lanes bits, values; /* what is read and what is written, if not in the arrays themselves */
+    lanes bits, values, store; /* what is read, made and written, if not in the arrays themselves */
     lanes row_maxima;   /* over rows, by column */
     lanes maxima;       /* of groups, then of sub-blocks */
     uint32_t codes[CHUNK], words[CHUNK];
@@ -54,6 +55,8 @@ typedef struct {
     uint32_t scale_codes[CHUNK]; /* by group */
     uint8_t carries[CHUNK];
     int decoding;
+    int streams;    /* results go past the caches */
+    fmt_stream stream;
     int wide;       /* the bits are those of float64 */
     int arithmetic; /* how this chunk rounds */
     int deep; /* subnormals of float32 may be normal elements here */
@@ -173,15 +176,18 @@ static int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
 }
 
 /* Have n elements from index come to the cache while others are worked on; they need not exist. */
-static void prefetch(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n)
+static void prefetch(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
+                     const stages *s)
 {
 #if defined(__GNUC__)
-    const ptrdiff_t size = plan->source == TYPE_F64 ? 8 : plan->source == TYPE_F32 ? 4 : 2;
+    const ptrdiff_t size = fmt_size_of(plan->source);
     const uintptr_t from = (uintptr_t)x + (uintptr_t)(index * size);
-    for (ptrdiff_t i = 0; i < n * size; i += 64)
+    for (ptrdiff_t i = 0; i < n * size; i += FMT_LINE)
         __builtin_prefetch((const void *)(from + (uintptr_t)i));
+    if (s->streams)
+        fmt_ask_ahead((const void *)from, n * size);
 #else
-    (void)plan, (void)x, (void)index, (void)n;
+    (void)plan, (void)x, (void)index, (void)n, (void)s;
 #endif
 }
 
@@ -415,6 +421,21 @@ static void bump(const fmt_block_plan *plan, uint8_t carry, ptrdiff_t g, stages 
     s->scale_codes[g] += more;
 }
 
+/* Where n results from index are made: in the array, unless they are streamed to it. */
+static void *room(const fmt_block_plan *plan, void *out, ptrdiff_t index, stages *s)
+{
+    return s->streams ? (void *)&s->store : (char *)out + index * fmt_size_of(plan->target);
+}
+
+static void deliver(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
+                    stages *s)
+{
+    const ptrdiff_t size = fmt_size_of(plan->target);
+    if (s->streams)
+        fmt_stream_write(&s->stream, (char *)out + index * size, (const char *)&s->store,
+                         (size_t)(n * size));
+}
+
 /* Write the codes in s. */
 static void write_codes(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
                         stages *s)
@@ -423,29 +444,28 @@ static void write_codes(const fmt_block_plan *plan, void *out, ptrdiff_t index, 
     for (ptrdiff_t i = 0; p->twos_complement && !s->arithmetic && i < n; i++)
         s->codes[i] = s->codes[i] & p->sign_bit ? 3 * p->sign_bit - s->codes[i] : s->codes[i];
     switch (plan->target) {
-    case TYPE_INT1: fmt_active->pack8(s->codes, (uint8_t *)out + index, n); return;
-    case TYPE_INT2: fmt_active->pack16(s->codes, (uint16_t *)out + index, n); return;
-    default: memcpy((uint32_t *)out + index, s->codes, (size_t)n * 4); return;
+    case TYPE_INT1: fmt_active->pack8(s->codes, room(plan, out, index, s), n); break;
+    case TYPE_INT2: fmt_active->pack16(s->codes, room(plan, out, index, s), n); break;
+    default: memcpy(room(plan, out, index, s), s->codes, (size_t)n * 4);
     }
+    deliver(plan, out, index, n, s);
 }
 
-/* Where to put the bits of values: into the array, unless its type is narrower. */
+/* Where to put the bits of values, unless their type is narrower: where results are made. */
 static void *values_of(const fmt_block_plan *plan, void *out, ptrdiff_t index, stages *s)
 {
-    switch (plan->target) {
-    case TYPE_F32: return (uint32_t *)out + index;
-    case TYPE_F64: return (uint64_t *)out + index;
-    default: return &s->values;
-    }
+    const int narrow = plan->target == TYPE_F16 || plan->target == TYPE_BF16;
+    return narrow ? &s->values : room(plan, out, index, s);
 }
 
-static void write_narrow(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
-                         const stages *s)
+static void write_values(const fmt_block_plan *plan, void *out, ptrdiff_t index, ptrdiff_t n,
+                         stages *s)
 {
     if (plan->target == TYPE_F16)
-        fmt_active->narrow16(s->values.narrow, (uint16_t *)out + index, n);
+        fmt_active->narrow16(s->values.narrow, room(plan, out, index, s), n);
     if (plan->target == TYPE_BF16)
-        fmt_active->narrow_bf16(s->values.narrow, (uint16_t *)out + index, n);
+        fmt_active->narrow_bf16(s->values.narrow, room(plan, out, index, s), n);
+    deliver(plan, out, index, n, s);
 }
 
 /* Write the values of the codes in s by general kernels. */
@@ -462,15 +482,16 @@ static void write_generally(const fmt_block_plan *plan, void *out, ptrdiff_t ind
             k->narrow32(exact, values, n);
         } else if (plan->target != TYPE_F64) {
             k->encode_float64(exact, NULL, s->codes, n, &plan->narrow);
-            k->pack16(s->codes, (uint16_t *)out + index, n);
+            k->pack16(s->codes, room(plan, out, index, s), n);
         }
+        deliver(plan, out, index, n, s);
         return;
     }
     if (plan->target == TYPE_F64)
         k->decode_block_float64(s->codes, s->elements.exponents, values, n, &plan->spec);
     else
         k->decode_block_float32(s->codes, s->elements.exponents, values, n, &plan->spec);
-    write_narrow(plan, out, index, n, s);
+    write_values(plan, out, index, n, s);
 }
 
 /* Round n elements and write their codes or values. */
@@ -488,7 +509,7 @@ static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index
         k->round_values(bits, &by->inverses, &by->scales, words, values, n, &plan->spec);
         if (plan->rule == RULE_AMAX)
             k->multiply_all(values, values, n, plan->decode_scale);
-        write_narrow(plan, out, index, n, s);
+        write_values(plan, out, index, n, s);
         return;
     }
     if (s->arithmetic)
@@ -546,7 +567,7 @@ static void encode_panel(const fmt_block_plan *plan, const void *x, const region
             }
         spread(plan, &s->groups, n, width, line, s);
     }
-    prefetch(plan, x, r->index + n, r->depth == 1 ? n : 0);
+    prefetch(plan, x, r->index + n, r->depth == 1 ? n : 0, s);
     for (ptrdiff_t i = 0; i < r->depth; i++)
         round_run(plan, x, run_index(r, i), n, out, s);
     store_scales(plan, scales, r->scale, groups, s);
@@ -674,7 +695,7 @@ static void decode_run(const fmt_block_plan *plan, const void *codes, ptrdiff_t 
             ->decode_elements[size](from, &s->elements.scales, values, n, &plan->spec);
         if (plan->rule == RULE_AMAX)
             fmt_active->groups[0].multiply_all(values, values, n, plan->decode_scale);
-        write_narrow(plan, out, index, n, s);
+        write_values(plan, out, index, n, s);
         return;
     }
     if (size == 0)
@@ -766,6 +787,11 @@ static void each_region(const fmt_block_plan *plan, work_on *work, const void *f
     const fmt_environment callers = fmt_enter();
     stages s;
     s.decoding = work == decode_region;
+    /* runs of columns are too short */
+    s.streams = inner == 1
+                && fmt_streams(plan->outer * plan->rows * row,
+                               fmt_size_of(plan->source) + fmt_size_of(plan->target));
+    s.stream = fmt_stream_begin(to);
     s.wide = s.decoding ? plan->target == TYPE_F64 : is_wide(plan);
     for (; i < stop; i++) {
         const ptrdiff_t n = smaller(span, columns - c);
@@ -795,6 +821,8 @@ static void each_region(const fmt_block_plan *plan, work_on *work, const void *f
         k = 0;
         o++;
     }
+    if (s.streams)
+        fmt_stream_end(&s.stream);
     fmt_leave(callers);
 }
 

@@ -1,7 +1,12 @@
-/* Which table of stages runs: the best that this machine has, or the one a test asks for. */
+/* Which table of stages runs: the best that this machine has, or the one a test asks for; and from
+ * which size on results go past this machine's caches. */
 #include <string.h>
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h> /* sysconf */
+#endif
 
 #include "kernels.h"
+#include "stream.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -74,6 +79,18 @@ const fmt_kernels *fmt_find(const char *name)
                                 "x86-64-v4-vnni", &fmt_integer_dot_x86_64_v4_vnni);
 #endif
     return NULL;
+}
+
+size_t fmt_streamed_from = SIZE_MAX;
+
+void fmt_find_caches(void)
+{
+    enum { LEAST = 32 << 20 }; /* that of few machines is smaller, but some do not tell */
+    long last = 0;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+    last = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    fmt_streamed_from = last > LEAST ? (size_t)last : LEAST;
 }
 
 const fmt_kernels *fmt_best(void)

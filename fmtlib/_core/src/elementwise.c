@@ -6,9 +6,7 @@
 
 #include "environment.h"
 #include "kernels.h"
-
-static const ptrdiff_t SIZE[] = {2, 2, 4, 8, 1, 2, 4, sizeof(long double),
-                                 1, 2, 4, 8, 1, 2, 4, 8}; /* of enum fmt_type, in bytes */
+#include "stream.h"
 
 static const int64_t NO_ZEROS[CHUNK] = {0};
 
@@ -200,7 +198,7 @@ void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *
     stages s;
     for (ptrdiff_t done = 0; done < dimensions[0]; done += CHUNK) {
         const ptrdiff_t rest = dimensions[0] - done, n = rest < CHUNK ? rest : CHUNK;
-        const void *x = contiguous(args[0] + done * steps[0], steps[0], SIZE[plan->source], s.raw, n);
+        const void *x = contiguous(args[0] + done * steps[0], steps[0], fmt_size_of(plan->source), s.raw, n);
         load_to_odd(plan, x, NULL, &s, n);
         scatter((const char *)s.bits64, 8, args[1] + done * steps[1], steps[1], n);
     }
@@ -341,10 +339,10 @@ static void store_integers(const fmt_plan *plan, const uint32_t *codes, void *ou
 }
 
 static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *out, ptrdiff_t step,
-                  ptrdiff_t n)
+                  ptrdiff_t n, fmt_stream *stream)
 {
-    const ptrdiff_t size = SIZE[plan->target];
-    void *to = step == size ? (void *)out : (void *)s->store;
+    const ptrdiff_t size = fmt_size_of(plan->target);
+    void *to = step == size && !stream ? (void *)out : (void *)s->store;
     const int scaled_values = plan->scaled && plan->verb == DECODE;
     switch (plan->target) {
     case TYPE_INT1: k->pack8(s->codes, to, n); break;
@@ -362,7 +360,9 @@ static void store(const fmt_plan *plan, const fmt_kernels *k, stages *s, char *o
     case TYPE_LONG_DOUBLE: store_long(s->bits64, to, n); break;
     default: store_integers(plan, s->codes, to, n);
     }
-    if (to != (void *)out)
+    if (stream)
+        fmt_stream_write(stream, out, to, (size_t)(n * size));
+    else if (to != (void *)out)
         scatter(to, size, out, step, n);
 }
 
@@ -417,7 +417,7 @@ static void store_nearest(const fmt_plan *plan, const fmt_kernels *k, const uint
 static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args, ptrdiff_t count,
                         const ptrdiff_t *steps)
 {
-    const ptrdiff_t in_size = SIZE[plan->source], out_size = SIZE[plan->target];
+    const ptrdiff_t in_size = fmt_size_of(plan->source), out_size = fmt_size_of(plan->target);
     const int short_source = plan->source == TYPE_BF16;
     fmt_nearest_kernel *const encoder = short_source ? k->nearest_encode_bf16 : k->nearest_encode;
     fmt_nearest_kernel *const quantizer
@@ -427,9 +427,11 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
                                                             : quantizer;
     const int from_any = plan->verb == DECODE || plan->source == TYPE_F32;
     const int to_same = plan->target == TYPE_INT4 || plan->target == TYPE_F32;
-    if (from_any && to_same && steps[0] == in_size && steps[1] == out_size)
+    const int streams = steps[1] == out_size && fmt_streams(count, in_size + out_size);
+    if (from_any && to_same && steps[0] == in_size && steps[1] == out_size && !streams)
         return core(args[0], (uint32_t *)args[1], count, &plan->nearest);
     nearest_stages s;
+    fmt_stream stream = fmt_stream_begin(args[1]);
     /* wide types in smaller chunks, so that reading, computing and writing overlap */
     const ptrdiff_t chunk = in_size > 4 || out_size > 4 ? CHUNK / 4 : CHUNK;
     int status = 0;
@@ -437,14 +439,20 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
         const ptrdiff_t rest = count - done, n = rest < chunk ? rest : chunk;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
         char *const out = args[1] + done * steps[1];
-        void *const to = steps[1] == out_size ? (void *)out : (void *)s.store;
+        if (streams)
+            fmt_ask_ahead(x, n * in_size);
+        void *const to = steps[1] == out_size && !streams ? (void *)out : (void *)s.store;
         uint32_t *const results = to_same ? to : s.results;
         status |= core(load_nearest(plan, k, x, &s, n), results, n, &plan->nearest);
         if (!to_same)
             store_nearest(plan, k, results, to, n);
-        if (to != (void *)out)
+        if (streams)
+            fmt_stream_write(&stream, out, to, (size_t)(n * out_size));
+        else if (to != (void *)out)
             scatter(to, out_size, out, steps[1], n);
     }
+    if (streams)
+        fmt_stream_end(&stream);
     return status;
 }
 
@@ -457,11 +465,17 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
     const int uniform = plan->scaled && steps[1] == 0 && steps[2] == 0;
     const int at_once = plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && plan->stochastic
                         && plan->source == TYPE_F32 && !plan->wide;
+    const ptrdiff_t in_size = fmt_size_of(plan->source), out_size = fmt_size_of(plan->target);
+    const int streams
+        = steps[out_arg] == out_size && fmt_streams(count, in_size + out_size);
+    fmt_stream stream = fmt_stream_begin(args[out_arg]);
     stages s;
     int status = 0;
     for (ptrdiff_t done = 0; done < count; done += CHUNK) {
         const ptrdiff_t rest = count - done, n = rest < CHUNK ? rest : CHUNK;
-        const void *x = contiguous(args[0] + done * steps[0], steps[0], SIZE[plan->source], s.raw, n);
+        const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
+        if (streams)
+            fmt_ask_ahead(x, n * in_size);
         const double *scales = NULL;
         const int64_t *zeros = NULL;
         const uint32_t *words = NULL;
@@ -482,8 +496,11 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
             status |= encode(plan, k, x, scales, zeros, uniform, words, &s, n);
         if (plan->verb != ENCODE && !is_integer(plan->target) && quantized & STATUS_UNSURE)
             decode(plan, k, scales, zeros, &s, n);
-        store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n);
+        store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n,
+              streams ? &stream : NULL);
     }
+    if (streams)
+        fmt_stream_end(&stream);
     return status;
 }
 

@@ -26,12 +26,20 @@ enum { CHUNK = 512, WIDTH_CHUNK = 2048 };
 #define NAN_EXPONENT (1 << 20)
 
 /* Element types of arrays; TYPES and VALUE_TYPES in kernels.pyx have them by NumPy's names.
- * TYPE_INT*: codes.  The others are values; SIZE in elementwise.c goes with this list. */
+ * TYPE_INT*: codes.  The others are values. */
 enum fmt_type {
     TYPE_F16, TYPE_BF16, TYPE_F32, TYPE_F64, TYPE_INT1, TYPE_INT2, TYPE_INT4,
     TYPE_LONG_DOUBLE,
     TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32, TYPE_U64
 };
+
+/* In bytes. */
+static inline ptrdiff_t fmt_size_of(int type)
+{
+    static const ptrdiff_t sizes[]
+        = {2, 2, 4, 8, 1, 2, 4, sizeof(long double), 1, 2, 4, 8, 1, 2, 4, 8};
+    return sizes[type];
+}
 
 /* How a magnitude rounds: by an addend, or by a random word in one of P3109's three ways. */
 enum fmt_noise { NO_NOISE, NOISE_A, NOISE_B, NOISE_C };
@@ -308,6 +316,7 @@ extern const fmt_kernels fmt_kernels_x86_64_v4;
 #endif
 
 extern const fmt_kernels *fmt_active;
+void fmt_find_caches(void); /* sets what stream.h goes by */
 const fmt_kernels *fmt_best(void);
 const fmt_kernels *fmt_find(const char *name); /* NULL if unknown or not supported here */
 
