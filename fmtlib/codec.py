@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Seed: TypeAlias = int | tuple[int, int] | None
+_T = TypeVar("_T")
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", np.dtype(np.longdouble).name)
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -927,6 +928,10 @@ def _by_chunks(
     """
     shape, size = inputs[0].shape, inputs[0].size
     parts = max(1, min(workers, size // _WORKER_SHARE))
+    if where is True and not in_steps and (key is not None or any(f.ndim for f in inputs[1:])):
+        done = _at_once(function, inputs, out, dtype, key, parts)
+        if done is not None:
+            return done
     whole = parts == 1 and key is None and not in_steps
     if whole or (out is not None and out.shape != shape):  # which the ufunc broadcasts, or refuses
         words = () if key is None else (all_words(key, shape),)
@@ -951,6 +956,57 @@ def _by_chunks(
 
     _in_threads(run, parts)
     return result[()] if out is None else out
+
+
+def _at_once(
+    function: Callable[..., Any],
+    inputs: tuple[NDArray[Any], ...],
+    out: NDArray[Any] | None,
+    dtype: np.dtype[Any],
+    key: tuple[int, int] | None,
+    parts: int,
+) -> Any:
+    """The same by kernels that make scales and words on their way; None if they cannot."""
+    x, *factors = inputs
+    ufunc = function.func if isinstance(function, partial) else function
+    result = np.empty(x.shape, dtype.newbyteorder("=")) if out is None else out
+    if not (
+        isinstance(ufunc, np.ufunc)
+        and type(result) is np.ndarray
+        and result.shape == x.shape != ()
+        and all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in (x, result))
+        and _apart(x, result) is x
+    ):
+        return None
+    scales = zeros = None
+    inner = 1
+    if factors:
+        count, inner = _channels(factors, x.shape)
+        scales, zeros = (f.ravel() if f.size == count else f.repeat(count) for f in factors)
+        if not count:
+            return None
+
+    def run(part: int) -> bool | None:
+        start, stop = (x.size * p // parts for p in (part, part + 1))
+        return kernels.apply(ufunc, x, result, scales, zeros, inner, key, start, stop)
+
+    met = _in_threads(run, parts)
+    if None in met:
+        return None
+    if any(met):  # has NumPy tell it, as np.errstate wants it
+        ones = [np.ones(1, array.dtype) for array in factors]
+        words = [] if key is None else [np.zeros(1, np.uint32)]
+        function(np.full(1, np.nan, x.dtype), *ones, *words)
+    return result
+
+
+def _channels(factors: list[NDArray[Any]], shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many scales there are, and how many neighbours in C order share one."""
+    for factor in factors:
+        if factor.ndim:
+            axis = next((i for i, n in enumerate(factor.shape) if n != 1), factor.ndim - 1)
+            return factor.shape[axis], math.prod(shape[axis + 1 :])
+    return 1, 1
 
 
 def _apart(array: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
@@ -988,15 +1044,14 @@ def share(run: Callable[[int, int], None], size: int, workers: int) -> None:
     _in_threads(lambda part: run(bounds[part], bounds[part + 1]), parts)
 
 
-def _in_threads(run: Callable[[int], None], count: int) -> None:
-    """Call `run` on 0 ... count - 1, each in a thread of its own."""
+def _in_threads(run: Callable[[int], _T], count: int) -> list[_T]:
+    """Call `run` on 0 ... count - 1, each in a thread of its own; the results."""
     if count == 1:
-        run(0)
-        return
+        return [run(0)]
     with ThreadPoolExecutor(count) as pool:
         # np.errstate lives in the context, which threads do not inherit
-        for future in [pool.submit(copy_context().run, run, i) for i in range(count)]:
-            future.result()
+        futures = [pool.submit(copy_context().run, run, i) for i in range(count)]
+        return [future.result() for future in futures]
 
 
 def all_words(key: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.uint32]:

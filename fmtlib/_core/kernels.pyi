@@ -23,6 +23,17 @@ def make_ufunc(
     random_bits: int = 32,
     scaled: bool = False,
 ) -> np.ufunc: ...
+def apply(
+    ufunc: np.ufunc,
+    x: NDArray[Any],
+    out: NDArray[Any],
+    scales: NDArray[np.float64] | None,
+    zeros: NDArray[np.int64] | None,
+    inner: int,
+    key: tuple[int, int] | None,
+    start: int,
+    stop: int,
+) -> bool | None: ...
 def make_to_odd() -> np.ufunc: ...
 def refuse(ufunc: np.ufunc, dtypes: list[type[np.dtype[Any]]]) -> None: ...
 def register_bfloat16(

@@ -138,6 +138,7 @@ cdef extern from "kernels.h" nogil:
         TYPE_LONG_DOUBLE, TYPE_I8, TYPE_I16, TYPE_I32, TYPE_I64, TYPE_U8, TYPE_U16, TYPE_U32
         TYPE_U64
         NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT
+        STATUS_INVALID
         NEAREST_GENERAL, NEAREST_SIGNED, NEAREST_USUAL
         NO_NOISE, NOISE_A, NOISE_B, NOISE_C
         RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX
@@ -146,6 +147,16 @@ cdef extern from "kernels.h" nogil:
     void fmt_find_caches()
     const fmt_kernels *fmt_best()
     const fmt_kernels *fmt_find(const char *)
+    ctypedef struct fmt_channels:
+        const double *scales
+        const int64_t *zeros
+        Py_ssize_t count, inner
+
+    ctypedef struct fmt_key:
+        uint64_t seed, stream
+
+    int fmt_apply(const fmt_plan *, const char *, char *, Py_ssize_t, Py_ssize_t,
+                  const fmt_channels *, const fmt_key *)
     void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
     void fmt_to_odd_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
     int fmt_encode_blocks(const fmt_block_plan *, const void *, void *, void *, Py_ssize_t,
@@ -646,8 +657,8 @@ cdef fmt_plan *_make_plan(str verb, fmt, str rounding, str overflow, int random_
         _fill_float(&plan.spec, fmt, rounding, overflow)
         # subnormals of float32 would be normal numbers of the target: see encode_float_one
         plan.wide = fmt.min_exponent < -126
-        if (verb == "decode" or rounding == "nearest_even") and not scaled and not (
-            TYPE_LONG_DOUBLE in (plan.source, plan.target)
+        if (verb == "decode" or rounding == "nearest_even") and (
+            scaled or TYPE_LONG_DOUBLE not in (plan.source, plan.target)
         ):
             _fill_nearest(&plan.nearest, verb, fmt, &plan.spec)
     else:
@@ -675,6 +686,52 @@ def register_bfloat16(ufunc, str verb, fmt, str rounding, str overflow, int rand
 
 
 # --- random words ---------------------------------------------------------------------------
+
+def apply(ufunc, x, out, scales, zeros, Py_ssize_t inner, key, Py_ssize_t start, Py_ssize_t stop):
+    """One of the ufuncs on elements start ... stop - 1 of C-contiguous arrays of one size.
+
+    Scales and zero points are those of channels, of which element i is number i // inner modulo
+    their count; random words those of the elements' numbers.  Either is None if there are none.
+
+    Returns
+    -------
+    bool or None
+        Whether NaN met a format without NaN; None if the ufunc has no such loop of ours.
+    """
+    cdef cnp.ufunc function = ufunc
+    cdef cnp.ndarray source = _check(x, x.dtype, x.shape)
+    cdef cnp.ndarray target = _check(out, out.dtype, x.shape)
+    cdef fmt_plan *plan = NULL
+    cdef fmt_channels channels
+    cdef fmt_key words
+    cdef int i, status, nargs = function.nin + function.nout
+    for i in range(function.ntypes):
+        if (
+            function.types[i * nargs] == cnp.PyArray_TYPE(source)
+            and function.types[i * nargs + nargs - 1] == cnp.PyArray_TYPE(target)
+        ):
+            plan = <fmt_plan *>function.data[i]
+            break
+    if plan == NULL or plan.spec.report or TYPE_LONG_DOUBLE in (plan.source, plan.target):
+        return None
+    if plan.scaled != (scales is not None) or plan.stochastic != (key is not None):
+        raise TypeError("scales or random words do not fit the ufunc")
+    if not 0 <= start <= stop <= x.size:
+        raise ValueError(f"no elements {start} to {stop} of {x.size}")
+    if scales is not None:
+        channels.count, channels.inner = len(scales), inner
+        channels.scales = <double *>cnp.PyArray_DATA(_check(scales, np.float64, (len(scales),)))
+        channels.zeros = <int64_t *>cnp.PyArray_DATA(_check(zeros, np.int64, (len(scales),)))
+        if channels.count < 1 or inner < 1:
+            raise ValueError("there must be a channel, and an element of each")
+    if key is not None:
+        words.seed, words.stream = key
+    cdef const char *from_data = <const char *>cnp.PyArray_DATA(source)
+    cdef char *to_data = <char *>cnp.PyArray_DATA(target)
+    with nogil:
+        status = fmt_apply(plan, from_data, to_data, start, stop, &channels, &words)
+    return status & STATUS_INVALID != 0
+
 
 def philox_words(uint64_t seed, uint64_t stream, uint64_t first, Py_ssize_t count):
     """Words first ... first + count - 1 of the stream, as uint32."""

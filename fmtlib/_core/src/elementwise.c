@@ -70,6 +70,7 @@ typedef struct {
     int64_t zeros[CHUNK];
     int64_t integers[CHUNK];
     long double store[CHUNK];
+    ptrdiff_t channel, filled; /* scales and zeros have that channel's, so many times */
 } stages;
 
 /* --- integers and long double ---------------------------------------------------------------
@@ -227,6 +228,13 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
         if (!(status & STATUS_UNSURE))
             return status;
     }
+    const int nearest = plan->nearest.how != NEAREST_NONE;
+    if (plan->scaled && nearest && plan->source != TYPE_F64 && !other) {
+        const int status
+            = k->encode_scaled_floats(bits32, scales, uniform, s->codes, n, &plan->nearest);
+        if (!(status & STATUS_UNSURE))
+            return status;
+    }
     if (plan->scaled && plan->family == FAMILY_FIXED && !other && !words) {
         const int status
             = plan->source == TYPE_F64
@@ -245,6 +253,10 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
     if (plan->scaled && !other) {
         k->divide_to_odd(bits64, scales, s->bits64, n);
         bits64 = s->bits64;
+    }
+    if (nearest) { /* odd again, so that the code is that of one rounding */
+        k->narrow_to_odd(bits64, s->bits32, n, plan->nearest.how == NEAREST_SHIFT);
+        return k->nearest_encode(s->bits32, s->codes, n, &plan->nearest);
     }
     if (plan->family == FAMILY_FLOAT)
         return wide ? k->encode_float64(bits64, words, s->codes, n, &plan->spec)
@@ -266,7 +278,7 @@ static void load_codes(const fmt_plan *plan, const fmt_kernels *k, const void *x
 
 /* Values of codes: the result's bits, in s->bits32 or s->bits64 as the target is wide or not. */
 static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *scales,
-                   const int64_t *zeros, stages *s, ptrdiff_t n)
+                   const int64_t *zeros, int uniform, stages *s, ptrdiff_t n)
 {
     const int target64 = plan->target == TYPE_F64 || plan->target == TYPE_LONG_DOUBLE;
     const int is_float = plan->family == FAMILY_FLOAT;
@@ -274,6 +286,9 @@ static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *sca
         (is_float ? k->decode_float32 : k->decode_fixed32)(s->codes, s->bits32, n, &plan->spec);
         return;
     }
+    if (is_float && plan->scaled && plan->target == TYPE_F32
+        && k->decode_scaled_floats(s->codes, scales, uniform, s->bits32, n, &plan->nearest) == 0)
+        return;
     if (!is_float && plan->scaled) {
         if (plan->target == TYPE_F32
             && k->decode_scaled(s->codes, scales, zeros, s->bits32, n, &plan->spec) == 0)
@@ -456,15 +471,34 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
     return status;
 }
 
-/* Everything else: load, core, decode, store. */
+/* Everything else: load, core, decode; results are in the stages. */
+static int general_chunk(const fmt_plan *plan, const fmt_kernels *k, const void *x,
+                         const double *scales, const int64_t *zeros, int uniform,
+                         const uint32_t *words, stages *s, ptrdiff_t n)
+{
+    int status = 0;
+    if (plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && words && plan->source == TYPE_F32
+        && !plan->wide) {
+        status = k->quantize_noise(x, words, s->bits32, n, &plan->spec);
+        if (!(status & STATUS_UNSURE))
+            return status;
+        status = 0;
+    }
+    if (plan->verb == DECODE)
+        load_codes(plan, k, x, s->codes, n);
+    else
+        status = encode(plan, k, x, scales, zeros, uniform, words, s, n);
+    if (plan->verb != ENCODE && !is_integer(plan->target))
+        decode(plan, k, scales, zeros, uniform, s, n);
+    return status;
+}
+
 static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args, ptrdiff_t count,
                         const ptrdiff_t *steps)
 {
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
     const int uniform = plan->scaled && steps[1] == 0 && steps[2] == 0;
-    const int at_once = plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && plan->stochastic
-                        && plan->source == TYPE_F32 && !plan->wide;
     const ptrdiff_t in_size = fmt_size_of(plan->source), out_size = fmt_size_of(plan->target);
     const int streams
         = steps[out_arg] == out_size && fmt_streams(count, in_size + out_size);
@@ -485,17 +519,7 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
         }
         if (plan->stochastic)
             words = contiguous(args[word_arg] + done * steps[word_arg], steps[word_arg], 4, s.words, n);
-        int quantized = STATUS_UNSURE;
-        if (at_once)
-            quantized = k->quantize_noise(x, words, s.bits32, n, &plan->spec);
-        if (!(quantized & STATUS_UNSURE))
-            status |= quantized;
-        else if (plan->verb == DECODE)
-            load_codes(plan, k, x, s.codes, n);
-        else
-            status |= encode(plan, k, x, scales, zeros, uniform, words, &s, n);
-        if (plan->verb != ENCODE && !is_integer(plan->target) && quantized & STATUS_UNSURE)
-            decode(plan, k, scales, zeros, &s, n);
+        status |= general_chunk(plan, k, x, scales, zeros, uniform, words, &s, n);
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n,
               streams ? &stream : NULL);
     }
@@ -509,8 +533,9 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
 {
     const fmt_plan *plan = data;
     const fmt_environment callers = fmt_enter();
-    const int status = (plan->nearest.how == NEAREST_NONE ? general_loop : nearest_loop)(
-        plan, fmt_active, args, dimensions[0], steps);
+    const int nearest = plan->nearest.how != NEAREST_NONE && !plan->scaled;
+    const int status
+        = (nearest ? nearest_loop : general_loop)(plan, fmt_active, args, dimensions[0], steps);
     /* NumPy reads the flags after the loop: only the documented ones may remain. */
     fmt_leave(callers);
     if (plan->source == TYPE_LONG_DOUBLE || plan->target == TYPE_LONG_DOUBLE)
@@ -519,4 +544,72 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
         feraiseexcept(FE_INVALID);
     if (plan->spec.report && status & STATUS_OVERFLOW)
         feraiseexcept(FE_OVERFLOW);
+}
+
+/* --- whole arrays, whose scales and random words are made on the way -------------------------- */
+
+/* Scales and zero points of n elements from element i on.  Returns how many of them this is about,
+ * all of them with one scale and zero point if *uniform. */
+static ptrdiff_t find_scales(const fmt_channels *c, ptrdiff_t i, ptrdiff_t n, int *uniform,
+                             const double **scales, const int64_t **zeros, stages *s)
+{
+    enum { SHORT = 64 }; /* runs that are better taken together */
+    ptrdiff_t channel = i / c->inner % c->count, left = c->inner - i % c->inner;
+    *uniform = c->count == 1 || c->inner >= SHORT;
+    *scales = s->scales;
+    *zeros = s->zeros;
+    if (c->inner == 1 && c->count >= CHUNK) {
+        *scales = c->scales + channel;
+        *zeros = c->zeros + channel;
+        return n < c->count - channel ? n : c->count - channel;
+    }
+    if (*uniform && c->count > 1)
+        n = n < left ? n : left;
+    if (*uniform && channel == s->channel && n <= s->filled)
+        return n;
+    s->channel = channel;
+    s->filled = *uniform ? n : 0;
+    for (ptrdiff_t j = 0; j < n;) {
+        const ptrdiff_t run = *uniform || n - j < left ? n - j : left;
+        for (ptrdiff_t stop = j + run; j < stop; j++) {
+            s->scales[j] = c->scales[channel];
+            s->zeros[j] = c->zeros[channel];
+        }
+        channel = channel + 1 < c->count ? channel + 1 : 0;
+        left = c->inner;
+    }
+    return n;
+}
+
+int fmt_apply(const fmt_plan *plan, const char *x, char *out, ptrdiff_t start, ptrdiff_t stop,
+              const fmt_channels *channels, const fmt_key *key)
+{
+    const ptrdiff_t in_size = fmt_size_of(plan->source), out_size = fmt_size_of(plan->target);
+    const int streams = fmt_streams(stop - start, in_size + out_size);
+    const fmt_environment callers = fmt_enter();
+    fmt_stream stream = fmt_stream_begin(out + start * out_size);
+    stages s;
+    s.filled = 0;
+    int status = 0;
+    for (ptrdiff_t i = start, n; i < stop; i += n) {
+        const double *scales = NULL;
+        const int64_t *zeros = NULL;
+        const uint32_t *words = NULL;
+        int uniform = 0;
+        n = stop - i < CHUNK ? stop - i : CHUNK;
+        if (plan->scaled)
+            n = find_scales(channels, i, n, &uniform, &scales, &zeros, &s);
+        if (plan->stochastic) {
+            fmt_active->philox(key->seed, key->stream, (uint64_t)i, s.words, n);
+            words = s.words;
+        }
+        if (streams)
+            fmt_ask_ahead(x + i * in_size, n * in_size);
+        status |= general_chunk(plan, fmt_active, x + i * in_size, scales, zeros, uniform, words, &s, n);
+        store(plan, fmt_active, &s, out + i * out_size, out_size, n, streams ? &stream : NULL);
+    }
+    if (streams)
+        fmt_stream_end(&stream);
+    fmt_leave(callers);
+    return status;
 }

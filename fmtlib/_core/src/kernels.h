@@ -268,6 +268,10 @@ typedef struct {
                            int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*decode_scaled)(const uint32_t *codes, const double *scales, const int64_t *zeros,
                          uint32_t *bits, ptrdiff_t n, const fmt_spec *);
+    int (*encode_scaled_floats)(const uint32_t *x, const double *scales, int uniform,
+                                uint32_t *codes, ptrdiff_t n, const fmt_nearest *);
+    int (*decode_scaled_floats)(const uint32_t *codes, const double *scales, int uniform,
+                                uint32_t *bits, ptrdiff_t n, const fmt_nearest *);
     int (*encode_integers)(int type, const void *x, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*philox)(uint64_t seed, uint64_t stream, uint64_t first, uint32_t *words, ptrdiff_t n);
     /* One product in float32 or float64 per element, on the bits; out may be x. */
@@ -334,6 +338,21 @@ typedef struct {
 } fmt_plan;
 
 /* A ufunc loop (PyUFuncGenericFunction) whose data is a fmt_plan. */
+/* Scales and zero points of an array: element i is of channel i / inner % count. */
+typedef struct {
+    const double *scales;
+    const int64_t *zeros;
+    ptrdiff_t count, inner;
+} fmt_channels;
+
+typedef struct {
+    uint64_t seed, stream;
+} fmt_key;
+
+/* What the loop does, of elements start ... stop - 1 of a C-contiguous array, with the scales of
+ * their channels and the random words of their numbers.  Returns enum fmt_status. */
+int fmt_apply(const fmt_plan *plan, const char *x, char *out, ptrdiff_t start, ptrdiff_t stop,
+              const fmt_channels *channels, const fmt_key *key);
 void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *steps,
                           void *plan);
 

@@ -7,8 +7,8 @@
 #include "philox.inc.h"
 #include "round_widths.inc.h"
 #include "noise.inc.h"
-#include "scaled.inc.h"
 #include "nearest.inc.h"
+#include "scaled.inc.h"
 #include "statistics.inc.h"
 
 static void widen_bf16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
@@ -334,6 +334,8 @@ const fmt_kernels TARGET = {
     .encode_scaled32 = encode_scaled32,
     .encode_scaled64 = encode_scaled64,
     .decode_scaled = decode_scaled,
+    .encode_scaled_floats = encode_scaled_floats,
+    .decode_scaled_floats = decode_scaled_floats,
     .encode_integers = encode_integers,
     .philox = philox,
     .multiply32 = multiply32,

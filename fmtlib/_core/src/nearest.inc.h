@@ -193,6 +193,15 @@ static void convert_small(int type, const void *x, uint32_t *restrict bits, ptrd
 #undef CONVERT
 }
 
+/* A sum or quotient rounded to odd: truncated, with the last bit set if anything was cut off, so
+ * that a second rounding to at most 51 bits gives what one rounding of the exact number would. */
+static inline uint64_t to_odd(double rounded, double error_toward_larger_magnitude)
+{
+    const uint64_t bits = to_bits64(rounded), down = error_toward_larger_magnitude < 0;
+    const uint64_t inexact = error_toward_larger_magnitude != 0;
+    return (bits - down) | inexact;
+}
+
 /* Integers to float64, rounded to odd. */
 static inline uint64_t integer_to_odd(uint64_t magnitude, uint64_t sign)
 {

@@ -1,15 +1,6 @@
 /* Values with scales and zero points: codes of the exact quotient x / scale, values of the exact
  * product scale * (code - zero_point), each rounded once. */
 
-/* x / scale rounded to odd: truncated, with the last bit set if anything was cut off, so that a
- * second rounding to at most 51 bits gives what one rounding of the exact quotient would. */
-static inline uint64_t to_odd(double rounded, double error_toward_larger_magnitude)
-{
-    const uint64_t bits = to_bits64(rounded), down = error_toward_larger_magnitude < 0;
-    const uint64_t inexact = error_toward_larger_magnitude != 0;
-    return (bits - down) | inexact;
-}
-
 static void divide_to_odd(const uint64_t *restrict x, const double *restrict scale,
                           uint64_t *restrict out, ptrdiff_t n)
 {
@@ -236,4 +227,89 @@ static int encode_integers(int type, const void *x, uint32_t *restrict codes, pt
 #undef LIMIT_OF_int32_t
 #undef LIMIT_OF_int64_t
     return overflow ? STATUS_OVERFLOW : 0;
+}
+
+/* --- float formats ---------------------------------------------------------------------------- */
+
+/* Codes to nearest even of float32 values over scales, by the nearest kernel of the format: it gets
+ * numbers just below and just above the exact quotient, and if both have one code the quotient has
+ * it too.  The inverse of a scale, or the scale, and the product, or the quotient, are rounded once
+ * each, by less than 2**-23.99 of it; 2**-22 away from that there is room for it.  Of FP8 five
+ * elements in a million are unsure.  A scale that is a power of two has no error.  Where products
+ * are subnormal, all of NEAREST_MAGIC's formats have code 0. */
+static int encode_scaled_floats(const uint32_t *restrict x, const double *restrict scales,
+                                int uniform, uint32_t *restrict codes, ptrdiff_t n,
+                                const fmt_nearest *p)
+{
+    const double below = 1 - 0x1p-22, above = 1 + 0x1p-22, least = 0x1p-100, most = 0x1p100;
+    uint32_t low[CHUNK], high[CHUNK], unsure = 0;
+    low[0] = high[0] = 0; /* for compilers: n is not 0 */
+    if (p->how != NEAREST_MAGIC)
+        return STATUS_UNSURE;
+    if (uniform) {
+        const double inverse = 1 / scales[0];
+        const int exact = (to_bits64(inverse) & 0xfffffffffffff) == 0;
+        const float factor = (float)(exact ? inverse : inverse * below);
+        const float other = (float)(inverse * above);
+        if (!(scales[0] > least && scales[0] < most))
+            return STATUS_UNSURE;
+        for (ptrdiff_t i = 0; i < n; i++)
+            low[i] = to_bits(to_float(x[i]) * factor);
+        if (exact)
+            return nearest_encode(low, codes, n, p);
+        for (ptrdiff_t i = 0; i < n; i++)
+            high[i] = to_bits(to_float(x[i]) * other);
+    } else {
+        float divisors[CHUNK];
+        for (ptrdiff_t i = 0; i < n; i++)
+            divisors[i] = (float)scales[i];
+        for (ptrdiff_t i = 0; i < n; i++)
+            unsure |= (to_bits(divisors[i]) - to_bits(0x1p-100f))
+                      | (to_bits(0x1p100f) - to_bits(divisors[i]));
+        if (unsure >> 31)
+            return STATUS_UNSURE;
+        unsure = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const float quotient = to_float(x[i]) / divisors[i];
+            low[i] = to_bits(quotient * (float)below);
+            high[i] = to_bits(quotient * (float)above);
+        }
+    }
+    const int status = nearest_encode(low, codes, n, p);
+    nearest_encode(high, low, n, p);
+    for (ptrdiff_t i = 0; i < n; i++)
+        unsure |= codes[i] ^ low[i];
+    return unsure ? STATUS_UNSURE : status;
+}
+
+/* float32 values of codes times scales.  If float32 holds the scales, each product is one operation
+ * of it; else it is as in decode_scaled. */
+static int decode_scaled_floats(const uint32_t *restrict codes, const double *restrict scales,
+                                int uniform, uint32_t *restrict bits, ptrdiff_t n,
+                                const fmt_nearest *p)
+{
+    if (p->how == NEAREST_NONE)
+        return STATUS_UNSURE;
+    uint32_t values[CHUNK];
+    nearest_decode32(codes, values, n, p);
+    if (uniform) {
+        const float scale = (float)scales[0];
+        if ((double)scale == scales[0]) {
+            for (ptrdiff_t i = 0; i < n; i++)
+                bits[i] = to_bits(to_float(values[i]) * scale);
+            return 0;
+        }
+    }
+    /* below this a product of a value and a scale is exact in float64 */
+    const uint64_t inexact = ((uint64_t)2 << (24 - p->drop)) - 1;
+    uint64_t unsure = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double value = (double)to_float(values[i]), product = value * scales[i];
+        const uint64_t magnitude = to_bits64(product) & INT64_MAX;
+        const uint64_t tie = 0 - (uint64_t)((magnitude & 0x1fffffff) == 0x10000000);
+        const uint64_t small = (magnitude < to_bits64(0x1p-126)) & (value != 0);
+        unsure |= (to_bits64(scales[i]) & inexact & tie) | (0 - small);
+        bits[i] = to_bits((float)product);
+    }
+    return unsure ? STATUS_UNSURE : 0;
 }
