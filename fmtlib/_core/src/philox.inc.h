@@ -6,32 +6,31 @@ static const uint32_t PHILOX_FACTORS[] = {0xD2511F53, 0xCD9E8D57};
 static const uint32_t PHILOX_STEPS[] = {0x9E3779B9, 0xBB67AE85}; /* golden ratio, sqrt(3) - 1 */
 
 /* On x86 a vector holds one word of each of several blocks, in the low halves of 64-bit lanes: one
- * instruction multiplies them to whole lanes, without a shuffle, and what other steps leave in high
- * halves does no harm.  Clang finds that instruction, GCC has to be told.  Two vectors of each word
- * hide its latency. */
+ * instruction, which compilers do not find, multiplies them to whole lanes, without a shuffle, and what
+ * other steps leave in high halves does no harm.  Two vectors of each word hide its latency. */
 #if defined(__x86_64__) && defined(__GNUC__)
-#if defined(__AVX2__) || defined(__clang__)
+#if VECTOR_BYTES == 64
+enum { PHILOX_LANES = 8 };
+#define PHILOX_ORDER 0, 4, 1, 5, 2, 6, 3, 7
+#define PHILOX_PAIRS(x, y, i) x[i], y[i], x[i + 2], y[i + 2], x[i + 4], y[i + 4], x[i + 6], y[i + 6]
+#define PHILOX_MULTIPLY(x, y) _mm512_mul_epu32((__m512i)(x), (__m512i)(y))
+#elif VECTOR_BYTES == 32
 enum { PHILOX_LANES = 4 };
 #define PHILOX_ORDER 0, 2, 1, 3 /* of the blocks in the lanes; PHILOX_PAIRS sorts them */
 #define PHILOX_PAIRS(x, y, i) x[i], y[i], x[i + 2], y[i + 2]
-#define PHILOX_MULTIPLY __builtin_ia32_pmuludq256
+#define PHILOX_MULTIPLY(x, y) _mm256_mul_epu32((__m256i)(x), (__m256i)(y))
 #else
 enum { PHILOX_LANES = 2 };
 #define PHILOX_ORDER 0, 1
 #define PHILOX_PAIRS(x, y, i) x[i], y[i]
-#define PHILOX_MULTIPLY __builtin_ia32_pmuludq128
+#define PHILOX_MULTIPLY(x, y) _mm_mul_epu32((__m128i)(x), (__m128i)(y))
 #endif
 typedef uint64_t philox_word __attribute__((vector_size(8 * PHILOX_LANES)));
-typedef int32_t philox_ints __attribute__((vector_size(8 * PHILOX_LANES)));
 enum { PHILOX_VECTORS = 2, PHILOX_BLOCKS = PHILOX_VECTORS * PHILOX_LANES };
 
 VECTOR_INLINE philox_word multiply_low(philox_word x, uint32_t factor)
 {
-#if defined(__clang__)
-    return (x & 0xffffffff) * factor;
-#else
-    return (philox_word)PHILOX_MULTIPLY((philox_ints)x, (philox_ints)((philox_word){0} + factor));
-#endif
+    return (philox_word)PHILOX_MULTIPLY(x, (philox_word){0} + factor);
 }
 
 VECTOR_INLINE void philox_blocks(const philox_word keys[][2], uint64_t stream, uint64_t counter,
