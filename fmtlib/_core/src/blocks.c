@@ -50,6 +50,7 @@ typedef struct {
     lanes bits, values, store; /* what is read, made and written, if not in the arrays themselves */
     lanes row_maxima;   /* over rows, by column */
     lanes maxima;       /* of groups, then of sub-blocks */
+    lanes unit_maxima;  /* of sub-blocks, while maxima are those of groups */
     uint32_t codes[CHUNK], words[CHUNK];
     scaling groups, units, elements;
     uint32_t scale_codes[CHUNK]; /* by group */
@@ -59,6 +60,7 @@ typedef struct {
     fmt_stream stream;
     int wide;       /* the bits are those of float64 */
     int arithmetic; /* how this chunk rounds */
+    ptrdiff_t width; /* if it is not 0: by groups of that width; else elements have their own */
     int deep; /* subnormals of float32 may be normal elements here */
 } stages;
 
@@ -499,21 +501,21 @@ static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index
                       void *out, stages *s)
 {
     const fmt_group_kernels *k = group_kernels(s->wide);
-    const scaling *by = &s->elements;
+    const scaling *by = s->width ? &s->groups : &s->elements;
     const uint32_t *words = random_words(plan, index, n, s);
     const void *bits = load(plan, x, index, n, s);
     if (s->arithmetic && plan->target < TYPE_INT1 && !by_codes(plan)) {
         void *values = values_of(plan, out, index, s);
         if (bits == values) /* a kernel's arrays do not overlap */
             bits = memcpy(&s->bits, bits, (size_t)n * (is_wide(plan) ? 8 : 4));
-        k->round_values(bits, &by->inverses, &by->scales, words, values, n, &plan->spec);
+        k->round_values(bits, &by->inverses, &by->scales, s->width, words, values, n, &plan->spec);
         if (plan->rule == RULE_AMAX)
             k->multiply_all(values, values, n, plan->decode_scale);
         write_values(plan, out, index, n, s);
         return;
     }
     if (s->arithmetic)
-        k->round_codes(bits, &by->inverses, words, s->codes, n, &plan->spec);
+        k->round_codes(bits, &by->inverses, s->width, words, s->codes, n, &plan->spec);
     else
         encode_generally(plan, bits, words, n, 0, s);
     if (plan->target >= TYPE_INT1)
@@ -547,13 +549,20 @@ static void encode_panel(const fmt_block_plan *plan, const void *x, const region
         bits = load(plan, x, r->index, n, s);
     else
         column_max(plan, x, r, &s->row_maxima, s), bits = &s->row_maxima;
-    k->absmax_runs(bits, &s->maxima, n, width, line);
-    set_scales(plan, groups, s);
     if (plan->micro) {
-        k->absmax_runs(bits, &s->maxima, n, unit, line);
+        k->absmax_runs(bits, &s->unit_maxima, n, unit, line);
+        k->absmax_runs(&s->unit_maxima, &s->maxima, lines * units, width / unit, units);
+        set_scales(plan, groups, s);
+        memcpy(&s->maxima, &s->unit_maxima, (size_t)(lines * units) * (is_wide(plan) ? 8 : 4));
         set_micro(plan, lines * units, width / unit, units, plan->micro_shift, s);
+    } else {
+        k->absmax_runs(bits, &s->maxima, n, width, line);
+        set_scales(plan, groups, s);
     }
-    spread(plan, plan->micro ? &s->units : &s->groups, n, unit, line, s);
+    if (s->arithmetic && !by_codes(plan) && unit % 16 == 0 && line % unit == 0)
+        s->width = unit;
+    else
+        spread(plan, plan->micro ? &s->units : &s->groups, n, unit, line, s);
     if (plan->bump && !s->arithmetic) {
         memset(s->carries, 0, (size_t)n);
         for (ptrdiff_t i = 0; i < r->depth; i++)
@@ -570,6 +579,7 @@ static void encode_panel(const fmt_block_plan *plan, const void *x, const region
     prefetch(plan, x, r->index + n, r->depth == 1 ? n : 0, s);
     for (ptrdiff_t i = 0; i < r->depth; i++)
         round_run(plan, x, run_index(r, i), n, out, s);
+    s->width = 0;
     store_scales(plan, scales, r->scale, groups, s);
 }
 
@@ -787,6 +797,7 @@ static void each_region(const fmt_block_plan *plan, work_on *work, const void *f
     const fmt_environment callers = fmt_enter();
     stages s;
     s.decoding = work == decode_region;
+    s.width = 0;
     /* runs of columns are too short */
     s.streams = inner == 1
                 && fmt_streams(plan->outer * plan->rows * row,

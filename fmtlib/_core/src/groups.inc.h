@@ -302,24 +302,42 @@ static inline uint32_t NAME(round_code)(U bits, U inverse, uint32_t word, int no
     return code & (0 - (uint32_t)(inverse != 0));
 }
 
-static void NAME(round_codes)(const void *x, const void *inverses_, const uint32_t *restrict words,
-                              uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
+/* Rounds n elements by CALL(i, g), g being where their scale is.  Groups of a width that is not 0, a
+ * multiple of 16, have one scale each; else each element has its own. */
+#define ROUND(CALL)                                                                                \
+    do {                                                                                           \
+        for (ptrdiff_t first = 0; first < (width ? n : 0); first += 16)                            \
+            for (ptrdiff_t i = first, group = first / width; i < first + 16; i++)                  \
+                CALL(i, group);                                                                    \
+        for (ptrdiff_t i = 0; i < (width ? 0 : n); i++)                                            \
+            CALL(i, i);                                                                            \
+    } while (0)
+
+static void NAME(round_codes)(const void *x, const void *inverses_, ptrdiff_t width,
+                              const uint32_t *restrict words, uint32_t *restrict codes, ptrdiff_t n,
+                              const fmt_spec *spec)
 {
     const U *restrict bits = x, *restrict inverses = inverses_;
     const fmt_spec p = *spec;
-    const NAME(grid) g = NAME(get_grid)(spec, words != NULL);
-#define LOOP(word, noise, twos)                                                                    \
-    for (ptrdiff_t i = 0; i < n; i++)                                                              \
-    codes[i] = NAME(round_code)(bits[i], inverses[i], word, noise, &p, &g, twos)
-    if (words && p.twos_complement)
-        LOOP(words[i], 1, 1);
-    else if (words)
-        LOOP(words[i], 1, 0);
-    else if (p.twos_complement)
-        LOOP(0, 0, 1);
-    else
-        LOOP(0, 0, 0);
-#undef LOOP
+    const NAME(grid) grid = NAME(get_grid)(spec, words != NULL);
+#define NOISY(i, g)                                                                                \
+    codes[i] = NAME(round_code)(bits[i], inverses[g], words[i], 1, &p, &grid, twos)
+#define NEAREST_ONE(i, g) codes[i] = NAME(round_code)(bits[i], inverses[g], 0, 0, &p, &grid, twos)
+    if (p.twos_complement) {
+        enum { twos = 1 };
+        if (words)
+            ROUND(NOISY);
+        else
+            ROUND(NEAREST_ONE);
+    } else {
+        enum { twos = 0 };
+        if (words)
+            ROUND(NOISY);
+        else
+            ROUND(NEAREST_ONE);
+    }
+#undef NOISY
+#undef NEAREST_ONE
 }
 
 static inline U NAME(round_value)(U bits, U inverse, U scale, uint32_t word, int noise, F zero,
@@ -340,24 +358,26 @@ static inline U NAME(round_value)(U bits, U inverse, U scale, uint32_t word, int
 }
 
 static void NAME(round_values)(const void *x, const void *inverses_, const void *scales_,
-                               const uint32_t *restrict words, void *out, ptrdiff_t n,
-                               const fmt_spec *spec)
+                               ptrdiff_t width, const uint32_t *restrict words, void *out,
+                               ptrdiff_t n, const fmt_spec *spec)
 {
     const U *restrict bits = x, *restrict inverses = inverses_, *restrict scales = scales_;
     U *restrict values = out;
     const uint32_t mask = spec->word_mask;
-    const NAME(grid) g = NAME(get_grid)(spec, words != NULL);
+    const NAME(grid) grid = NAME(get_grid)(spec, words != NULL);
     const F zero = spec->twos_complement ? (F)0.0 : -(F)0.0; /* -0 + 0 = 0, but -0 + -0 = -0 */
-#define LOOP(word, noise)                                                                          \
-    for (ptrdiff_t i = 0; i < n; i++)                                                              \
-    values[i]                                                                                      \
-        = NAME(round_value)(bits[i], inverses[i], scales[i], word, noise, zero, mask, &g)
+#define NOISY(i, g)                                                                                \
+    values[i] = NAME(round_value)(bits[i], inverses[g], scales[g], words[i], 1, zero, mask, &grid)
+#define NEAREST_ONE(i, g)                                                                          \
+    values[i] = NAME(round_value)(bits[i], inverses[g], scales[g], 0, 0, zero, mask, &grid)
     if (words)
-        LOOP(words[i], 1);
+        ROUND(NOISY);
     else
-        LOOP(0, 0);
-#undef LOOP
+        ROUND(NEAREST_ONE);
+#undef NOISY
+#undef NEAREST_ONE
 }
+#undef ROUND
 
 /* --- decoding ------------------------------------------------------------------------------ */
 

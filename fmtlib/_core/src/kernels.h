@@ -205,11 +205,13 @@ typedef struct {
                         uint32_t *codes, void *inverses, void *scales);
     void (*micro_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
                          const uint32_t *codes, uint32_t *shifts, void *inverses, void *scales);
-    /* Inverses and scales of each element; words: NULL, or for stochastic A. */
-    void (*round_codes)(const void *bits, const void *inverses, const uint32_t *words,
-                        uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+    /* Inverses and scales of each element, or of each group of `width`, a multiple of 16 by which n is
+     * one; words: NULL, or for stochastic A. */
+    void (*round_codes)(const void *bits, const void *inverses, ptrdiff_t width,
+                        const uint32_t *words, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*round_values)(const void *bits, const void *inverses, const void *scales,
-                         const uint32_t *words, void *out, ptrdiff_t n, const fmt_spec *);
+                         ptrdiff_t width, const uint32_t *words, void *out, ptrdiff_t n,
+                         const fmt_spec *);
     void (*decode_scales)(const uint32_t *codes, void *scales, ptrdiff_t n, const fmt_spec *);
     void (*decode_elements[3])(const void *codes, const void *scales, void *out, ptrdiff_t n,
                                const fmt_spec *); /* of TYPE_INT1, 2, 4 */
