@@ -1,7 +1,9 @@
 """Calibration from its definitions: exact fractions, sorted lists and loops over bins."""
 
 import math
+from bisect import bisect_right
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -93,15 +95,20 @@ def binned_percentile(values, percent, bins):
     raise AssertionError
 
 
+@cache
+def middles(fmt):
+    """Between neighbouring values of a float format that are not negative, as parts of the top."""
+    values = [reference.decode(code, fmt) for code in range(fmt.max_code + 1)]
+    return [(a + b) / 2 / values[-1] for a, b in pairwise(values)]
+
+
 def cell_of(i, bin_index, fmt):
     """The cell of a bin, when i bins go to the format's range; its lower end decides."""
     part = Fraction(bin_index, i)
-    if not isinstance(fmt, FloatFormat):
-        bits = fmt.magnitude_bits if isinstance(fmt, FixedFormat) else fmt.bits - fmt.signed
-        return math.floor(part * 2**bits)
-    values = [reference.decode(code, fmt) for code in range(fmt.max_code + 1)]
-    x = part * values[-1]
-    return sum(x >= (a + b) / 2 for a, b in pairwise(values))
+    if isinstance(fmt, FloatFormat):
+        return bisect_right(middles(fmt), part)
+    bits = fmt.magnitude_bits if isinstance(fmt, FixedFormat) else fmt.bits - fmt.signed
+    return math.floor(part * 2**bits)
 
 
 def divergence(counts, i, fmt):

@@ -121,5 +121,5 @@ class AmaxHistory:
         return scale
 
     def _scale_of(self, amax: float) -> float:
-        top = Fraction(self._scheme.format.max)
-        return self._scheme.scale(Fraction(amax) * Fraction(2) ** self._margin / top)
+        least = Fraction(amax) * Fraction(2) ** self._margin / Fraction(self._scheme.format.max)
+        return self._scheme.scale((least.numerator, least.denominator))

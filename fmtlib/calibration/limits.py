@@ -22,7 +22,7 @@ _SAME = 1e-10
 # The limits that MSE tries are amax * k / _STEPS.
 _STEPS = 128
 # Numbers on the way to divergences, at once.
-_CELLS = 1 << 20
+_CELLS = 1 << 15
 
 
 def clip(low: float, high: float, limit: float) -> tuple[float, float]:
@@ -123,22 +123,23 @@ def _divergences(
     return np.where((last == 0) & (tail > 0), np.inf, found)
 
 
+@np.errstate(under="ignore")
 def mean_squared_error(summary: Summary, channel: int, scheme: Scheme) -> float:
     """The limit with the least sum of squared errors, the greatest of those that have it."""
     low, high = float(summary.low[channel]), float(summary.high[channel])
     values, counts = summary.centres(channel)
-    weights, width = counts.astype(np.float64), summary.width(channel)
-    best, least = math.inf, math.inf
-    amax = float(summary.amax[channel])
-    errors: dict[tuple[float, int], float] = {}
-    for k in range(_STEPS, 0, -1):
-        limit = amax * k / _STEPS
-        how = scheme.fit(*clip(low, high, limit))
-        if how not in errors:  # powers of two are often the same
-            scale, zero = how
-            zero_point = zero if isinstance(scheme.format, IntegerFormat) else None
-            quantized = codec.quantize(values, scheme.format, scale=scale, zero_point=zero_point)
-            errors[how] = float(np.sum(weights * ((quantized - values) / width) ** 2))
-        if errors[how] < least:
-            best, least = limit, errors[how]
-    return best
+    tried = float(summary.amax[channel]) * (np.arange(_STEPS, 0, -1) / _STEPS)
+    fits = [scheme.fit(*clip(low, high, limit)) for limit in tried.tolist()]
+    scales, zeros = zip(*fits, strict=True)
+    quantized = codec.quantize(
+        np.broadcast_to(values, (_STEPS, len(values))),
+        scheme.format,
+        axis=0,
+        scale=np.array(scales),
+        zero_point=np.array(zeros) if isinstance(scheme.format, IntegerFormat) else None,
+    )
+    quantized -= values
+    quantized /= summary.width(channel)  # so that squares stay in range
+    quantized *= quantized
+    quantized *= counts
+    return float(tried[np.argmin(quantized.sum(axis=1))])

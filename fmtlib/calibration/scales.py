@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -130,45 +132,51 @@ class Scheme:
     def fit(self, low: float, high: float) -> tuple[float, int]:
         """The scale and the zero point for values from `low` to `high`, finite, and zero."""
         fmt = self.format
-        bottom, top = Fraction(min(low, 0.0)), Fraction(max(high, 0.0))
-        if isinstance(fmt, FloatFormat):
-            unsigned = not fmt.signed
-            least = max(top, -bottom) / Fraction(fmt.max)
-        elif isinstance(fmt, FixedFormat):
-            quantum = Fraction(2) ** fmt.quantum_exponent
-            unsigned = not fmt.signed
-            least = top / (fmt.max_integer * quantum)
-            if fmt.signed:
-                least = max(least, bottom / (fmt.min_integer * quantum))
-        else:
-            unsigned = not fmt.signed and not self.affine
-            if self.affine:
-                least = (top - bottom) / (fmt.max_integer - fmt.min_integer)
-            else:
-                least = max(top, -bottom) / fmt.max_integer
-        if unsigned and bottom < 0:
+        low, high = min(low, 0.0), max(high, 0.0)
+        if low < 0 and not (fmt.signed or self.affine):
             hint = "; see affine=True" if isinstance(fmt, IntegerFormat) else ""
             raise ValueError(f"{fmt.name} has no negative values, x goes down to {low}{hint}")
-        scale = self.scale(least)
         if not self.affine:
-            return scale, 0
+            return self.scale(self._least(low, high)), 0
         assert isinstance(fmt, IntegerFormat)
-        zero = fmt.min_integer - round(bottom / Fraction(scale))  # ties to even
+        width = Fraction(high) - Fraction(low)
+        steps = fmt.max_integer - fmt.min_integer
+        scale = self.scale((width.numerator, width.denominator * steps))
+        zero = fmt.min_integer - round(Fraction(low) / Fraction(scale))  # ties to even
         return scale, min(max(zero, fmt.min_integer), fmt.max_integer)
 
-    def scale(self, least: Fraction) -> float:
-        """The scale: `least`, rounded once, or the next power of two; 1 for a range of zero."""
-        if not least:
+    def _least(self, low: float, high: float) -> tuple[int, int]:
+        """The least scale with which the format holds both ends, as a ratio.
+
+        Integers are taken for symmetric, whether they are or not.
+        """
+        top, unit = self._top
+        if isinstance(self.format, FixedFormat) and self.format.signed:
+            least = max(Fraction(high) / top, Fraction(low) / self.format.min_integer) * unit
+            return least.numerator, least.denominator
+        numerator, denominator = max(high, -low).as_integer_ratio()
+        return numerator * unit, denominator * top
+
+    @cached_property
+    def _top(self) -> tuple[int, int]:
+        """The greatest value, as a ratio."""
+        if isinstance(self.format, FloatFormat):
+            return self.format.max.as_integer_ratio()
+        return self.format.max_integer, 1 << self.format.fraction_bits
+
+    def scale(self, least: tuple[int, int]) -> float:
+        """The ratio, rounded once, or the next power of two; 1 for a ratio of zero."""
+        if not least[0]:
             return 1.0
         limits = np.finfo(self.dtype)
         if self.power_of_two:
-            exponent = ceil_log2(least)
+            exponent = ceil_log2(*least)
             if exponent < limits.maxexp:
-                return math.ldexp(1.0, max(exponent, limits.minexp))
-        elif (scale := rounded(least, self.dtype)) <= limits.max:
+                return math.ldexp(1.0, max(exponent, int(limits.minexp)))
+        elif (scale := rounded(*least, self.dtype)) <= limits.max:
             return max(scale, float(limits.tiny))
         raise ValueError(
-            f"a scale of 2**{ceil_log2(least)} is beyond the range of {self.dtype}"
+            f"a scale of 2**{ceil_log2(*least)} is beyond the range of {self.dtype}"
             + ("; ask for dtype='float64'" if self.dtype == np.float32 else "")
         )
 
@@ -184,22 +192,26 @@ class Scheme:
         return Calibration(scale, zeros, self.format)  # type: ignore[arg-type]
 
 
-def rounded(value: Fraction, dtype: np.dtype[Any]) -> float:
-    """The nearest number of float32 or float64, ties to even; infinity beyond the greatest."""
+def rounded(numerator: int, denominator: int, dtype: np.dtype[Any]) -> float:
+    """The number of float32 or float64 nearest to a ratio, ties to even; infinity beyond all."""
     try:
-        near = value.numerator / value.denominator  # which Python rounds once
+        near = numerator / denominator  # which Python rounds once
+        if dtype == np.float64:
+            return near
+        # Rounded to odd, so that what rounds it again rounds the ratio.
+        n, d = near.as_integer_ratio()
+        (bits,) = struct.unpack("q", struct.pack("d", near))
+        if (above := numerator * d - n * denominator) and not bits & 1:
+            near = math.nextafter(near, math.inf if above > 0 else -math.inf)
+        (found,) = struct.unpack("f", struct.pack("f", near))
     except OverflowError:
         return math.inf
-    if dtype == np.float64:
-        return near
-    # Rounded to odd, so that what rounds it again rounds the value.
-    if (exact := Fraction(near)) != value and not np.float64(near).view(np.int64) & 1:
-        near = math.nextafter(near, math.inf if value > exact else -math.inf)
-    with np.errstate(over="ignore"):
-        return float(np.float32(near))
+    return float(found)
 
 
-def ceil_log2(value: Fraction) -> int:
-    """The least k with ``value <= 2**k``."""
-    k = value.numerator.bit_length() - value.denominator.bit_length()  # or one more
-    return k if value <= Fraction(2) ** k else k + 1
+def ceil_log2(numerator: int, denominator: int) -> int:
+    """The least k for which ``2**k`` is not less than a ratio."""
+    k = numerator.bit_length() - denominator.bit_length()  # or one more
+    if k >= 0:
+        return k + (numerator > denominator << k)
+    return k + (numerator << -k > denominator)
