@@ -1,6 +1,7 @@
 """Searches of precisions: against a plain descent, interrupted, out of budget, on networks."""
 
 import json
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -345,6 +346,16 @@ def test_progress(capsys):
     captured = capsys.readouterr()
     assert "5 evaluated" in captured.err
     assert not captured.out
+
+
+def test_missing_extras_are_named(monkeypatch):
+    found = search_precision(Evaluator(), START, SIZES, budget=2)
+    for name in ("rich.progress", "rich.console", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+        found.plot()
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+        search_precision(Evaluator(), START, SIZES, progress=True)
 
 
 # --- partial quantisation -------------------------------------------------------------------
