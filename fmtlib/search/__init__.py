@@ -5,13 +5,12 @@ point.  What is searched is any function of a configuration that gives an accura
 `fmtlib.training.precision_task` for those of the trainer's networks.
 """
 
-from fmtlib.search.configurations import Configuration, LayerSize, Precision, footprint
+from fmtlib.search.configurations import LayerSize, Precision, footprint
 from fmtlib.search.evaluations import Progress
 from fmtlib.search.results import Point, SearchResult
 from fmtlib.search.searches import partial_quantization, search_precision
 
 __all__ = [
-    "Configuration",
     "LayerSize",
     "Point",
     "Precision",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import fmtlib as fl
-from fmtlib.search import Configuration, LayerSize, Precision
+from fmtlib.search.configurations import Configuration, LayerSize, Precision
 from fmtlib.training.datasets import Part
 from fmtlib.training.layers import Floats, WeightedLayer
 from fmtlib.training.network import Network
