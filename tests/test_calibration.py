@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 import fmtlib as fl
 from fmtlib import testing
+from fmtlib.calibration import limits
 from fmtlib.calibration import summary as summaries
 from fmtlib.calibration.calibrator import METHODS
 from fmtlib.calibration.scales import Scheme, ceil_log2, rounded
@@ -277,6 +278,28 @@ def test_entropy_is_the_least_divergence(name, seed, size, exponent):
     assert (found.scale, found.zero_point) == expected
 
 
+@pytest.mark.parametrize("name", ["int8", "uint4", "int12", "fixed_s3_4", "e4m3", "e2m1"])
+@pytest.mark.parametrize("mean", [0.3, 20])
+def test_every_divergence(name, mean):
+    """Of counts with gaps and without, for thresholds from few bins on, far from the least too."""
+    fmt = fl.get_format(name)
+    counts = np.random.default_rng(11).poisson(mean, 256)
+    counts[0], counts[-1] = 3 * counts.sum(), 1
+    thresholds = np.arange(20, 257, 3)
+    found = limits._divergences(counts.astype(float), thresholds, *limits._cell_edges(fmt, 256))
+    expected = [model.divergence(counts.tolist(), i, fmt) for i in thresholds.tolist()]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_the_peak_at_zero_does_not_count():
+    """A ReLU's zeros would drown everything else."""
+    x = np.abs(np.random.default_rng(12).standard_normal(5000)) ** 3
+    zeros = np.zeros(10**6)
+    for name in ("int4", "uint8", "e2m1"):
+        expected = fl.calibrate(x, name, "entropy").scale
+        assert fl.calibrate(np.append(x, zeros), name, "entropy").scale == expected
+
+
 @pytest.mark.parametrize(("name", "affine"), [("int4", 0), ("int4", 1), ("uint8", 1), ("e2m1", 0)])
 @given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([-1000, -130, 0, 30, 900]))
 @settings(max_examples=4)
@@ -310,11 +333,11 @@ def test_equal_errors_clip_least():
 def test_methods_clip_outliers():
     x = np.random.default_rng(3).standard_normal(20_000)
     x[0] = 60.0
-    limit = {m: fl.calibrate(x, "int4", m, percentile=99.9).scale * 7 for m in METHODS}
-    assert limit["max"] == pytest.approx(60)
-    assert 2 < limit["mse"] < 8
-    assert 2 < limit["percentile"] < 8
-    assert limit["entropy"] < 16
+    found = {m: fl.calibrate(x, "int4", m, percentile=99.9).scale * 7 for m in METHODS}
+    assert found["max"] == pytest.approx(60)
+    assert 2 < found["mse"] < 8
+    assert 2 < found["percentile"] < 8
+    assert found["entropy"] < 16
 
 
 # --- batches --------------------------------------------------------------------------------

@@ -14,7 +14,14 @@ from hypothesis.extra import numpy as npst
 
 import fmtlib as fl
 from fmtlib import search, training
-from fmtlib.search import LayerSize, Precision, partial_quantization, search_precision
+from fmtlib.search import (
+    LayerSize,
+    Point,
+    Precision,
+    SearchResult,
+    partial_quantization,
+    search_precision,
+)
 from fmtlib.search.configurations import FIELDS
 
 SIZES = (LayerSize("a", 100, 30), LayerSize("b", 7, 500), LayerSize("c", 64, 64))
@@ -304,6 +311,18 @@ def test_the_front_and_the_cheapest(seed):
                 assert best.footprint <= point.footprint
     with pytest.raises(ValueError, match="tolerance must be at least 0"):
         found.cheapest(-0.1)
+
+
+def test_of_equal_footprints_the_more_accurate():
+    def point(accuracy, size):
+        return Point((None,), accuracy, size, "descent")
+
+    base, worse, better, last = point(1.0, 1.0), point(0.7, 0.5), point(0.8, 0.5), point(0.8, 0.6)
+    found = SearchResult((base, worse, better, last), (), complete=True)
+    assert found.pareto() == (better, base)
+    assert found.cheapest(0.9) is better
+    assert found.cheapest(0.2) is better
+    assert found.cheapest(0.1) is base
 
 
 def test_records():

@@ -17,7 +17,7 @@ from fmtlib.formats import FloatFormat, IntegerFormat
 
 # The least threshold that entropy tries, in bins.
 FIRST_BIN = 128
-# Divergences that differ by less than this are the same.
+# Divergences that differ by less are the same: the last bits of a logarithm must not decide.
 _SAME = 1e-10
 # The limits that MSE tries are amax * k / _STEPS.
 _STEPS = 128
