@@ -20,6 +20,8 @@ from fmtlib.codec import chunks
 
 # Elements are looked at this many at a time, so that they stay in the cache.
 _PIECE = 1 << 16
+# Bits that are told at a time where magnitudes are ranked.
+_DIGITS = 12
 # The width of bins when nothing but zeros was seen, and its least: 2**-e is still a number.
 _LEAST_EXPONENT = -1022
 
@@ -158,26 +160,28 @@ def with_channels(array: NDArray[Any], axis: int | None) -> tuple[NDArray[Any], 
 def magnitude_of_rank(array: NDArray[Any], rank: int) -> float:
     """The magnitude of which exactly `rank` others, at most, are smaller.
 
-    Magnitudes of floats are in the order of their bits, NaN and infinities last; 16 bits are told
-    at a time, so that memory does not grow with the array.
+    Magnitudes of floats are in the order of their bits, NaN and infinities last; a few bits are
+    told at a time, so that memory does not grow with the array.
     """
     array, _ = with_channels(array, None)
     if array.size <= _PIECE:
         magnitudes = np.concatenate([np.abs(piece).ravel() for piece, _ in _pieces(array, 0)])
         return float(np.partition(magnitudes, rank)[rank])
-    prefix = 0
+    prefix, known = 0, 0
     width = 8 * next(_pieces(array, 0))[0].dtype.itemsize
-    for shift in range(width - 16, -1, -16):
-        counts = np.zeros(1 << 16, np.int64)
+    while known < width:
+        digits = min(_DIGITS, width - known)
+        known += digits
+        counts = np.zeros(1 << digits, np.int64)
         for piece, _ in _pieces(array, 0):
-            bits = np.abs(piece).reshape(-1).view(f"u{width // 8}") >> shift
-            if shift < width - 16:
-                bits = bits[bits >> 16 == prefix]
-            counts += np.bincount((bits & 0xFFFF).astype(np.intp), minlength=1 << 16)
+            bits = np.abs(piece).reshape(-1).view(f"u{width // 8}") >> (width - known)
+            if known > digits:
+                bits = bits[bits >> digits == prefix] & ((1 << digits) - 1)
+            counts += np.bincount(bits.astype(np.intp), minlength=len(counts))
         upto = np.cumsum(counts)
         digit = int(np.searchsorted(upto, rank, side="right"))
         rank -= int(upto[digit] - counts[digit])
-        prefix = prefix << 16 | digit
+        prefix = prefix << digits | digit
     return float(np.array(prefix, f"u{width // 8}").view(f"f{width // 8}"))
 
 
