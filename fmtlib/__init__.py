@@ -3,6 +3,7 @@
 from fmtlib._core.kernels import cpu_target
 from fmtlib.accumulators import Accumulator, Register
 from fmtlib.blocks import BlockArray
+from fmtlib.calibration import AmaxHistory, Calibration, Calibrator, calibrate
 from fmtlib.codec import decode, encode, quantize, ufunc
 from fmtlib.codes import (
     classify,
@@ -41,8 +42,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accumulator",
+    "AmaxHistory",
     "BlockArray",
     "BlockFormat",
+    "Calibration",
+    "Calibrator",
     "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
@@ -51,6 +55,7 @@ __all__ = [
     "Register",
     "as_ml_dtypes",
     "bfp",
+    "calibrate",
     "classify",
     "convert",
     "cpu_target",

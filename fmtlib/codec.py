@@ -943,10 +943,10 @@ def _by_chunks(
     arrays = [np.broadcast_to(array, shape) for array in inputs]
     mask = None if where is True else np.broadcast_to(_apart(np.asarray(where), result), shape)
     limit = _CHUNK if key is not None or in_steps else -(-size // (4 * parts))
-    chunks = list(_chunks(shape, limit))
+    runs = list(chunks(shape, limit))
 
     def run(mine: int) -> None:
-        for index, first in chunks[mine::parts]:
+        for index, first in runs[mine::parts]:
             views = [array[index] for array in arrays]
             if key is not None:
                 count = views[0].size
@@ -1019,7 +1019,7 @@ def _apart(array: NDArray[Any], out: NDArray[Any]) -> NDArray[Any]:
     return array if same or not np.may_share_memory(array, out) else array.copy()
 
 
-def _chunks(shape: tuple[int, ...], limit: int) -> Iterator[tuple[tuple[Any, ...], int]]:
+def chunks(shape: tuple[int, ...], limit: int) -> Iterator[tuple[tuple[Any, ...], int]]:
     """Indices that cut an array into runs of its C order, each with its first element's number."""
     size = math.prod(shape)
     if size <= limit:
@@ -1029,7 +1029,7 @@ def _chunks(shape: tuple[int, ...], limit: int) -> Iterator[tuple[tuple[Any, ...
     inner = size // shape[0]
     if inner > limit:
         for i in range(shape[0]):
-            for index, first in _chunks(shape[1:], limit):
+            for index, first in chunks(shape[1:], limit):
                 yield (i, *index), i * inner + first
     else:
         step = limit // inner

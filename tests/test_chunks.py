@@ -25,7 +25,7 @@ def values(shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
 def test_chunks_count_the_elements_of_c_order(shape):
     numbers = np.arange(np.prod(shape)).reshape(shape)
     seen = []
-    for index, first in codec._chunks(shape, 1 << 12):
+    for index, first in codec.chunks(shape, 1 << 12):
         part = numbers[index].reshape(-1)
         assert 0 < part.size <= 1 << 12
         np.testing.assert_array_equal(part, np.arange(first, first + part.size))
@@ -34,8 +34,8 @@ def test_chunks_count_the_elements_of_c_order(shape):
 
 
 def test_chunks_of_scalars_and_empty_arrays():
-    assert list(codec._chunks((), 4)) == [((...,), 0)]
-    assert list(codec._chunks((3, 0), 4)) == []
+    assert list(codec.chunks((), 4)) == [((...,), 0)]
+    assert list(codec.chunks((3, 0), 4)) == []
 
 
 CALLS: dict[str, Callable[..., Any]] = {

@@ -15,6 +15,7 @@ import fmtlib as fl
 from fmtlib.accumulators import PRESETS
 from fmtlib.benchmarks.peers import Peer
 from fmtlib.benchmarks.timing import Call
+from fmtlib.calibration.calibrator import METHODS
 from fmtlib.formats import FORMATS, STOCHASTIC, BlockFormat
 
 Array = NDArray[Any]
@@ -302,6 +303,11 @@ def _group_bits(n: int, group: int, axis: int) -> Case:
     )
 
 
+def _calibrate(n: int, method: Any) -> Case:
+    x = _normal(n)
+    return _case(x, Variant("fmtlib", partial(fl.calibrate, x, "int8", method), x.nbytes))
+
+
 # --- products -------------------------------------------------------------------------------
 
 
@@ -437,6 +443,12 @@ def _tasks() -> Iterator[Task]:
     yield Task(
         "group_bits of 16 along axis 0", partial(_group_bits, group=16, axis=0), "copyto of int16"
     )
+
+    for method in METHODS:
+        yield Task(
+            f"calibrate int8 {method}", partial(_calibrate, method=method),
+            limit=1.2 if method == "max" else None, headline=method == "max",
+        )  # fmt: skip
 
     # the same on awkward data; plain data stands beside
     kinds: dict[str, Callable[[Array], Array]] = {

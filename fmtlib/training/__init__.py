@@ -28,6 +28,7 @@ from fmtlib.training.layers import (
 )
 from fmtlib.training.network import Network, cnn, mlp
 from fmtlib.training.optimizers import SGD, cosine
+from fmtlib.training.precision import Fixed, PrecisionTask, precision_task
 from fmtlib.training.recipes import (
     BFP,
     FAST,
@@ -50,6 +51,7 @@ __all__ = [
     "Conv2d",
     "Dataset",
     "Decisions",
+    "Fixed",
     "Flatten",
     "Float32",
     "Layer",
@@ -59,6 +61,7 @@ __all__ = [
     "Operand",
     "Parameter",
     "Part",
+    "PrecisionTask",
     "Progress",
     "ReLU",
     "Recipe",
@@ -72,6 +75,7 @@ __all__ = [
     "evaluate",
     "fit",
     "mlp",
+    "precision_task",
     "softmax_cross_entropy",
     "split",
 ]
