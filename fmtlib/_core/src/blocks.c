@@ -56,6 +56,7 @@ typedef struct {
     uint32_t scale_codes[CHUNK]; /* by group */
     uint8_t carries[CHUNK];
     int decoding;
+    int is_long;    /* the array is, see stream.h */
     int streams;    /* results go past the caches */
     fmt_stream stream;
     int wide;       /* the bits are those of float64 */
@@ -186,7 +187,7 @@ static void prefetch(const fmt_block_plan *plan, const void *x, ptrdiff_t index,
     const uintptr_t from = (uintptr_t)x + (uintptr_t)(index * size);
     for (ptrdiff_t i = 0; i < n * size; i += FMT_LINE)
         __builtin_prefetch((const void *)(from + (uintptr_t)i));
-    if (s->streams)
+    if (s->is_long)
         fmt_ask_ahead((const void *)from, n * size);
 #else
     (void)plan, (void)x, (void)index, (void)n, (void)s;
@@ -798,10 +799,10 @@ static void each_region(const fmt_block_plan *plan, work_on *work, const void *f
     stages s;
     s.decoding = work == decode_region;
     s.width = 0;
+    const ptrdiff_t size = plan->outer * plan->rows * row, in_size = fmt_size_of(plan->source);
+    s.is_long = size * in_size > FMT_LONG;
     /* runs of columns are too short */
-    s.streams = inner == 1
-                && fmt_streams(plan->outer * plan->rows * row,
-                               fmt_size_of(plan->source) + fmt_size_of(plan->target));
+    s.streams = inner == 1 && fmt_streams(size, in_size + fmt_size_of(plan->target));
     s.stream = fmt_stream_begin(to);
     s.wide = s.decoding ? plan->target == TYPE_F64 : is_wide(plan);
     for (; i < stop; i++) {

@@ -454,7 +454,7 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
         const ptrdiff_t rest = count - done, n = rest < chunk ? rest : chunk;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
         char *const out = args[1] + done * steps[1];
-        if (streams)
+        if (count * in_size > FMT_LONG)
             fmt_ask_ahead(x, n * in_size);
         void *const to = steps[1] == out_size && !streams ? (void *)out : (void *)s.store;
         uint32_t *const results = to_same ? to : s.results;
@@ -508,7 +508,7 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
     for (ptrdiff_t done = 0; done < count; done += CHUNK) {
         const ptrdiff_t rest = count - done, n = rest < CHUNK ? rest : CHUNK;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
-        if (streams)
+        if (count * in_size > FMT_LONG)
             fmt_ask_ahead(x, n * in_size);
         const double *scales = NULL;
         const int64_t *zeros = NULL;
@@ -603,7 +603,7 @@ int fmt_apply(const fmt_plan *plan, const char *x, char *out, ptrdiff_t start, p
             fmt_active->philox(key->seed, key->stream, (uint64_t)i, s.words, n);
             words = s.words;
         }
-        if (streams)
+        if ((stop - start) * in_size > FMT_LONG)
             fmt_ask_ahead(x + i * in_size, n * in_size);
         status |= general_chunk(plan, fmt_active, x + i * in_size, scales, zeros, uniform, words, &s, n);
         store(plan, fmt_active, &s, out + i * out_size, out_size, n, streams ? &stream : NULL);

@@ -1,7 +1,9 @@
 /* Results that no cache will hold go past the caches, as copies of that size do: what is overwritten
  * then need not be read first, and what others have in the caches stays there.  Only whole lines
- * can, so the last part of one is held back until the results that follow complete it.  What is
- * read comes from afar too, in a straight line, and is asked for in time.
+ * can, so the last part of one is held back until the results that follow complete it.
+ *
+ * What is read by a long call comes from afar, in a straight line, and is asked for in time: chunks of
+ * work leave hardware less of it under way than a copy does.
  */
 #ifndef FMTLIB_STREAM_H
 #define FMTLIB_STREAM_H
@@ -13,7 +15,11 @@
 /* Bytes read and written by one call, from which on its results are streamed. */
 extern size_t fmt_streamed_from;
 
-enum { FMT_LINE = 64, FMT_FAR = 8192 /* bytes ahead; the least of 4 to 16 KiB that is enough */ };
+enum {
+    FMT_LINE = 64,
+    FMT_AHEAD = 8 << 10, /* 4 to 16 KiB do as well */
+    FMT_LONG = 1 << 20   /* bytes that a call reads; less may be in the second-level cache */
+};
 
 typedef struct {
     char *line; /* of the array, to which the first `held` bytes of `bytes` belong */
@@ -87,7 +93,7 @@ static inline void fmt_ask_ahead(const void *x, ptrdiff_t bytes)
 {
 #if defined(__GNUC__)
     for (ptrdiff_t i = 0; i < bytes; i += FMT_LINE)
-        __builtin_prefetch((const void *)((uintptr_t)x + (uintptr_t)(FMT_FAR + i)), 0, 2);
+        __builtin_prefetch((const void *)((uintptr_t)x + (uintptr_t)(FMT_AHEAD + i)), 0, 2);
 #else
     (void)x, (void)bytes;
 #endif
