@@ -497,14 +497,15 @@ static void write_generally(const fmt_block_plan *plan, void *out, ptrdiff_t ind
     write_values(plan, out, index, n, s);
 }
 
-/* Round n elements and write their codes or values. */
-static void round_run(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
-                      void *out, stages *s)
+/* Round n elements and write their codes or values; bits: theirs if they are loaded already. */
+static void round_run(const fmt_block_plan *plan, const void *x, const void *bits, ptrdiff_t index,
+                      ptrdiff_t n, void *out, stages *s)
 {
     const fmt_group_kernels *k = group_kernels(s->wide);
     const scaling *by = s->width ? &s->groups : &s->elements;
     const uint32_t *words = random_words(plan, index, n, s);
-    const void *bits = load(plan, x, index, n, s);
+    if (!bits)
+        bits = load(plan, x, index, n, s);
     if (s->arithmetic && plan->target < TYPE_INT1 && !by_codes(plan)) {
         void *values = values_of(plan, out, index, s);
         if (bits == values) /* a kernel's arrays do not overlap */
@@ -579,7 +580,7 @@ static void encode_panel(const fmt_block_plan *plan, const void *x, const region
     }
     prefetch(plan, x, r->index + n, r->depth == 1 ? n : 0, s);
     for (ptrdiff_t i = 0; i < r->depth; i++)
-        round_run(plan, x, run_index(r, i), n, out, s);
+        round_run(plan, x, r->depth == 1 ? bits : NULL, run_index(r, i), n, out, s);
     s->width = 0;
     store_scales(plan, scales, r->scale, groups, s);
 }
@@ -612,7 +613,7 @@ static void encode_long_run(const fmt_block_plan *plan, const void *x, const reg
     }
     for (ptrdiff_t i = 0; i < runs; i++) {
         const ptrdiff_t j = i % chunks * CHUNK;
-        round_run(plan, x, run_index(r, i / chunks) + j, smaller(CHUNK, r->n - j), out, s);
+        round_run(plan, x, NULL, run_index(r, i / chunks) + j, smaller(CHUNK, r->n - j), out, s);
     }
     store_scales(plan, scales, r->scale, 1, s);
 }
@@ -642,7 +643,7 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, const regi
             set_micro(plan, n, 1, n, plan->micro_shift + (int32_t)(i / plan->micro), s);
             spread(plan, &s->units, n, 1, n, s);
         }
-        round_run(plan, x, run_index(r, i), n, out, s);
+        round_run(plan, x, NULL, run_index(r, i), n, out, s);
     }
     store_scales(plan, scales, r->scale, n, s);
 }
