@@ -8,6 +8,8 @@
  *           are unsigned, as the instructions want it; what that adds is the offset times the sum
  *           of b's elements, so minus that sum is kept for each column and piece.
  *   halves  two elements, both in two's complement.
+ *   topped  a step is three words for four elements: their top bytes, as bytes are, and two words of
+ *           halves.
  *
  * A piece is a stretch of the depth in which neither scale changes: a group where both operands have
  * groups of one length.  Its sum of products is an exact integer, whatever the width of vectors.
@@ -67,6 +69,18 @@ DOT_INLINE dot_lanes dot_multiply_add(dot_lanes x, dot_lanes y, dot_lanes z)
 }
 #endif
 
+/* sum, modulo 2**32, plus the products of halves. */
+DOT_INLINE dot_ints dot_more_halves(dot_ints sum, dot_ints x, dot_ints y)
+{
+#if DOT_PLAIN || !DOT_VNNI
+    return sum + dot_halves(x, y);
+#elif DOT_WIDTH == 32
+    return (dot_ints)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)x, (__m256i)y);
+#else
+    return (dot_ints)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)x, (__m512i)y);
+#endif
+}
+
 #if DOT_MADDUBS
 typedef int16_t dot_shorts __attribute__((vector_size(DOT_WIDTH)));
 
@@ -107,16 +121,16 @@ DOT_INLINE dot_lanes dot_spread_float(float x)
     return (dot_lanes)dot_spread(bits);
 }
 
-/* sums = or += the products of a step, of `columns` columns. */
-DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t *b, int vectors,
-                         dot_ints sums[DOT_ROWS][DOT_VECTORS])
+/* sums = or += the products of a word of each of `rows` rows and of `vectors` vectors of columns. */
+DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t *b, int rows,
+                         int vectors, dot_ints sums[DOT_ROWS][DOT_VECTORS])
 {
-    for (int i = 0; i < DOT_ROWS; i++)
+    for (int i = 0; i < rows; i++)
         for (int v = 0; v < vectors; v++) {
             const dot_ints x = dot_spread((int32_t)a[i]), y = dot_load(b + v * DOT_LANES);
             dot_ints sum;
             if (kind == DOT_HALVES)
-                sum = first ? dot_halves(x, y) : sums[i][v] + dot_halves(x, y);
+                sum = first ? dot_halves(x, y) : dot_more_halves(sums[i][v], x, y);
 #if DOT_MADDUBS
             else
                 sum = (dot_ints)(first ? dot_pairs(x, y)
@@ -134,16 +148,17 @@ DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t 
 DOT_INLINE void add_steps(int kind, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
                           int vectors, dot_ints sums[DOT_ROWS][DOT_VECTORS])
 {
-    add_step(kind, 1, a, b, vectors, sums);
+    add_step(kind, 1, a, b, DOT_ROWS, vectors, sums);
     ptrdiff_t k = 1;
     if (steps >= 4)
         for (; k < 4; k++)
-            add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, vectors, sums);
+            add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, DOT_ROWS, vectors, sums);
     for (; k + 4 <= steps; k += 4)
         for (int u = 0; u < 4; u++)
-            add_step(kind, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, vectors, sums);
+            add_step(kind, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, DOT_ROWS,
+                     vectors, sums);
     for (; k < steps; k++)
-        add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, vectors, sums);
+        add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, DOT_ROWS, vectors, sums);
 }
 
 /* sums = start + the products of bytes, in one run. */
@@ -175,9 +190,9 @@ DOT_INLINE void sum_pairs(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
             sums[i][v] = start[v];
     for (ptrdiff_t k = 0; k < steps; k += 2) {
         dot_ints few[DOT_ROWS][DOT_VECTORS];
-        add_step(DOT_BYTES, 1, a, b, DOT_VECTORS, few);
+        add_step(DOT_BYTES, 1, a, b, DOT_ROWS, DOT_VECTORS, few);
         if (k + 1 < steps)
-            add_step(DOT_BYTES, 0, a + DOT_ROWS, b + DOT_COLUMNS, DOT_VECTORS, few);
+            add_step(DOT_BYTES, 0, a + DOT_ROWS, b + DOT_COLUMNS, DOT_ROWS, DOT_VECTORS, few);
         for (int i = 0; i < DOT_ROWS; i++)
             for (int v = 0; v < DOT_VECTORS; v++)
                 sums[i][v] += dot_halves(few[i][v], dot_spread(0x00010001));
@@ -188,26 +203,64 @@ DOT_INLINE void sum_pairs(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
 #endif
 
 /* Sums beyond 32 bits, of one vector of columns: the exact sum is that of the high halves of what
- * does fit, times 2**16, plus that of their low halves.  The latter is all that the sum modulo
- * 2**32 has more than the former. */
-DOT_INLINE void sum_wide(int at_once, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
+ * does fit, the products of `run` steps, times 2**16, plus that of their low halves.  The latter is
+ * all that the sum modulo 2**32 has more than the former. */
+DOT_INLINE void sum_wide(ptrdiff_t run, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
                          dot_ints high[DOT_ROWS], dot_ints low[DOT_ROWS])
 {
-    for (ptrdiff_t k = 0; k < steps; k += at_once) {
+    for (int i = 0; i < DOT_ROWS; i++)
+        high[i] = low[i] = dot_spread(0);
+    for (ptrdiff_t k = 0; k < steps; k += run) {
         dot_ints few[DOT_ROWS][DOT_VECTORS];
-        add_step(DOT_HALVES, 1, a, b, 1, few);
-        if (at_once == 2 && k + 1 < steps)
-            add_step(DOT_HALVES, 0, a + DOT_ROWS, b + DOT_COLUMNS, 1, few);
+        add_steps(DOT_HALVES, a, b, run == 1 || run < steps - k ? run : steps - k, 1, few);
         for (int i = 0; i < DOT_ROWS; i++) {
             low[i] += few[i][0];
             high[i] += few[i][0] >> 16;
         }
-        a += at_once * DOT_ROWS;
-        b += at_once * DOT_COLUMNS;
+        a += run * DOT_ROWS;
+        b += run * DOT_COLUMNS;
     }
     for (int i = 0; i < DOT_ROWS; i++)
         low[i] -= high[i] << 16;
 }
+
+#if DOT_VNNI
+/* Sums of up to 35 bits, of TOPPED_ROWS rows: the products of top bytes, floor(x / 2**8), tell
+ * them to within 2**31, and the products of halves modulo 2**32 tell the rest.
+ *
+ * Let a = 2**8 p + r and b = 2**8 q + s with 0 <= r, s < 2**8, and -2**7 <= p, q < 2**7, since
+ * |a|, |b| < 2**15.  Then a b - 2**16 p q = a s + 2**8 q r, of a magnitude of at most 255 * (2**15
+ * + 2**15) = 16711680; the sum of 128 (TOPPED_LONGEST) of these is below 2**31.  So that
+ * difference, summed modulo 2**32 from -2**16 sum(p q) on, is exact.
+ *
+ * Bytes of a hold 127 - p, which makes the sum of products 127 sum(q) - sum(p q); `start` takes
+ * the former off. */
+enum { TOPPED_ROWS = DOT_ROWS / 2 };
+
+DOT_INLINE void sum_topped(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
+                           const dot_ints start[DOT_VECTORS],
+                           dot_ints high[DOT_ROWS][DOT_VECTORS], dot_ints low[DOT_ROWS][DOT_VECTORS])
+{
+    for (int i = 0; i < TOPPED_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++)
+            high[i][v] = start[v];
+    for (ptrdiff_t k = 0; k < 3 * steps; k += 3)
+        add_step(DOT_BYTES, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, TOPPED_ROWS, DOT_VECTORS,
+                 high);
+    for (int i = 0; i < TOPPED_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++)
+            low[i][v] = high[i][v] << 16;
+    for (ptrdiff_t k = 0; k < 3 * steps; k += 3)
+        for (int u = 1; u < 3; u++)
+            add_step(DOT_HALVES, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, TOPPED_ROWS,
+                     DOT_VECTORS, low);
+    for (int i = 0; i < TOPPED_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++) {
+            high[i][v] = (low[i][v] >> 16) - high[i][v];
+            low[i][v] &= 0xffff;
+        }
+}
+#endif
 
 /* --- totals ------------------------------------------------------------------------------- */
 
@@ -239,48 +292,60 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
     const uint32_t *a = t->a.words, *b = t->b.words;
     const float *a_scales = t->a.scales, *b_scales = t->b.scales, down = t->down, up = t->up;
     const int32_t *corrections = t->b.corrections, *all_steps = t->steps;
-    const ptrdiff_t pieces = t->pieces;
-    const int pairs_fit = t->pairs_fit;
-    const int at_once = kind == DOT_WIDE ? 1 : DOT_VECTORS;
+    const ptrdiff_t pieces = t->pieces, run = t->run;
+    /* what the registers can sum at a time */
+    const int rows = kind == DOT_TOPPED ? DOT_ROWS / 2 : DOT_ROWS;
+    const int vectors = kind == DOT_WIDE ? 1 : DOT_VECTORS;
+    const int words = kind == DOT_TOPPED ? 3 : 1, wide = kind == DOT_TOPPED || kind == DOT_WIDE;
     dot_ints offset_bits = dot_spread(t->offset_bits);
     __asm__("" : "+m"(offset_bits)); /* else it is a scalar, by which shifts are slower */
     for (ptrdiff_t g = 0; g < pieces; g++) {
         const ptrdiff_t steps = all_steps[g];
-        __asm__("" ::: "memory"); /* totals stay in memory: the registers are for sums */
-        for (int v = 0; v < DOT_VECTORS; v += at_once) {
-            const uint32_t *b_part = b + v * DOT_LANES;
-            dot_ints start[DOT_VECTORS], sums[DOT_ROWS][DOT_VECTORS];
-            dot_ints high[DOT_ROWS], low[DOT_ROWS];
-            if (kind == DOT_BYTES || kind == DOT_PAIRS)
-                for (int w = 0; w < at_once; w++)
-                    start[w] = dot_load(corrections + (v + w) * DOT_LANES) << offset_bits;
-            if (kind == DOT_HALVES)
-                add_steps(DOT_HALVES, a, b_part, steps, DOT_VECTORS, sums);
-            else if (kind == DOT_WIDE) {
-                for (int i = 0; i < DOT_ROWS; i++)
-                    high[i] = low[i] = dot_spread(0);
-                if (pairs_fit)
-                    sum_wide(2, a, b_part, steps, high, low);
-                else
-                    sum_wide(1, a, b_part, steps, high, low);
-            }
-#if DOT_MADDUBS
-            else if (kind == DOT_PAIRS)
-                sum_pairs(a, b_part, steps, start, sums);
+        for (int r = 0; r < DOT_ROWS; r += rows)
+            for (int v = 0; v < DOT_VECTORS; v += vectors) {
+                const uint32_t *b_part = b + v * DOT_LANES;
+                dot_ints start[DOT_VECTORS], sums[DOT_ROWS][DOT_VECTORS];
+                dot_ints high[DOT_ROWS][DOT_VECTORS], few_high[DOT_ROWS], few[DOT_ROWS];
+                __asm__("" ::: "memory"); /* totals stay in memory: the registers are for sums */
+                for (int w = 0; w < vectors; w++) {
+                    const int32_t *from = corrections + (v + w) * DOT_LANES;
+                    if (kind == DOT_BYTES || kind == DOT_PAIRS)
+                        start[w] = dot_load(from) << offset_bits;
+                    if (kind == DOT_TOPPED)
+                        start[w] = dot_load(from);
+                }
+                if (kind == DOT_HALVES) {
+                    add_steps(DOT_HALVES, a, b_part, steps, DOT_VECTORS, sums);
+                } else if (kind == DOT_WIDE) {
+                    if (run == 1)
+                        sum_wide(1, a, b_part, steps, few_high, few);
+                    else
+                        sum_wide(run, a, b_part, steps, few_high, few);
+                    for (int i = 0; i < DOT_ROWS; i++) {
+                        high[i][0] = few_high[i];
+                        sums[i][0] = few[i];
+                    }
+#if DOT_VNNI
+                } else if (kind == DOT_TOPPED) {
+                    sum_topped(a + r, b_part, steps, start, high, sums);
 #endif
-            else
-                sum_bytes(a, b_part, steps, start, sums);
-            for (int w = 0; w < at_once; w++) {
-                const int column = (v + w) * DOT_LANES;
-                const dot_lanes b_scale = (dot_lanes)dot_load(b_scales + column);
-                for (int i = 0; i < DOT_ROWS; i++)
-                    add_scaled(scaling, kind == DOT_WIDE, high[i],
-                               kind == DOT_WIDE ? low[i] : sums[i][w], a_scales[i], b_scale, down, up,
-                               totals + i * DOT_COLUMNS + column);
+#if DOT_MADDUBS
+                } else if (kind == DOT_PAIRS) {
+                    sum_pairs(a, b_part, steps, start, sums);
+#endif
+                } else {
+                    sum_bytes(a, b_part, steps, start, sums);
+                }
+                for (int w = 0; w < vectors; w++) {
+                    const int column = (v + w) * DOT_LANES;
+                    const dot_lanes b_scale = (dot_lanes)dot_load(b_scales + column);
+                    for (int i = 0; i < rows; i++)
+                        add_scaled(scaling, wide, high[i][w], sums[i][w], a_scales[r + i], b_scale,
+                                   down, up, totals + (r + i) * DOT_COLUMNS + column);
+                }
             }
-        }
-        a += steps * DOT_ROWS;
-        b += steps * DOT_COLUMNS;
+        a += steps * words * DOT_ROWS;
+        b += steps * words * DOT_COLUMNS;
         a_scales += DOT_ROWS;
         b_scales += DOT_COLUMNS;
         corrections += DOT_COLUMNS;
@@ -315,6 +380,9 @@ static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t stride, ptrdiff_t ro
 #if DOT_MADDUBS || DOT_VNNI
         CASES(DOT_BYTES)
 #endif
+#if DOT_VNNI
+        CASES(DOT_TOPPED)
+#endif
         CASES(DOT_HALVES)
         CASES(DOT_WIDE)
     }
@@ -331,9 +399,19 @@ static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t stride, ptrdiff_t ro
 /* --- packing ------------------------------------------------------------------------------ */
 
 typedef uint32_t dot_quad __attribute__((vector_size(16)));
-typedef dot_quad dot_quad_in_memory __attribute__((aligned(4), may_alias));
+#if defined(__clang__)
+#define DOT_SHUFFLE(X, Y, ...) __builtin_shufflevector(X, Y, __VA_ARGS__)
+#else
+#define DOT_SHUFFLE(X, Y, ...) __builtin_shuffle(X, Y, (dot_quad){__VA_ARGS__})
+#endif
 
-/* A step of `count` vectors, with `have` elements of each; strides in elements of `size` bytes. */
+/* Where word number k of the elements themselves is, of a piece's words of one vector. */
+DOT_INLINE ptrdiff_t place_of_word(int layout, ptrdiff_t k)
+{
+    return layout == LAYOUT_TOPPED ? k / 2 * 3 + 1 + k % 2 : k;
+}
+
+/* A word of each of `count` vectors, with `have` elements; strides in elements of `size` bytes. */
 DOT_INLINE void gather(const char *codes, int size, ptrdiff_t vector, ptrdiff_t step, int elements,
                        ptrdiff_t count, ptrdiff_t have, uint32_t *out)
 {
@@ -349,104 +427,166 @@ DOT_INLINE void gather(const char *codes, int size, ptrdiff_t vector, ptrdiff_t 
     }
 }
 
-/* A step of whole words, whose elements are neighbours. */
-DOT_INLINE void gather_words(const char *codes, int size, ptrdiff_t vector, int elements, int count,
-                             uint32_t *out)
-{
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    for (int v = 0; v < count; v++) {
-        if (size * elements == 4) {
-            memcpy(&out[v], codes + v * vector * size, 4);
-        } else {
-            uint16_t pair;
-            memcpy(&pair, codes + v * vector * size, 2);
-            out[v] = (pair & 0xffu) | (pair & 0xff00u) << 8;
-        }
+/* The next four words of a vector whose elements are neighbours. */
+DOT_INLINE dot_quad next_words(const char *codes, int size, int elements)
+{
+    dot_quad words;
+    if (size * elements == 4) {
+        memcpy(&words, codes, sizeof words);
+    } else { /* bytes as halves */
+        typedef uint8_t eight_bytes __attribute__((vector_size(8)));
+        typedef uint16_t eight_halves __attribute__((vector_size(16)));
+        eight_bytes bytes;
+        memcpy(&bytes, codes, sizeof bytes);
+        words = (dot_quad)__builtin_convertvector(bytes, eight_halves);
     }
-#else
-    gather(codes, size, vector, 1, elements, count, elements, out);
-#endif
+    return words;
 }
+
+/* Words k ... k + 3 of a piece of a whole panel, whose vectors' elements are neighbours. */
+DOT_INLINE void transpose(const char *codes, int size, ptrdiff_t vector, int elements, int layout,
+                          ptrdiff_t k, int width, uint32_t *out)
+{
+    for (int v = 0; v < width; v += 4) {
+        dot_quad x[4];
+        for (int i = 0; i < 4; i++)
+            x[i] = next_words(codes + (v + i) * vector * size, size, elements);
+        const dot_quad low = DOT_SHUFFLE(x[0], x[1], 0, 4, 1, 5);
+        const dot_quad high = DOT_SHUFFLE(x[0], x[1], 2, 6, 3, 7);
+        const dot_quad low_2 = DOT_SHUFFLE(x[2], x[3], 0, 4, 1, 5);
+        const dot_quad high_2 = DOT_SHUFFLE(x[2], x[3], 2, 6, 3, 7);
+        const dot_quad words[4] = {
+            DOT_SHUFFLE(low, low_2, 0, 1, 4, 5), DOT_SHUFFLE(low, low_2, 2, 3, 6, 7),
+            DOT_SHUFFLE(high, high_2, 0, 1, 4, 5), DOT_SHUFFLE(high, high_2, 2, 3, 6, 7)};
+        for (int i = 0; i < 4; i++)
+            memcpy(out + place_of_word(layout, k + i) * width + v, &words[i], sizeof words[i]);
+    }
+}
+#endif
 
 /* The codes of `count` vectors as words of a panel of `width`; what is missing of it is 0. */
 DOT_INLINE void gather_panel(const fmt_matrix *m, const char *codes, ptrdiff_t count,
-                             const fmt_pieces *pieces, int size, int elements, int width,
+                             const fmt_pieces *pieces, int size, int layout, int width,
                              uint32_t *out)
 {
     const ptrdiff_t vector = m->vector_stride, step = m->step_stride;
+    const int elements = layout == LAYOUT_BYTES ? 4 : 2, words = fmt_words_of(layout);
     if (count < width)
-        memset(out, 0, (size_t)(pieces->all_steps * width) * sizeof *out);
+        memset(out, 0, (size_t)(pieces->all_steps * words * width) * sizeof *out);
     for (ptrdiff_t g = 0; g < pieces->count; g++) {
-        const ptrdiff_t end = pieces->starts[g + 1];
-        for (ptrdiff_t k = pieces->starts[g]; k < end; k += elements, out += width) {
-            const ptrdiff_t have = end - k < elements ? end - k : elements;
-            const char *at = codes + size * k * step;
-            if (count < width || have < elements)
-                gather(at, size, vector, step, elements, count, have, out);
-            else if (vector == 1)
-                gather(at, size, 1, step, elements, width, elements, out);
-            else if (step == 1)
-                gather_words(at, size, vector, elements, width, out);
+        const ptrdiff_t start = pieces->starts[g], length = pieces->starts[g + 1] - start;
+        const char *const from = codes + size * start * step;
+        ptrdiff_t k = 0; /* words */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        if (count == width && step == 1)
+            for (; (k + 4) * elements <= length; k += 4)
+                transpose(from + size * elements * k, size, vector, elements, layout, k, width, out);
+#endif
+        for (; k * elements < length; k++) {
+            const ptrdiff_t left = length - k * elements, have = left < elements ? left : elements;
+            const char *at = from + size * elements * k * step;
+            uint32_t *to = out + place_of_word(layout, k) * width;
+            if (count == width && have == elements && vector == 1)
+                gather(at, size, 1, step, elements, width, elements, to);
             else
-                gather(at, size, vector, step, elements, width, elements, out);
+                gather(at, size, vector, step, elements, count, have, to);
         }
+        if (layout == LAYOUT_TOPPED && k % 2)
+            memset(out + place_of_word(layout, k) * width, 0, (size_t)width * sizeof *out);
+        out += pieces->steps[g] * words * width;
     }
 }
 
-/* Makes signed (or offset) integers of a panel's codes, and its scales, corrections and range. */
+/* Makes integers of the sign-magnitude codes of some steps, and adds to what is known of each
+ * vector: `any` is 0 if all elements are, `sums` are of pairs of unsigned bytes. */
+DOT_INLINE void finish_steps(int mantissa, int layout, int is_a, int width, ptrdiff_t steps,
+                             uint32_t *words, uint32_t *any, uint32_t *sums)
+{
+    const int bits = layout == LAYOUT_BYTES ? 8 : 16, topped = layout == LAYOUT_TOPPED;
+    const uint32_t one = bits == 8 ? 0x01010101 : 0x00010001, top = one << (bits - 1);
+    const uint32_t magnitude = one * ((1u << mantissa) - 1), bytes = 0x00ff00ff;
+    /* integers have 2**(bits - 1) added, so that none borrows from the next */
+    const uint32_t lower = bits == 8 && is_a ? top - (one << mantissa) : 0;
+    const uint32_t flip = bits == 8 && is_a ? 0 : top;
+    for (ptrdiff_t s = 0; s < steps; s++, words += fmt_words_of(layout) * width)
+        for (int v = 0; v < width; v++) {
+            uint32_t unsigned_bytes = 0;
+            for (int t = topped; t < fmt_words_of(layout); t++) {
+                const uint32_t code = words[t * width + v], x = code & magnitude;
+                const uint32_t minus = code >> mantissa & one, mask = (minus << bits) - minus;
+                const uint32_t integer = (x ^ mask ^ top) + minus;
+                any[v] |= x;
+                words[t * width + v] = (integer - lower) ^ flip;
+                /* in either order, if it is the same for both operands */
+                unsigned_bytes |= topped == 0 ? integer
+                                  : t == 1    ? integer >> 8 & bytes
+                                              : integer & ~bytes;
+            }
+            if (topped)
+                words[v] = unsigned_bytes ^ (is_a ? 0xffffffffu : 0x80808080u);
+            if (bits == 8 || topped)
+                sums[v] += (unsigned_bytes & bytes) + (unsigned_bytes >> 8 & bytes);
+        }
+}
+
+/* The scales of a piece, and the least and greatest exponents so far. */
+DOT_INLINE void finish_scales(const fmt_matrix *m, const uint8_t *codes, ptrdiff_t count, int width,
+                              const uint32_t *any, float *scales, int32_t *least, int32_t *greatest)
+{
+    const int32_t first = 1 - m->bias - m->mantissa, nans = m->nan;
+    int32_t code[DOT_MOST] = {0};
+    if (count == width)
+        for (int v = 0; v < width; v++)
+            code[v] = codes[v * m->scale_vector];
+    else
+        for (ptrdiff_t v = 0; v < count; v++)
+            code[v] = codes[v * m->scale_vector];
+    for (int v = 0; v < width; v++) {
+        const int32_t exponent = code[v] + first;
+        const int32_t low = 1 << ((exponent + 149) & 31), high = (exponent + 127) << 23;
+        const int32_t nan = code[v] >= nans, zero = any[v] == 0, counts = !(nan | zero);
+        const int32_t power = exponent < -126 ? low : high;
+        const int32_t scale = nan ? 0x7fc00000 : zero ? 0x3f800000 : power;
+        memcpy(scales + v, &scale, sizeof scale);
+        const int32_t e_low = counts ? exponent : INT32_MAX, e_high = counts ? exponent : INT32_MIN;
+        least[v] = e_low < least[v] ? e_low : least[v];
+        greatest[v] = e_high > greatest[v] ? e_high : greatest[v];
+    }
+}
+
+/* Makes integers of a panel's codes, and its scales, corrections and range. */
 DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff_t count,
-                             const fmt_pieces *pieces, int elements, int is_a, int width,
+                             const fmt_pieces *pieces, int layout, int is_a, int width,
                              const fmt_panel *panel)
 {
-    enum { QUADS = DOT_MOST / 4 };
-    const int bits = 32 / elements, quads = width / 4, summed = elements == 4 && !is_a;
-    const int m_bits = m->mantissa;
-    const uint32_t one = elements == 4 ? 0x01010101 : 0x00010001;
-    const uint32_t magnitude = one * ((1u << m_bits) - 1);
-    /* an offset, so that no element borrows from the next; two's complement has another top bit */
-    const uint32_t flip = elements == 4 && is_a ? 0 : one << (bits - 1);
-    const uint32_t offset = flip ? flip : one << m_bits;
-    int32_t least[DOT_MOST], greatest[DOT_MOST], code[DOT_MOST] = {0};
-    dot_quad_in_memory *words = (dot_quad_in_memory *)panel->words;
+    enum { AT_ONCE = 128 }; /* steps, whose sums of pairs of bytes fit 16 bits */
+    int32_t least[DOT_MOST], greatest[DOT_MOST];
+    uint32_t *words = panel->words;
     for (int v = 0; v < width; v++) {
         least[v] = INT32_MAX;
         greatest[v] = INT32_MIN;
     }
     for (ptrdiff_t g = 0; g < pieces->count; g++) {
-        dot_quad any[QUADS] = {{0}}, sum[QUADS] = {{0}};
-        for (int32_t s = 0; s < pieces->steps[g]; s++, words += quads)
-            for (int q = 0; q < quads; q++) {
-                const dot_quad word = words[q], minus = word >> m_bits & one, x = word & magnitude;
-                const dot_quad mask = (minus << (bits - 1) << 1) - minus;
-                const dot_quad shifted = offset + (x & ~mask) - (x & mask);
-                any[q] |= x;
-                if (summed) {
-                    const dot_quad pairs = (shifted & 0xff00ff) + (shifted >> 8 & 0xff00ff);
-                    sum[q] += (pairs & 0xffff) + (pairs >> 16);
-                }
-                words[q] = shifted ^ flip;
-            }
-        uint32_t found[DOT_MOST], sums[DOT_MOST];
-        memcpy(found, any, sizeof found);
-        memcpy(sums, sum, sizeof sums);
-        const uint8_t *group = scales + pieces->starts[g] / m->group * m->scale_step;
-        for (ptrdiff_t v = 0; v < count; v++)
-            code[v] = group[v * m->scale_vector];
-        float *to = panel->scales + g * width;
-        for (int v = 0; v < width; v++) {
-            const int32_t exponent = code[v] - m->bias + 1 - m_bits;
-            const int32_t low = 1 << ((exponent + 149) & 31), high = (exponent + 127) << 23;
-            const int32_t nan = code[v] >= m->nan, zero = found[v] == 0, counts = !(nan | zero);
-            const int32_t power = exponent < -126 ? low : high;
-            const int32_t scale = nan ? 0x7fc00000 : zero ? 0x3f800000 : power;
-            memcpy(to + v, &scale, sizeof scale);
-            const int32_t e_low = counts ? exponent : INT32_MAX, e_high = counts ? exponent : INT32_MIN;
-            least[v] = e_low < least[v] ? e_low : least[v];
-            greatest[v] = e_high > greatest[v] ? e_high : greatest[v];
-        }
-        if (summed)
+        const int32_t steps = pieces->steps[g];
+        uint32_t any[DOT_MOST] = {0};
+        int32_t sums[DOT_MOST] = {0};
+        for (int32_t s = 0; s < steps; s += AT_ONCE) {
+            const int32_t these = steps - s < AT_ONCE ? steps - s : AT_ONCE;
+            uint32_t pairs[DOT_MOST] = {0};
+            finish_steps(m->mantissa, layout, is_a, width, these, words, any, pairs);
             for (int v = 0; v < width; v++)
-                panel->corrections[g * width + v] = 4 * 128 * pieces->steps[g] - (int32_t)sums[v];
+                sums[v] += (int32_t)((pairs[v] & 0xffff) + (pairs[v] >> 16));
+            words += these * fmt_words_of(layout) * width;
+        }
+        finish_scales(m, scales + pieces->starts[g] / m->group * m->scale_step, count, width, any,
+                      panel->scales + g * width, least, greatest);
+        if (!is_a && layout != LAYOUT_HALVES)
+            for (int v = 0; v < width; v++) {
+                const int32_t minus_sum = 4 * 128 * steps - sums[v];
+                panel->corrections[g * width + v] = layout == LAYOUT_BYTES ? minus_sum
+                                                                           : 127 * minus_sum;
+            }
     }
     int32_t from = INT32_MAX, to = INT32_MIN;
     for (int v = 0; v < width; v++) {
@@ -458,21 +598,26 @@ DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff
 }
 
 static void pack_panel(const fmt_matrix *m, const void *codes, const uint8_t *scales,
-                       ptrdiff_t count, const fmt_pieces *pieces, int is_a, int elements,
+                       ptrdiff_t count, const fmt_pieces *pieces, int is_a, int layout,
                        const fmt_panel *panel)
 {
     const int bytes = m->type == TYPE_INT1;
-#define PACK(SIZE, ELEMENTS, IS_A, WIDTH)                                                          \
-    if (bytes == (SIZE == 1) && elements == ELEMENTS && is_a == IS_A) {                            \
-        gather_panel(m, codes, count, pieces, SIZE, ELEMENTS, WIDTH, panel->words);                \
-        finish_panel(m, scales, count, pieces, ELEMENTS, IS_A, WIDTH, panel);                      \
+#define PACK(SIZE, LAYOUT, IS_A, WIDTH)                                                            \
+    if (bytes == (SIZE == 1) && layout == LAYOUT && is_a == IS_A) {                                \
+        gather_panel(m, codes, count, pieces, SIZE, LAYOUT, WIDTH, panel->words);                  \
+        finish_panel(m, scales, count, pieces, LAYOUT, IS_A, WIDTH, panel);                        \
     }
-    PACK(1, 4, 0, DOT_COLUMNS)
-    PACK(1, 4, 1, DOT_ROWS)
-    PACK(1, 2, 0, DOT_COLUMNS)
-    PACK(1, 2, 1, DOT_ROWS)
-    PACK(2, 2, 0, DOT_COLUMNS)
-    PACK(2, 2, 1, DOT_ROWS)
+#define PACKS(SIZE, LAYOUT)                                                                        \
+    PACK(SIZE, LAYOUT, 0, DOT_COLUMNS)                                                             \
+    PACK(SIZE, LAYOUT, 1, DOT_ROWS)
+    PACKS(1, LAYOUT_BYTES)
+    PACKS(1, LAYOUT_HALVES)
+    PACKS(2, LAYOUT_HALVES)
+#if DOT_VNNI
+    PACKS(1, LAYOUT_TOPPED)
+    PACKS(2, LAYOUT_TOPPED)
+#endif
+#undef PACKS
 #undef PACK
 }
 
@@ -480,6 +625,7 @@ const fmt_integer_dot INTEGER_DOT = {
     .rows = DOT_ROWS,
     .columns = DOT_COLUMNS,
     .most_of_pair = DOT_MADDUBS ? INT16_MAX : DOT_VNNI ? INT32_MAX : 0,
+    .has_topped = DOT_VNNI,
     .pack_panel = pack_panel,
     .dot_tile = dot_tile,
 };
