@@ -121,11 +121,11 @@ DOT_INLINE dot_lanes dot_spread_float(float x)
     return (dot_lanes)dot_spread(bits);
 }
 
-/* sums = or += the products of a word of each of `rows` rows and of `vectors` vectors of columns. */
-DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t *b, int rows,
-                         int vectors, dot_ints sums[DOT_ROWS][DOT_VECTORS])
+/* sums = or += the products of a word of each row and of `vectors` vectors of columns. */
+DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t *b, int vectors,
+                         dot_ints sums[DOT_ROWS][DOT_VECTORS])
 {
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < DOT_ROWS; i++)
         for (int v = 0; v < vectors; v++) {
             const dot_ints x = dot_spread((int32_t)a[i]), y = dot_load(b + v * DOT_LANES);
             dot_ints sum;
@@ -148,17 +148,17 @@ DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t 
 DOT_INLINE void add_steps(int kind, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
                           int vectors, dot_ints sums[DOT_ROWS][DOT_VECTORS])
 {
-    add_step(kind, 1, a, b, DOT_ROWS, vectors, sums);
+    add_step(kind, 1, a, b, vectors, sums);
     ptrdiff_t k = 1;
     if (steps >= 4)
         for (; k < 4; k++)
-            add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, DOT_ROWS, vectors, sums);
+            add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, vectors, sums);
     for (; k + 4 <= steps; k += 4)
         for (int u = 0; u < 4; u++)
-            add_step(kind, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, DOT_ROWS,
-                     vectors, sums);
+            add_step(kind, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, vectors,
+                     sums);
     for (; k < steps; k++)
-        add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, DOT_ROWS, vectors, sums);
+        add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, vectors, sums);
 }
 
 /* sums = start + the products of bytes, in one run. */
@@ -190,9 +190,9 @@ DOT_INLINE void sum_pairs(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
             sums[i][v] = start[v];
     for (ptrdiff_t k = 0; k < steps; k += 2) {
         dot_ints few[DOT_ROWS][DOT_VECTORS];
-        add_step(DOT_BYTES, 1, a, b, DOT_ROWS, DOT_VECTORS, few);
+        add_step(DOT_BYTES, 1, a, b, DOT_VECTORS, few);
         if (k + 1 < steps)
-            add_step(DOT_BYTES, 0, a + DOT_ROWS, b + DOT_COLUMNS, DOT_ROWS, DOT_VECTORS, few);
+            add_step(DOT_BYTES, 0, a + DOT_ROWS, b + DOT_COLUMNS, DOT_VECTORS, few);
         for (int i = 0; i < DOT_ROWS; i++)
             for (int v = 0; v < DOT_VECTORS; v++)
                 sums[i][v] += dot_halves(few[i][v], dot_spread(0x00010001));
@@ -206,57 +206,73 @@ DOT_INLINE void sum_pairs(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
  * does fit, the products of `run` steps, times 2**16, plus that of their low halves.  The latter is
  * all that the sum modulo 2**32 has more than the former. */
 DOT_INLINE void sum_wide(ptrdiff_t run, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
-                         dot_ints high[DOT_ROWS], dot_ints low[DOT_ROWS])
+                         dot_ints high[DOT_ROWS][DOT_VECTORS], dot_ints low[DOT_ROWS][DOT_VECTORS])
 {
     for (int i = 0; i < DOT_ROWS; i++)
-        high[i] = low[i] = dot_spread(0);
+        high[i][0] = low[i][0] = dot_spread(0);
     for (ptrdiff_t k = 0; k < steps; k += run) {
         dot_ints few[DOT_ROWS][DOT_VECTORS];
         add_steps(DOT_HALVES, a, b, run == 1 || run < steps - k ? run : steps - k, 1, few);
         for (int i = 0; i < DOT_ROWS; i++) {
-            low[i] += few[i][0];
-            high[i] += few[i][0] >> 16;
+            low[i][0] += few[i][0];
+            high[i][0] += few[i][0] >> 16;
         }
         a += run * DOT_ROWS;
         b += run * DOT_COLUMNS;
     }
     for (int i = 0; i < DOT_ROWS; i++)
-        low[i] -= high[i] << 16;
+        low[i][0] -= high[i][0] << 16;
 }
 
 #if DOT_VNNI
-/* Sums of up to 35 bits, of TOPPED_ROWS rows: the products of top bytes, floor(x / 2**8), tell
+/* Sums of up to 37 bits: the products of top bytes, floor(x / 2**8), tell
  * them to within 2**31, and the products of halves modulo 2**32 tell the rest.
  *
  * Let a = 2**8 p + r and b = 2**8 q + s with 0 <= r, s < 2**8, and -2**7 <= p, q < 2**7, since
  * |a|, |b| < 2**15.  Then a b - 2**16 p q = a s + 2**8 q r, of a magnitude of at most 255 * (2**15
  * + 2**15) = 16711680; the sum of 128 (TOPPED_LONGEST) of these is below 2**31.  So that
  * difference, summed modulo 2**32 from -2**16 sum(p q) on, is exact.
+ * Its top bits added to that sum, and its low ones, are what sum_wide finds.
  *
  * Bytes of a hold 127 - p, which makes the sum of products 127 sum(q) - sum(p q); `start` takes
  * the former off. */
-enum { TOPPED_ROWS = DOT_ROWS / 2 };
+/* The products of one of the words of step k. */
+DOT_INLINE void add_topped(int kind, int word, const uint32_t *a, const uint32_t *b, ptrdiff_t k,
+                           dot_ints sums[DOT_ROWS][DOT_VECTORS])
+{
+    const ptrdiff_t at = fmt_words_of(LAYOUT_TOPPED) * k + word;
+    add_step(kind, 0, a + at * DOT_ROWS, b + at * DOT_COLUMNS, DOT_VECTORS, sums);
+}
 
 DOT_INLINE void sum_topped(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
                            const dot_ints start[DOT_VECTORS],
                            dot_ints high[DOT_ROWS][DOT_VECTORS], dot_ints low[DOT_ROWS][DOT_VECTORS])
 {
-    for (int i = 0; i < TOPPED_ROWS; i++)
+    dot_ints minus[DOT_ROWS][DOT_VECTORS];
+    for (int i = 0; i < DOT_ROWS; i++)
         for (int v = 0; v < DOT_VECTORS; v++)
-            high[i][v] = start[v];
-    for (ptrdiff_t k = 0; k < 3 * steps; k += 3)
-        add_step(DOT_BYTES, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, TOPPED_ROWS, DOT_VECTORS,
-                 high);
-    for (int i = 0; i < TOPPED_ROWS; i++)
-        for (int v = 0; v < DOT_VECTORS; v++)
-            low[i][v] = high[i][v] << 16;
-    for (ptrdiff_t k = 0; k < 3 * steps; k += 3)
-        for (int u = 1; u < 3; u++)
-            add_step(DOT_HALVES, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, TOPPED_ROWS,
-                     DOT_VECTORS, low);
-    for (int i = 0; i < TOPPED_ROWS; i++)
+            low[i][v] = start[v];
+    ptrdiff_t k = 0;
+    for (; k + 4 <= steps; k += 4)
+        for (int u = 0; u < 4; u++)
+            add_topped(DOT_BYTES, 0, a, b, k + u, low);
+    for (; k < steps; k++)
+        add_topped(DOT_BYTES, 0, a, b, k, low);
+    for (int i = 0; i < DOT_ROWS; i++)
         for (int v = 0; v < DOT_VECTORS; v++) {
-            high[i][v] = (low[i][v] >> 16) - high[i][v];
+            minus[i][v] = low[i][v];
+            low[i][v] <<= 16;
+        }
+    __asm__("" : "+m"(minus)); /* the registers are for sums */
+    for (k = 0; k + 2 <= steps; k += 2)
+        for (int u = 0; u < 4; u++)
+            add_topped(DOT_HALVES, 1 + u % 2, a, b, k + u / 2, low);
+    if (k < steps)
+        for (int u = 0; u < 2; u++)
+            add_topped(DOT_HALVES, 1 + u, a, b, k, low);
+    for (int i = 0; i < DOT_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++) {
+            high[i][v] = (low[i][v] >> 16) - minus[i][v];
             low[i][v] &= 0xffff;
         }
 }
@@ -293,57 +309,49 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
     const float *a_scales = t->a.scales, *b_scales = t->b.scales, down = t->down, up = t->up;
     const int32_t *corrections = t->b.corrections, *all_steps = t->steps;
     const ptrdiff_t pieces = t->pieces, run = t->run;
-    /* what the registers can sum at a time */
-    const int rows = kind == DOT_TOPPED ? DOT_ROWS / 2 : DOT_ROWS;
-    const int vectors = kind == DOT_WIDE ? 1 : DOT_VECTORS;
-    const int words = kind == DOT_TOPPED ? 3 : 1, wide = kind == DOT_TOPPED || kind == DOT_WIDE;
+    const int at_once = kind == DOT_WIDE ? 1 : DOT_VECTORS;
+    const int words = kind == DOT_TOPPED ? fmt_words_of(LAYOUT_TOPPED) : 1;
+    const int wide = kind == DOT_TOPPED || kind == DOT_WIDE;
     dot_ints offset_bits = dot_spread(t->offset_bits);
     __asm__("" : "+m"(offset_bits)); /* else it is a scalar, by which shifts are slower */
     for (ptrdiff_t g = 0; g < pieces; g++) {
         const ptrdiff_t steps = all_steps[g];
-        for (int r = 0; r < DOT_ROWS; r += rows)
-            for (int v = 0; v < DOT_VECTORS; v += vectors) {
-                const uint32_t *b_part = b + v * DOT_LANES;
-                dot_ints start[DOT_VECTORS], sums[DOT_ROWS][DOT_VECTORS];
-                dot_ints high[DOT_ROWS][DOT_VECTORS], few_high[DOT_ROWS], few[DOT_ROWS];
-                __asm__("" ::: "memory"); /* totals stay in memory: the registers are for sums */
-                for (int w = 0; w < vectors; w++) {
-                    const int32_t *from = corrections + (v + w) * DOT_LANES;
-                    if (kind == DOT_BYTES || kind == DOT_PAIRS)
-                        start[w] = dot_load(from) << offset_bits;
-                    if (kind == DOT_TOPPED)
-                        start[w] = dot_load(from);
-                }
-                if (kind == DOT_HALVES) {
-                    add_steps(DOT_HALVES, a, b_part, steps, DOT_VECTORS, sums);
-                } else if (kind == DOT_WIDE) {
-                    if (run == 1)
-                        sum_wide(1, a, b_part, steps, few_high, few);
-                    else
-                        sum_wide(run, a, b_part, steps, few_high, few);
-                    for (int i = 0; i < DOT_ROWS; i++) {
-                        high[i][0] = few_high[i];
-                        sums[i][0] = few[i];
-                    }
+        __asm__("" ::: "memory"); /* totals stay in memory: the registers are for sums */
+        for (int v = 0; v < DOT_VECTORS; v += at_once) {
+            const uint32_t *b_part = b + v * DOT_LANES;
+            dot_ints start[DOT_VECTORS];
+            dot_ints sums[DOT_ROWS][DOT_VECTORS], high[DOT_ROWS][DOT_VECTORS];
+            for (int w = 0; w < at_once; w++) {
+                const int32_t *from = corrections + (v + w) * DOT_LANES;
+                if (kind == DOT_BYTES || kind == DOT_PAIRS)
+                    start[w] = dot_load(from) << offset_bits;
+                if (kind == DOT_TOPPED)
+                    start[w] = dot_load(from);
+            }
+            if (kind == DOT_HALVES)
+                add_steps(DOT_HALVES, a, b_part, steps, DOT_VECTORS, sums);
+            else if (kind == DOT_WIDE && run == 1)
+                sum_wide(1, a, b_part, steps, high, sums);
+            else if (kind == DOT_WIDE)
+                sum_wide(run, a, b_part, steps, high, sums);
 #if DOT_VNNI
-                } else if (kind == DOT_TOPPED) {
-                    sum_topped(a + r, b_part, steps, start, high, sums);
+            else if (kind == DOT_TOPPED)
+                sum_topped(a, b_part, steps, start, high, sums);
 #endif
 #if DOT_MADDUBS
-                } else if (kind == DOT_PAIRS) {
-                    sum_pairs(a, b_part, steps, start, sums);
+            else if (kind == DOT_PAIRS)
+                sum_pairs(a, b_part, steps, start, sums);
 #endif
-                } else {
-                    sum_bytes(a, b_part, steps, start, sums);
-                }
-                for (int w = 0; w < vectors; w++) {
-                    const int column = (v + w) * DOT_LANES;
-                    const dot_lanes b_scale = (dot_lanes)dot_load(b_scales + column);
-                    for (int i = 0; i < rows; i++)
-                        add_scaled(scaling, wide, high[i][w], sums[i][w], a_scales[r + i], b_scale,
-                                   down, up, totals + (r + i) * DOT_COLUMNS + column);
-                }
+            else
+                sum_bytes(a, b_part, steps, start, sums);
+            for (int w = 0; w < at_once; w++) {
+                const int column = (v + w) * DOT_LANES;
+                const dot_lanes b_scale = (dot_lanes)dot_load(b_scales + column);
+                for (int i = 0; i < DOT_ROWS; i++)
+                    add_scaled(scaling, wide, high[i][w], sums[i][w], a_scales[i], b_scale, down, up,
+                               totals + i * DOT_COLUMNS + column);
             }
+        }
         a += steps * words * DOT_ROWS;
         b += steps * words * DOT_COLUMNS;
         a_scales += DOT_ROWS;
@@ -530,29 +538,34 @@ DOT_INLINE void finish_steps(int mantissa, int layout, int is_a, int width, ptrd
         }
 }
 
-/* The scales of a piece, and the least and greatest exponents so far. */
-DOT_INLINE void finish_scales(const fmt_matrix *m, const uint8_t *codes, ptrdiff_t count, int width,
-                              const uint32_t *any, float *scales, int32_t *least, int32_t *greatest)
+enum { ALL_ZERO = 256 }; /* added to the code of a scale where all elements are 0 */
+
+/* Makes scales of n codes, n a multiple of DOT_ROWS, and finds the least and greatest exponent. */
+DOT_INLINE void finish_scales(const fmt_matrix *m, ptrdiff_t n, float *scales, int32_t range[2])
 {
-    const int32_t first = 1 - m->bias - m->mantissa, nans = m->nan;
-    int32_t code[DOT_MOST] = {0};
-    if (count == width)
-        for (int v = 0; v < width; v++)
-            code[v] = codes[v * m->scale_vector];
-    else
-        for (ptrdiff_t v = 0; v < count; v++)
-            code[v] = codes[v * m->scale_vector];
-    for (int v = 0; v < width; v++) {
-        const int32_t exponent = code[v] + first;
-        const int32_t low = 1 << ((exponent + 149) & 31), high = (exponent + 127) << 23;
-        const int32_t nan = code[v] >= nans, zero = any[v] == 0, counts = !(nan | zero);
-        const int32_t power = exponent < -126 ? low : high;
-        const int32_t scale = nan ? 0x7fc00000 : zero ? 0x3f800000 : power;
-        memcpy(scales + v, &scale, sizeof scale);
-        const int32_t e_low = counts ? exponent : INT32_MAX, e_high = counts ? exponent : INT32_MIN;
-        least[v] = e_low < least[v] ? e_low : least[v];
-        greatest[v] = e_high > greatest[v] ? e_high : greatest[v];
+    typedef int32_t row __attribute__((vector_size(4 * DOT_ROWS)));
+    const row zeros = {0}, first = zeros + (1 - m->bias - m->mantissa), nans = zeros + m->nan;
+    row least = zeros + INT32_MAX, greatest = zeros + INT32_MIN;
+    for (ptrdiff_t i = 0; i < n; i += DOT_ROWS) {
+        row noted;
+        memcpy(&noted, scales + i, sizeof noted);
+        const row code = noted & (ALL_ZERO - 1), exponent = code + first;
+        const row nan = code >= nans, none = nan | (noted >= ALL_ZERO), tiny = exponent < -126;
+        const row low = (zeros + 1) << ((exponent + 149) & 31), high = (exponent + 127) << 23;
+        const row power = (low & tiny) | (high & ~tiny);
+        const row scale = (nan & 0x7fc00000) | (none & ~nan & 0x3f800000) | (power & ~none);
+        memcpy(scales + i, &scale, sizeof scale);
+        const row less = (exponent < least) & ~none, more = (exponent > greatest) & ~none;
+        least = (exponent & less) | (least & ~less);
+        greatest = (exponent & more) | (greatest & ~more);
     }
+    int32_t from = INT32_MAX, to = INT32_MIN;
+    for (int v = 0; v < DOT_ROWS; v++) {
+        from = least[v] < from ? least[v] : from;
+        to = greatest[v] > to ? greatest[v] : to;
+    }
+    range[0] = from <= to ? from : 0;
+    range[1] = from <= to ? to : 0;
 }
 
 /* Makes integers of a panel's codes, and its scales, corrections and range. */
@@ -561,12 +574,7 @@ DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff
                              const fmt_panel *panel)
 {
     enum { AT_ONCE = 128 }; /* steps, whose sums of pairs of bytes fit 16 bits */
-    int32_t least[DOT_MOST], greatest[DOT_MOST];
     uint32_t *words = panel->words;
-    for (int v = 0; v < width; v++) {
-        least[v] = INT32_MAX;
-        greatest[v] = INT32_MIN;
-    }
     for (ptrdiff_t g = 0; g < pieces->count; g++) {
         const int32_t steps = pieces->steps[g];
         uint32_t any[DOT_MOST] = {0};
@@ -579,8 +587,12 @@ DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff
                 sums[v] += (int32_t)((pairs[v] & 0xffff) + (pairs[v] >> 16));
             words += these * fmt_words_of(layout) * width;
         }
-        finish_scales(m, scales + pieces->starts[g] / m->group * m->scale_step, count, width, any,
-                      panel->scales + g * width, least, greatest);
+        const uint8_t *codes = scales + pieces->starts[g] / m->group * m->scale_step;
+        for (int v = 0; v < width; v++) {
+            const int32_t code = v < count ? codes[v * m->scale_vector] : 0;
+            const int32_t noted = code + (any[v] ? 0 : ALL_ZERO);
+            memcpy(panel->scales + g * width + v, &noted, sizeof noted);
+        }
         if (!is_a && layout != LAYOUT_HALVES)
             for (int v = 0; v < width; v++) {
                 const int32_t minus_sum = 4 * 128 * steps - sums[v];
@@ -588,13 +600,7 @@ DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff
                                                                            : 127 * minus_sum;
             }
     }
-    int32_t from = INT32_MAX, to = INT32_MIN;
-    for (int v = 0; v < width; v++) {
-        from = least[v] < from ? least[v] : from;
-        to = greatest[v] > to ? greatest[v] : to;
-    }
-    panel->range[0] = from <= to ? from : 0;
-    panel->range[1] = from <= to ? to : 0;
+    finish_scales(m, pieces->count * width, panel->scales, panel->range);
 }
 
 static void pack_panel(const fmt_matrix *m, const void *codes, const uint8_t *scales,

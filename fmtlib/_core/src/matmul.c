@@ -18,7 +18,7 @@
 #include "kernels.h"
 
 /* A tile's part of b, SLAB_WORDS deep, fits the first-level cache, and all scratch 1 MiB. */
-enum { SLAB_WORDS = 128, BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 };
+enum { SLAB_WORDS = 256, BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 };
 enum { A_WORDS = 48 << 10, B_WORDS = 192 << 10 };
 enum { ALIGNMENT = 64 };
 
