@@ -595,14 +595,12 @@ DOT_INLINE void gather_scales(const fmt_matrix *m, const uint8_t *codes, ptrdiff
     for (ptrdiff_t g = 0; g < pieces->count; g++, scales += width) {
         for (; pieces->starts[g] >= end; end += m->group)
             codes += m->scale_step;
-        int32_t code[DOT_MOST] = {0};
-        if (count == width)
-            for (int v = 0; v < width; v++)
-                code[v] = codes[v * stride];
-        else
-            for (ptrdiff_t v = 0; v < count; v++)
-                code[v] = codes[v * stride];
-        memcpy(scales, code, (size_t)width * sizeof *scales);
+        if (count < width)
+            memset(scales, 0, (size_t)width * sizeof *scales);
+        for (ptrdiff_t v = 0; v < count; v++) {
+            const int32_t code = codes[v * stride];
+            memcpy(scales + v, &code, sizeof code);
+        }
     }
 }
 
