@@ -34,11 +34,12 @@ def is_bfp(fmt: BlockFormat) -> bool:
 
 def has_integer_kernel(*operands: BlockArray) -> bool:
     """Whether the fMAC's own kernel multiplies them."""
-    if not all(is_bfp(b.format) and b.format.mantissa_bits <= _MOST_MANTISSA for b in operands):
-        return False
-    return min(min(size, b.shape[axis]) for b in operands for axis, size in b.blocks.items()) <= (
-        _LONGEST
-    )
+    longest = []
+    for b in operands:
+        if not is_bfp(b.format) or b.format.mantissa_bits > _MOST_MANTISSA:
+            return False
+        longest += [min(size, b.shape[axis]) for axis, size in b.blocks.items()]
+    return min(longest) <= _LONGEST
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,6 +175,8 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
 
 def native(codes: NDArray[Any]) -> NDArray[Any]:
     """A view of codes, or a copy if kernels cannot address them: aligned, of native byte order."""
-    array = np.require(codes, codes.dtype.newbyteorder("="), ["ALIGNED"])
+    array = codes
+    if not (codes.flags.aligned and codes.dtype.isnative):
+        array = np.require(codes, codes.dtype.newbyteorder("="), ["ALIGNED"])
     width = array.dtype.itemsize
     return array.copy() if any(stride % width for stride in array.strides) else array.view()

@@ -785,7 +785,7 @@ cdef int _fill_matrix(fmt_matrix *to, codes, scales, fmt) except -1:
     if not codes.flags.aligned or any(stride % size for stride in codes.strides):
         raise TypeError("expected aligned codes")
     memset(to, 0, sizeof(to[0]))
-    to.codes, to.type = cnp.PyArray_DATA(codes), CODE_TYPES[codes.dtype.name]
+    to.codes, to.type = cnp.PyArray_DATA(codes), TYPE_INT1 if size == 1 else TYPE_INT2
     to.count, to.group = count, fmt.block_size
     to.batch_stride, to.vector_stride, to.step_stride = (s // size for s in codes.strides)
     to.scales = <const uint8_t *>cnp.PyArray_DATA(scales)
@@ -821,11 +821,11 @@ cdef int _use_packing(fmt_matrix *to, packing, Py_ssize_t first) except -1:
 
 
 def matmul_scratch(a, b):
-    """Bytes of memory that `matmul_blocks` works in, for two-dimensional operands."""
+    """Bytes of memory that `matmul_blocks` works in, for the same operands."""
     cdef fmt_matmul_plan plan
-    _fill_matrix(&plan.a, a.codes[None], a.scales[None], a.format)
-    _fill_matrix(&plan.b, b.codes[None], b.scales[None], b.format)
-    plan.batch, plan.depth = 1, a.shape[1]
+    _fill_matrix(&plan.a, a.codes, a.scales, a.format)
+    _fill_matrix(&plan.b, b.codes, b.scales, b.format)
+    plan.batch, _, plan.depth = a.codes.shape
     return fmt_matmul_scratch(&plan)
 
 

@@ -281,7 +281,7 @@ DOT_INLINE void sum_topped(const uint32_t *a, const uint32_t *b, ptrdiff_t steps
 /* --- totals ------------------------------------------------------------------------------- */
 
 /* *total += float32(scales * (high * 2**16 + low)), the fMAC's one rounding and one addition. */
-DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, float a_scale,
+DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, dot_lanes a_scale,
                            dot_lanes b_scale, float down, float up, float *total)
 {
     dot_lanes_in_memory *const to = (dot_lanes_in_memory *)total;
@@ -289,7 +289,8 @@ DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, f
         dot_wide sum = __builtin_convertvector(low, dot_wide);
         if (wide)
             sum += __builtin_convertvector(high, dot_wide) * 0x1p16;
-        sum *= __builtin_convertvector(b_scale, dot_wide) * (double)a_scale;
+        sum *= __builtin_convertvector(b_scale, dot_wide) 
+               * __builtin_convertvector(a_scale, dot_wide);
         *to += __builtin_convertvector(sum, dot_lanes);
         return;
     }
@@ -298,9 +299,9 @@ DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, f
         sum = dot_multiply_add(__builtin_convertvector(high, dot_lanes),
                                dot_spread_float(0x1p16f), sum);
     if (scaling == SCALING_EXACT)
-        *to = dot_multiply_add(sum * b_scale, dot_spread_float(a_scale), *to);
+        *to = dot_multiply_add(sum * b_scale, a_scale, *to);
     else /* the product may overflow, to infinity, at the last step */
-        *to += sum * dot_spread_float(a_scale * down) * b_scale * up;
+        *to += sum * (a_scale * down) * b_scale * up;
 }
 
 DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *totals)
@@ -348,8 +349,8 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
                 const int column = (v + w) * DOT_LANES;
                 const dot_lanes b_scale = (dot_lanes)dot_load(b_scales + column);
                 for (int i = 0; i < DOT_ROWS; i++)
-                    add_scaled(scaling, wide, high[i][w], sums[i][w], a_scales[i], b_scale, down, up,
-                               totals + i * DOT_COLUMNS + column);
+                    add_scaled(scaling, wide, high[i][w], sums[i][w], dot_spread_float(a_scales[i]),
+                               b_scale, down, up, totals + i * DOT_COLUMNS + column);
             }
         }
         a += steps * words * DOT_ROWS;
@@ -360,18 +361,32 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
     }
 }
 
-static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t stride, ptrdiff_t rows,
+/* Copies a part of a matrix between c and the totals of a tile. */
+DOT_INLINE void copy_totals(int from_c, float *totals, float *c, ptrdiff_t row, ptrdiff_t column,
+                            ptrdiff_t rows, ptrdiff_t columns)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        float *const total = totals + i * DOT_COLUMNS, *const to = c + i * row;
+        if (column == 1 && from_c)
+            memcpy(total, to, (size_t)columns * sizeof *c);
+        else if (column == 1)
+            memcpy(to, total, (size_t)columns * sizeof *c);
+        else
+            for (ptrdiff_t j = 0; j < columns; j++)
+                *(from_c ? total + j : to + j * column) = *(from_c ? to + j * column : total + j);
+    }
+}
+
+static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns)
 {
     _Alignas(64) float totals[DOT_ROWS * DOT_COLUMNS];
-    const int whole = rows == DOT_ROWS && columns == DOT_COLUMNS;
+    const int whole = rows == DOT_ROWS && columns == DOT_COLUMNS && column == 1;
     if (whole) {
-        for (int i = 0; i < DOT_ROWS; i++)
-            memcpy(totals + i * DOT_COLUMNS, c + i * stride, DOT_COLUMNS * sizeof *c);
+        copy_totals(1, totals, c, row, 1, DOT_ROWS, DOT_COLUMNS);
     } else {
         memset(totals, 0, sizeof totals);
-        for (ptrdiff_t i = 0; i < rows; i++)
-            memcpy(totals + i * DOT_COLUMNS, c + i * stride, (size_t)columns * sizeof *c);
+        copy_totals(1, totals, c, row, column, rows, columns);
     }
 #define CASE(KIND, SCALING)                                                                        \
     case 4 * (KIND) + (SCALING):                                                                   \
@@ -397,11 +412,66 @@ static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t stride, ptrdiff_t ro
 #undef CASES
 #undef CASE
     if (whole)
-        for (int i = 0; i < DOT_ROWS; i++)
-            memcpy(c + i * stride, totals + i * DOT_COLUMNS, DOT_COLUMNS * sizeof *c);
+        copy_totals(0, totals, c, row, 1, DOT_ROWS, DOT_COLUMNS);
     else
-        for (ptrdiff_t i = 0; i < rows; i++)
-            memcpy(c + i * stride, totals + i * DOT_COLUMNS, (size_t)columns * sizeof *c);
+        copy_totals(0, totals, c, row, column, rows, columns);
+}
+
+/* --- vectors with one another -------------------------------------------------------------- */
+
+/* Totals of the pairs that two panels of DOT_COLUMNS vectors make, each with the one at its place. */
+DOT_INLINE void dot_paired_pieces(int bytes, int scaling, const fmt_tile *t, float *totals)
+{
+    const uint32_t *a = t->a.words, *b = t->b.words;
+    const float *a_scales = t->a.scales, *b_scales = t->b.scales;
+    const int32_t *corrections = t->b.corrections;
+    for (ptrdiff_t g = 0; g < t->pieces; g++) {
+        dot_ints high[DOT_VECTORS] = {{0}}, low[DOT_VECTORS] = {{0}};
+        for (int32_t s = 0; s < t->steps[g]; s++, a += DOT_COLUMNS, b += DOT_COLUMNS)
+            for (int v = 0; v < DOT_VECTORS; v++) {
+                const dot_ints x = dot_load(a + v * DOT_LANES), y = dot_load(b + v * DOT_LANES);
+                dot_ints sum; /* of few products */
+#if DOT_MADDUBS
+                sum = bytes ? dot_halves((dot_ints)dot_pairs(x, y), dot_spread(0x00010001))
+                            : dot_halves(x, y);
+#elif DOT_VNNI
+                sum = bytes ? dot_bytes(dot_spread(0), x, y) : dot_halves(x, y);
+#else
+                sum = dot_halves(x, y);
+#endif
+                low[v] += sum;
+                high[v] += sum >> 16;
+            }
+        for (int v = 0; v < DOT_VECTORS; v++) {
+            const ptrdiff_t at = g * DOT_COLUMNS + v * DOT_LANES;
+            if (bytes)
+                low[v] += dot_load(corrections + at) << t->offset_bits;
+            else
+                low[v] -= high[v] << 16;
+            add_scaled(scaling, !bytes, high[v], low[v], (dot_lanes)dot_load(a_scales + at),
+                       (dot_lanes)dot_load(b_scales + at), t->down, t->up, totals + v * DOT_LANES);
+        }
+    }
+}
+
+static void dot_paired(const fmt_tile *t, float *c, ptrdiff_t count)
+{
+    float totals[DOT_COLUMNS] = {0};
+    memcpy(totals, c, (size_t)count * sizeof *c);
+#define CASE(BYTES, SCALING)                                                                       \
+    if ((t->kind == DOT_BYTES) == (BYTES) && t->scaling == (SCALING))                              \
+        dot_paired_pieces(BYTES, SCALING, t, totals);
+#define CASES(BYTES)                                                                               \
+    CASE(BYTES, SCALING_EXACT)                                                                     \
+    CASE(BYTES, SCALING_OVERFLOW)                                                                  \
+    CASE(BYTES, SCALING_DOUBLE)
+#if DOT_MADDUBS || DOT_VNNI
+    CASES(1)
+#endif
+    CASES(0)
+#undef CASES
+#undef CASE
+    memcpy(c, totals, (size_t)count * sizeof *c);
 }
 
 /* --- packing ------------------------------------------------------------------------------ */
@@ -670,25 +740,31 @@ DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff
 
 static void pack_panel(const fmt_matrix *m, const void *codes, const uint8_t *scales,
                        ptrdiff_t count, const fmt_pieces *pieces, int is_a, int layout,
-                       const fmt_panel *panel)
+                       ptrdiff_t width, const fmt_panel *panel)
 {
     const int bytes = m->type == TYPE_INT1;
 #define PACK(SIZE, LAYOUT, IS_A, WIDTH)                                                            \
-    if (bytes == (SIZE == 1) && layout == LAYOUT && is_a == IS_A) {                                \
+    if (bytes == (SIZE == 1) && layout == LAYOUT && is_a == IS_A && width == WIDTH) {               \
         gather_panel(m, codes, count, pieces, SIZE, LAYOUT, WIDTH, panel->words);                  \
         finish_panel(m, scales, count, pieces, LAYOUT, IS_A, WIDTH, panel);                        \
     }
+#define PAIRED(SIZE, LAYOUT)                                                                       \
+    PACK(SIZE, LAYOUT, 1, DOT_COLUMNS)
 #define PACKS(SIZE, LAYOUT)                                                                        \
     PACK(SIZE, LAYOUT, 0, DOT_COLUMNS)                                                             \
     PACK(SIZE, LAYOUT, 1, DOT_ROWS)
     PACKS(1, LAYOUT_BYTES)
     PACKS(1, LAYOUT_HALVES)
     PACKS(2, LAYOUT_HALVES)
+    PAIRED(1, LAYOUT_BYTES)
+    PAIRED(1, LAYOUT_HALVES)
+    PAIRED(2, LAYOUT_HALVES)
 #if DOT_VNNI
     PACKS(1, LAYOUT_TOPPED)
     PACKS(2, LAYOUT_TOPPED)
 #endif
 #undef PACKS
+#undef PAIRED
 #undef PACK
 }
 
@@ -699,4 +775,5 @@ const fmt_integer_dot INTEGER_DOT = {
     .has_topped = DOT_VNNI,
     .pack_panel = pack_panel,
     .dot_tile = dot_tile,
+    .dot_paired = dot_paired,
 };

@@ -451,10 +451,13 @@ typedef struct fmt_integer_dot {
     int has_topped;   /* whether DOT_TOPPED is there */
     void (*pack_panel)(const fmt_matrix *m, const void *codes, const uint8_t *scales,
                        ptrdiff_t count, const fmt_pieces *pieces, int is_a, int layout,
-                       const fmt_panel *panel);
-    /* Adds to so many rows and columns, of a tile or less, of c. */
-    void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t stride, ptrdiff_t rows,
+                       ptrdiff_t width, const fmt_panel *panel);
+    /* Adds to so many rows and columns, of a tile or less, of c; `row` and `column` are strides. */
+    void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns);
+    /* Adds the products of `count` pairs of vectors, of panels of `columns` on both sides; of kind
+     * DOT_BYTES or DOT_WIDE. */
+    void (*dot_paired)(const fmt_tile *tile, float *c, ptrdiff_t count);
 } fmt_integer_dot;
 
 extern const fmt_integer_dot fmt_integer_dot_baseline;

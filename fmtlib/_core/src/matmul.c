@@ -8,6 +8,9 @@
  *    scaled and rounded to float32 once, is added to the float32 total, which c holds between slabs.
  *    So the order of additions is that of the pieces, whatever the blocks.
  *
+ * Where that takes fewer tiles a and b change places; a batch of pairs of vectors goes through
+ * dot_paired, as many pairs at a time as a tile has columns.
+ *
  * The panels of a block of a stay in the second-level cache while those of b pass through the first.
  */
 #include <math.h>
@@ -118,7 +121,8 @@ static void pack(const fmt_matrix *m, int is_a, ptrdiff_t batch, ptrdiff_t first
         fmt_active->integer_dot->pack_panel(
             m, (const char *)m->codes + place * size,
             m->scales + batch * m->scale_batch + vector * m->scale_vector,
-            smaller(to->width, count - j * to->width), pieces, is_a, to->layout, &panel);
+            smaller(to->width, count - j * to->width), pieces, is_a, to->layout,
+            to->width, &panel);
     }
 }
 
@@ -214,6 +218,38 @@ static ptrdiff_t block_of(ptrdiff_t most, ptrdiff_t count, ptrdiff_t width)
     return (panels ? panels : 1) * width;
 }
 
+/* Products of single vectors: `columns` of them are worked on at a time, on both sides, if there is
+ * room for their longest piece. */
+static int is_paired(const fmt_matmul_plan *p)
+{
+    return p->a.count == 1 && p->b.count == 1 && p->batch > 1
+           && longest_piece(&p->a, &p->b, p->depth) <= 2048;
+}
+
+/* With the vectors of all matrices as those of one. */
+static fmt_matrix unbatched(fmt_matrix m, ptrdiff_t batch)
+{
+    m.count = batch;
+    m.vector_stride = m.batch_stride;
+    m.scale_vector = m.scale_batch;
+    return m;
+}
+
+/* Whether it takes fewer tiles with a and b exchanged; the products of pieces are the same. */
+static int turns(const fmt_matmul_plan *p)
+{
+    const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    const ptrdiff_t rows = p->a.count, columns = p->b.count;
+    return !p->a.packing && !p->b.packing
+           && panels_of(columns, kernels->rows) * panels_of(rows, kernels->columns)
+                  < panels_of(rows, kernels->rows) * panels_of(columns, kernels->columns);
+}
+
+static fmt_matmul_plan turned(const fmt_matmul_plan *p)
+{
+    return turns(p) ? (fmt_matmul_plan){p->batch, p->depth, p->b, p->a} : *p;
+}
+
 static approach approach_of(const fmt_matmul_plan *p)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
@@ -235,6 +271,11 @@ static approach approach_of(const fmt_matmul_plan *p)
     } else {
         x.kind = DOT_WIDE;
         x.single = longest <= 512; /* both halves of the sum are exact in float32 */
+    }
+    if (is_paired(p)) {
+        x.layout = x.layout == LAYOUT_BYTES ? LAYOUT_BYTES : LAYOUT_HALVES;
+        x.kind = x.layout == LAYOUT_BYTES ? DOT_BYTES : DOT_WIDE;
+        x.single = x.kind == DOT_BYTES || longest <= 512;
     }
     while ((ptrdiff_t)1 << x.sum_bits < longest * product)
         x.sum_bits++;
@@ -264,10 +305,11 @@ typedef struct {
 static workplace lay_out_scratch(const fmt_matmul_plan *p, const approach *x, char *at)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    const ptrdiff_t a_width = is_paired(p) ? kernels->columns : kernels->rows;
     workplace w;
     char *const start = at;
     if (!p->a.packing)
-        at += lay_out(&w.a, at, 1, x->layout, x->block_rows / kernels->rows, kernels->rows,
+        at += lay_out(&w.a, at, 1, x->layout, panels_of(x->block_rows, a_width), a_width,
                       x->slab_steps, x->slab_pieces);
     if (!p->b.packing)
         at += lay_out(&w.b, at, 0, x->layout, x->block_columns / kernels->columns,
@@ -282,8 +324,9 @@ static workplace lay_out_scratch(const fmt_matmul_plan *p, const approach *x, ch
 
 size_t fmt_matmul_scratch(const fmt_matmul_plan *p)
 {
-    const approach x = approach_of(p);
-    return lay_out_scratch(p, &x, nowhere).size + ALIGNMENT;
+    const fmt_matmul_plan plan = turned(p);
+    const approach x = approach_of(&plan);
+    return lay_out_scratch(&plan, &x, nowhere).size + ALIGNMENT;
 }
 
 /* How the sums of a pair of panels may be scaled. */
@@ -307,7 +350,8 @@ static void choose_scaling(fmt_tile *t, const approach *x)
 
 /* A block of rows by a block of columns, for the pieces of a slab. */
 static void multiply_blocks(const approach *x, fmt_tile *t, const packing *a, const packing *b,
-                            ptrdiff_t rows, ptrdiff_t columns, float *c, ptrdiff_t stride)
+                            ptrdiff_t rows, ptrdiff_t columns, float *c, ptrdiff_t row,
+                            ptrdiff_t column)
 {
     for (ptrdiff_t j = 0; j * b->width < columns; j++) {
         const ptrdiff_t width = smaller(b->width, columns - j * b->width);
@@ -315,8 +359,9 @@ static void multiply_blocks(const approach *x, fmt_tile *t, const packing *a, co
         for (ptrdiff_t i = 0; i * a->width < rows; i++) {
             t->a = panel_of(a, i);
             choose_scaling(t, x);
-            fmt_active->integer_dot->dot_tile(t, c + i * a->width * stride + j * b->width, stride,
-                                              smaller(a->width, rows - i * a->width), width);
+            fmt_active->integer_dot->dot_tile(
+                t, c + i * a->width * row + j * b->width * column, row, column,
+                smaller(a->width, rows - i * a->width), width);
         }
     }
 }
@@ -334,12 +379,19 @@ static void fetch(const fmt_matrix *m, int is_a, ptrdiff_t batch, ptrdiff_t firs
     }
 }
 
-static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, ptrdiff_t batch, float *c)
+static fmt_tile tile_of(const fmt_matmul_plan *p, const approach *x, const fmt_pieces *pieces)
+{
+    return (fmt_tile){.kind = x->kind, .run = x->run, .offset_bits = p->a.mantissa,
+                      .steps = pieces->steps};
+}
+
+/* A matrix of the batch; `row` and `column` are strides of c. */
+static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, ptrdiff_t batch, float *c,
+                     ptrdiff_t row, ptrdiff_t column)
 {
     const ptrdiff_t rows = p->a.count, columns = p->b.count;
     fmt_pieces *pieces = &w->pieces;
-    fmt_tile tile = {.kind = x->kind, .run = x->run, .offset_bits = p->a.mantissa,
-                     .steps = pieces->steps};
+    fmt_tile tile = tile_of(p, x, pieces);
     for (ptrdiff_t j = 0; j < columns; j += x->block_columns) {
         const ptrdiff_t width = smaller(x->block_columns, columns - j);
         ptrdiff_t step = 0, piece = 0;
@@ -351,7 +403,8 @@ static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, 
             for (ptrdiff_t i = 0; i < rows; i += x->block_rows) {
                 const ptrdiff_t height = smaller(x->block_rows, rows - i);
                 fetch(&p->a, 1, batch, i, height, pieces, step, piece, &w->a);
-                multiply_blocks(x, &tile, &w->a, &w->b, height, width, c + i * columns + j, columns);
+                multiply_blocks(x, &tile, &w->a, &w->b, height, width, c + i * row + j * column, row,
+                                column);
             }
             step += pieces->all_steps;
             piece += pieces->count;
@@ -359,16 +412,44 @@ static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, 
     }
 }
 
-void fmt_matmul(const fmt_matmul_plan *p, float *c, void *scratch)
+/* All of a batch of pairs of vectors. */
+static void multiply_pairs(const fmt_matmul_plan *p, const approach *x, workplace *w, float *c)
+{
+    const fmt_matrix a = unbatched(p->a, p->batch), b = unbatched(p->b, p->batch);
+    fmt_pieces *pieces = &w->pieces;
+    fmt_tile tile = tile_of(p, x, pieces);
+    for (ptrdiff_t j = 0; j < p->batch; j += w->b.width) {
+        const ptrdiff_t count = smaller(w->b.width, p->batch - j);
+        for (ptrdiff_t k = 0; k < p->depth; k = pieces->starts[pieces->count]) {
+            find_pieces(pieces, k, p->a.group, p->b.group, p->depth, x->layout, x->slab_pieces,
+                        x->slab_steps);
+            tile.pieces = pieces->count;
+            pack(&a, 1, 0, j, count, pieces, &w->a);
+            pack(&b, 0, 0, j, count, pieces, &w->b);
+            tile.a = panel_of(&w->a, 0);
+            tile.b = panel_of(&w->b, 0);
+            choose_scaling(&tile, x);
+            fmt_active->integer_dot->dot_paired(&tile, c + j, count);
+        }
+    }
+}
+
+void fmt_matmul(const fmt_matmul_plan *plan, float *c, void *scratch)
 {
     const fmt_environment callers = fmt_enter();
-    const approach x = approach_of(p);
-    workplace w = lay_out_scratch(p, &x, aligned(scratch));
-    if (p->a.packing)
-        lay_out_matrix(&w.a, aligned(p->a.packing), &p->a, 1, p->a.packed_count, p->depth, x.layout);
-    if (p->b.packing)
-        lay_out_matrix(&w.b, aligned(p->b.packing), &p->b, 0, p->b.packed_count, p->depth, x.layout);
-    for (ptrdiff_t i = 0; i < p->batch; i++)
-        multiply(p, &x, &w, i, c + i * p->a.count * p->b.count);
+    const fmt_matmul_plan p = turned(plan);
+    const approach x = approach_of(&p);
+    workplace w = lay_out_scratch(&p, &x, aligned(scratch));
+    if (p.a.packing)
+        lay_out_matrix(&w.a, aligned(p.a.packing), &p.a, 1, p.a.packed_count, p.depth, x.layout);
+    if (p.b.packing)
+        lay_out_matrix(&w.b, aligned(p.b.packing), &p.b, 0, p.b.packed_count, p.depth, x.layout);
+    const ptrdiff_t row = plan->b.count;
+    if (is_paired(&p))
+        multiply_pairs(&p, &x, &w, c);
+    else
+        for (ptrdiff_t i = 0; i < p.batch; i++)
+            multiply(&p, &x, &w, i, c + i * plan->a.count * row, turns(plan) ? 1 : row,
+                     turns(plan) ? row : 1);
     fmt_leave(callers);
 }
