@@ -53,7 +53,8 @@ class PackedOperand:
     blocks : BlockArray
         The operand.  It is used instead of the packing where that does not serve: with another
         accumulator, as the other operand of a product, with an operand whose blocks have another
-        size or whose elements are too wide to multiply with bytes.  Its arrays are read-only, and
+        size or whose elements are too wide for its layout, as the right one of a product with few
+        columns.  Its arrays are read-only, and
         must not be changed through others that share their memory.
     side : "a" or "b"
         Whether it is the left or the right operand.
@@ -150,8 +151,9 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
     Returns
     -------
     PackedOperand
-        Takes one byte per element up to 6 or 7 mantissa bits (by processor), two above, and 4 or 8
-        per block.  It serves operands with blocks of the same size.
+        Takes one byte per element up to 6 or 7 mantissa bits (by processor), two above, three of 15
+        with VNNI in blocks of at most 128, and 4 or 8 per block.  It serves operands with blocks of
+        the same size.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +213,8 @@ def matmul(
     rows, columns = x.shape[-2:-1], y.shape[y_axis + 1 :]  # of no or one length
     x = x if rows else x.at(None)
     y = y if columns else y.at(..., None)
-    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    leading = x.shape[:-2], y.shape[:-2]
+    batch = np.broadcast_shapes(*leading) if any(leading) else ()
     total = task.start(c, (*batch, *rows, *columns))
     matrices = total.reshape(*batch, x.shape[-2], y.shape[-1])
     # the last of the leading dimensions goes to the kernel as a batch
@@ -227,7 +227,7 @@ def matmul(
     kept = [None if packed is None else packed.packings(many) for packed in task.packed]
     with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
         share = pool.map if pool else map
-        for index in np.ndindex(many[:-1]):
+        for index in itertools.product(*map(range, many[:-1])):
             packings = [packed if packed is None else packed[index] for packed in kept]
             one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index], packings)
             list(share(one, bounds[:-1], bounds[1:]))
@@ -411,18 +411,18 @@ class _Operand:
             if other != axis:
                 scales = scales.repeat(size, other)
                 scales = scales[(slice(None),) * other + (slice(self.shape[other]),)]
-        to = copy.copy(self)
+        to = self._copy()
         to.scales, to.group = scales, self.sizes[axis]
         return to
 
-    def __copy__(self) -> _Operand:
-        # dataclasses.replace and what copy does by itself take as long as a small product
+    def _copy(self) -> _Operand:
+        # copy.copy and dataclasses.replace take as long as a small product
         to = object.__new__(_Operand)
         to.__dict__.update(self.__dict__)
         return to
 
     def _map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> _Operand:
-        to = copy.copy(self)
+        to = self._copy()
         to.codes = function(self.codes)
         to.scales = None if self.scales is None else function(self.scales)
         return to

@@ -235,19 +235,26 @@ static fmt_matrix unbatched(fmt_matrix m, ptrdiff_t batch)
     return m;
 }
 
-/* Whether it takes fewer tiles with a and b exchanged; the products of pieces are the same. */
+/* Whether it takes fewer tiles with a and b exchanged; the products of pieces are the same.  Then b has
+ * few vectors, which are soon packed anew. */
 static int turns(const fmt_matmul_plan *p)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
     const ptrdiff_t rows = p->a.count, columns = p->b.count;
-    return !p->a.packing && !p->b.packing
+    return !p->a.packing
            && panels_of(columns, kernels->rows) * panels_of(rows, kernels->columns)
                   < panels_of(rows, kernels->rows) * panels_of(columns, kernels->columns);
 }
 
 static fmt_matmul_plan turned(const fmt_matmul_plan *p)
 {
-    return turns(p) ? (fmt_matmul_plan){p->batch, p->depth, p->b, p->a} : *p;
+    fmt_matmul_plan to = *p;
+    if (turns(p)) {
+        to.a = p->b;
+        to.b = p->a;
+        to.a.packing = NULL;
+    }
+    return to;
 }
 
 static approach approach_of(const fmt_matmul_plan *p)

@@ -4,6 +4,10 @@
 
 #include "kernels.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define TARGET fmt_kernels_baseline
 #define TARGET_NAME "baseline"
 #define VECTOR_BYTES 16
