@@ -133,16 +133,18 @@ DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t 
         for (int v = 0; v < vectors; v++) {
             const dot_ints x = dot_spread((int32_t)a[i]), y = dot_load(b + v * DOT_LANES);
             dot_ints sum;
-            if (kind == DOT_HALVES)
-                sum = first ? dot_halves(x, y) : dot_more_halves(sums[i][v], x, y);
+            (void)kind;
 #if DOT_MADDUBS
-            else
+            if (kind == DOT_BYTES)
                 sum = (dot_ints)(first ? dot_pairs(x, y)
                                        : (dot_shorts)sums[i][v] + dot_pairs(x, y));
-#elif DOT_VNNI
             else
+#elif DOT_VNNI
+            if (kind == DOT_BYTES)
                 sum = dot_bytes(sums[i][v], x, y);
+            else
 #endif
+                sum = first ? dot_halves(x, y) : dot_more_halves(sums[i][v], x, y);
             DOT_IN_ORDER(sum);
             sums[i][v] = sum;
         }
