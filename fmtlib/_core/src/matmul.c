@@ -202,7 +202,7 @@ static ptrdiff_t run_of_halves(const fmt_matrix *a, const fmt_matrix *b)
 
 int fmt_matmul_layout(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
 {
-    enum { LONG_RUN = 4 }; /* steps, from which on sums by parts are as fast */
+    enum { LONG_RUN = 5 }; /* steps, from which on sums by parts are as fast */
     if (run_of_bytes(a, b, depth))
         return LAYOUT_BYTES;
     const ptrdiff_t longest = longest_piece(a, b, depth), run = run_of_halves(a, b);
@@ -291,6 +291,10 @@ static approach approach_of(const fmt_matmul_plan *p)
     x.slab_steps = SLAB_WORDS / words;
     if (longest_steps > x.slab_steps)
         x.slab_steps = longest_steps;
+    /* slabs of even depth, the last of which is no scrap */
+    const ptrdiff_t all = p->depth / longest * longest_steps + steps_of(p->depth % longest, x.layout);
+    const ptrdiff_t slabs = panels_of(all, x.slab_steps);
+    x.slab_steps = smaller(x.slab_steps, panels_of(all, slabs) + longest_steps - 1);
     /* no more pieces than ends of groups: of both where they differ */
     const ptrdiff_t deep = smaller(x.slab_steps * elements, p->depth);
     const ptrdiff_t shared = p->a.group == p->b.group ? 0 : deep / p->b.group + 1;
