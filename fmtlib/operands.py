@@ -151,9 +151,9 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
     Returns
     -------
     PackedOperand
-        Takes one byte per element up to 6 or 7 mantissa bits (by processor), two above, three of 15
-        with VNNI in blocks of at most 128, and 4 or 8 per block.  It serves operands with blocks of
-        the same size.
+        Takes one byte per element up to 6 or 7 mantissa bits (by processor), two above, three of 14
+        and 15 with VNNI in blocks of at most 128, and 4 or 8 per block.  It serves operands with
+        blocks of the same size.
 
     Raises
     ------
