@@ -37,7 +37,7 @@ GCC_LOOP = re.compile(
 )
 CLANG_RECORD = re.compile(
     r"^--- !(Passed|Missed)\nPass: +loop-vectorize\nName: +(\w+)\n"
-    r"DebugLoc: +\{ File: '?(.*?)'?, *Line: (\d+),.*?\nFunction: +'?(\w+)(.*?)^\.\.\.",
+    r"DebugLoc: +\{ File: '?(.*?)'?,\s*Line: (\d+),.*?\nFunction: +'?(\w+)(.*?)^\.\.\.",
     re.MULTILINE | re.DOTALL,
 )
 # Arithmetic on all lanes of a vector register; moves say nothing.
@@ -209,6 +209,7 @@ def examine(compiler: str, source: Path, folder: Path) -> dict[tuple[str, Loop],
         compiler,
         *flags(),
         "-g1",
+        "-gdwarf-4",  # of clang's later tables of files binutils read the wrong entries
         "-w",
         "-Wno-psabi",
         *how,

@@ -34,11 +34,12 @@ def is_bfp(fmt: BlockFormat) -> bool:
 
 def has_integer_kernel(*operands: BlockArray) -> bool:
     """Whether the fMAC's own kernel multiplies them."""
-    if not all(is_bfp(b.format) and b.format.mantissa_bits <= _MOST_MANTISSA for b in operands):
-        return False
-    return min(min(size, b.shape[axis]) for b in operands for axis, size in b.blocks.items()) <= (
-        _LONGEST
-    )
+    longest = []
+    for b in operands:
+        if not is_bfp(b.format) or b.format.mantissa_bits > _MOST_MANTISSA:
+            return False
+        longest += [min(size, b.shape[axis]) for axis, size in b.blocks.items()]
+    return min(longest) <= _LONGEST
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -52,7 +53,8 @@ class PackedOperand:
     blocks : BlockArray
         The operand.  It is used instead of the packing where that does not serve: with another
         accumulator, as the other operand of a product, with an operand whose blocks have another
-        size or whose elements are too wide to multiply with bytes.  Its arrays are read-only, and
+        size or whose elements are too wide for its layout, as the right one of a product with few
+        columns.  Its arrays are read-only, and
         must not be changed through others that share their memory.
     side : "a" or "b"
         Whether it is the left or the right operand.
@@ -149,8 +151,9 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
     Returns
     -------
     PackedOperand
-        Takes one byte per element up to 6 or 7 mantissa bits (by processor), two above, and 4 or 8
-        per block.  It serves operands with blocks of the same size.
+        Takes one byte per element up to 6 or 7 mantissa bits (by processor), two above, three of 14
+        and 15 with VNNI in blocks of at most 128, and 4 or 8 per block.  It serves operands with
+        blocks of the same size.
 
     Raises
     ------
@@ -174,6 +177,8 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
 
 def native(codes: NDArray[Any]) -> NDArray[Any]:
     """A view of codes, or a copy if kernels cannot address them: aligned, of native byte order."""
-    array = np.require(codes, codes.dtype.newbyteorder("="), ["ALIGNED"])
+    array = codes
+    if not (codes.flags.aligned and codes.dtype.isnative):
+        array = np.require(codes, codes.dtype.newbyteorder("="), ["ALIGNED"])
     width = array.dtype.itemsize
     return array.copy() if any(stride % width for stride in array.strides) else array.view()

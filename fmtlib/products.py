@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -214,7 +213,8 @@ def matmul(
     rows, columns = x.shape[-2:-1], y.shape[y_axis + 1 :]  # of no or one length
     x = x if rows else x.at(None)
     y = y if columns else y.at(..., None)
-    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    leading = x.shape[:-2], y.shape[:-2]
+    batch = np.broadcast_shapes(*leading) if any(leading) else ()
     total = task.start(c, (*batch, *rows, *columns))
     matrices = total.reshape(*batch, x.shape[-2], y.shape[-1])
     # the last of the leading dimensions goes to the kernel as a batch
@@ -227,7 +227,7 @@ def matmul(
     kept = [None if packed is None else packed.packings(many) for packed in task.packed]
     with ThreadPoolExecutor(parts) if parts > 1 else nullcontext() as pool:
         share = pool.map if pool else map
-        for index in np.ndindex(many[:-1]):
+        for index in itertools.product(*map(range, many[:-1])):
             packings = [packed if packed is None else packed[index] for packed in kept]
             one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index], packings)
             list(share(one, bounds[:-1], bounds[1:]))
@@ -388,8 +388,8 @@ class _Operand:
     format: Format
     sizes: Mapping[int, int]  # of blocks, by axis
     scales: NDArray[Any] | None  # their codes
-    numbers: _Numbers
-    fraction_bits: int
+    numbers: _Numbers | None = None  # not needed by the fMAC's own kernel
+    fraction_bits: int = 0
     group: int = 0  # elements along the depth that share a scale, 0 if there is none
     scale_numbers: _Numbers | None = None
     scale_bits: int = 1  # of their significands
@@ -411,17 +411,25 @@ class _Operand:
             if other != axis:
                 scales = scales.repeat(size, other)
                 scales = scales[(slice(None),) * other + (slice(self.shape[other]),)]
-        return replace(self, scales=scales, group=self.sizes[axis])
+        to = self._copy()
+        to.scales, to.group = scales, self.sizes[axis]
+        return to
+
+    def _copy(self) -> _Operand:
+        # copy.copy and dataclasses.replace take as long as a small product
+        to = object.__new__(_Operand)
+        to.__dict__.update(self.__dict__)
+        return to
 
     def _map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> _Operand:
-        to = copy.copy(self)  # dataclasses.replace takes as long as a small product
+        to = self._copy()
         to.codes = function(self.codes)
         to.scales = None if self.scales is None else function(self.scales)
         return to
 
     def at(self, *index: Any) -> _Operand:
         """Codes and scales indexed alike."""
-        return self._map(lambda x: x[index])
+        return self._map(lambda x: x[index]) if index else self
 
     def swapped(self) -> _Operand:
         """With the last two axes exchanged."""
@@ -433,8 +441,10 @@ class _Operand:
 
     def broadcast(self, batch: tuple[int, ...]) -> _Operand:
         """To so many matrices."""
-        if self.codes.shape[:-2] == batch:
-            return self
+        missing = len(batch) + 2 - self.codes.ndim
+        same = self.at(*[None] * missing) if missing else self
+        if same.codes.shape[:-2] == batch:
+            return same
         return self._map(lambda x: np.broadcast_to(x, (*batch, *x.shape[-2:])))
 
 
@@ -453,9 +463,12 @@ def _code_operand(name: str, codes: Any, fmt: Any, flush: bool) -> _Operand:
     return _Operand(unsigned, fmt, {}, None, numbers, numbers.fraction_bits)
 
 
-def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
-    if fmt is not None and get_format(fmt) != b.format:
-        raise ValueError(f"{name} is in {b.format.name}, got {fmt!r} for it in formats")
+def _plain_operand(b: BlockArray) -> _Operand:
+    """Of integers in blocks, for the fMAC's own kernel."""
+    return _Operand(native(b.codes), b.format, b.blocks, b.scales)
+
+
+def _block_operand(b: BlockArray, flush: bool) -> _Operand:
     element, scale = (_Numbers.of(part, flush) for part in (b.format.element, b.format.scale))
     codes, own = native(b.codes), b.scales
     if b.format.micro_size is not None:
@@ -472,11 +485,8 @@ def _block_operand(name: str, b: BlockArray, fmt: Any, flush: bool) -> _Operand:
         low, high = _range(table)
         scale = replace(scale, table=table, low=low, high=high)
         fraction_bits += 23
-    axes = b.axis if isinstance(b.axis, tuple) else (b.axis,)
-    size = b.format.block_size
-    sizes = dict(zip(axes, size if isinstance(size, tuple) else (size,), strict=True))
     return _Operand(
-        codes, b.format, sizes, own, element, fraction_bits, scale_numbers=scale,
+        codes, b.format, b.blocks, own, element, fraction_bits, scale_numbers=scale,
         scale_bits=scale_bits, tensor=tensor,
     )  # fmt: skip
 
@@ -528,6 +538,8 @@ class _Task:
         names: list[Format] = []
         for name, x, fmt in operands:
             if isinstance(x, BlockArray):
+                if fmt is not None and get_format(fmt) != x.format:
+                    raise ValueError(f"{name} is in {x.format.name}, got {fmt!r} for it in formats")
                 names.append(x.format)
             elif fmt is None:
                 _code_operand(name, x, fmt, False)  # raises
@@ -545,9 +557,12 @@ class _Task:
             and isinstance(b, BlockArray)
             and has_integer_kernel(a, b)
         )
+        if self.fmac:
+            self.a, self.b = _plain_operand(a), _plain_operand(b)
+            return
         flush = self.accumulator.subnormals == "flush"
         self.a, self.b = (
-            _block_operand(name, x, fmt, flush)
+            _block_operand(x, flush)
             if isinstance(x, BlockArray)
             else _code_operand(name, x, fmt, flush)
             for name, x, fmt in operands

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,7 +222,9 @@ def extreme_operands(m_a, m_b, depth, block_size, pattern):
 
 
 @pytest.mark.parametrize("pattern", ["same", "opposite", "alternating", "half"])
-@pytest.mark.parametrize(("depth", "block_size"), [(80, 16), (64, 32), (64, 64), (130, 128)])
+@pytest.mark.parametrize(
+    ("depth", "block_size"), [(80, 16), (64, 32), (64, 64), (130, 128), (130, 129)]
+)
 def test_greatest_magnitudes_of_all_widths(target, depth, block_size, pattern):
     """No sum overflows the integers that it is formed in, nor saturates."""
     for m_a in range(1, 16):
@@ -291,7 +294,7 @@ def test_any_shapes_and_blocks(data, m, sizes, shape):
         assert_array_equal(fl.matmul(*packed), expected)
 
 
-@pytest.mark.parametrize("m", [4, 7, 12])
+@pytest.mark.parametrize("m", [4, 7, 12, 15])
 def test_blocks_of_work(target, m):
     """Every edge of the blocks that large products are cut into."""
     rng = np.random.default_rng(7)
@@ -327,6 +330,49 @@ def test_zero_blocks_keep_their_neighbours_exact(target):
     assert_array_equal(fl.matmul(a, b), x @ np.ones((64, 3), np.float32))
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 90, 1), (1, 90, 300), (300, 90, 1), (90, 40, 3), (9, 70, 33)]
+)
+@pytest.mark.parametrize("m", [4, 8, 15])
+def test_skinny_products(target, m, shape):
+    """With few rows or columns the operands change places: into the right places of c."""
+    rng = np.random.default_rng(11)
+    rows, depth, columns = shape
+    a = fl.encode(rng.standard_normal((2, rows, depth)), fl.bfp(m, 8, 8))
+    b = fl.encode(rng.standard_normal((2, depth, columns)), fl.bfp(min(m + 1, 15)), axis=1)
+    c = rng.standard_normal((2, rows, columns)).astype("f4")
+    assert_array_equal(fl.matmul(a, b, c=c), fl.matmul(a, b, c=c, dtype=np.float64))
+    if rows > 1:
+        few = a[0][:2]  # of the same memory
+        assert_array_equal(fl.matmul(a[0], few.T), fl.matmul(few, a[0].T).T)
+        assert_array_equal(fl.matmul(few, a[0].T), fl.matmul(few, a[0].T, dtype=np.float64))
+
+
+@given(
+    data=st.data(),
+    m=st.tuples(st.integers(1, 15), st.integers(1, 15)),
+    sizes=st.tuples(st.integers(1, 140), st.integers(1, 140)),
+    rows=st.integers(1, 70),
+    depth=st.integers(1, 300),
+    spread=st.integers(0, 140),
+)
+def test_dots_of_many_rows(data, m, sizes, rows, depth, spread):
+    """As the general kernel adds, for any strides, from any c; NaN and extreme scales included."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x, y = rng.standard_normal((2, rows, depth)) * 2.0 ** rng.integers(
+        -spread, spread + 1, (2, 1, 1)
+    )
+    if data.draw(st.booleans(), "NaN"):
+        x[rows // 2, depth // 2] = np.nan
+    a, b = fl.encode(x, fl.bfp(m[0], 8, sizes[0])), fl.encode(y, fl.bfp(m[1], 8, sizes[1]))
+    if data.draw(st.booleans(), "every other row"):
+        a = fl.BlockArray(a.codes.repeat(2, 0), a.scales.repeat(2, 0), a.format, 1)[::-2]
+    c = rng.standard_normal(rows).astype("f4")
+    expected = fl.dot(a, b, c=c, dtype=np.float64)  # by the general kernel
+    for _ in each_target():
+        assert_array_equal(fl.dot(a, b, c=c), expected)
+
+
 # --- packed operands ------------------------------------------------------------------------
 
 
@@ -349,7 +395,7 @@ def test_packed_operands_where_the_packing_does_not_serve(target):
     rng = np.random.default_rng(10)
     b = fl.encode(rng.standard_normal((40, 18)), fl.bfp(4), axis=0)
     packed = fl.pack_operand(b)
-    for fmt in (fl.bfp(4, 8, 8), fl.bfp(7), fl.bfp(12), fl.get_format("mxfp8_e4m3")):
+    for fmt in (fl.bfp(4, 8, 8), fl.bfp(7), fl.bfp(12), fl.bfp(15), fl.get_format("mxfp8_e4m3")):
         a = fl.encode(rng.standard_normal((5, 40)), fmt, axis=1)
         assert_array_equal(fl.matmul(a, packed), fl.matmul(a, b))
         assert_array_equal(
@@ -382,13 +428,24 @@ def test_what_is_not_packed():
     assert_array_equal(product, np.zeros((2, 3), np.float32))
 
 
-def test_scratch_is_small():
+def test_scratch_is_small(target):
     """Beside operands and output: below 1 MiB, or a tenth of the operands."""
+
+    def scratch(a, b):  # of a batch of matrices, both blocked along their last axis
+        return kernels.matmul_scratch(
+            *(SimpleNamespace(codes=x.codes, scales=x.scales, format=x.format) for x in (a, b))
+        )
+
+    for m, size in ((4, 16), (15, 16), (15, 128), (7, 2048), (12, 2048), (12, 8192)):
+        rows = fl.encode(np.ones((40, 1, 9000), np.float32), fl.bfp(m, 8, size))
+        assert scratch(rows, rows) <= 1 << 20, (m, size)
     for m, size, shape in (
         (4, 16, (300, 3000, 700)),
+        (15, 16, (300, 3000, 1500)),
+        (15, 128, (1500, 3000, 3)),
         (12, 8192, (40, 9000, 300)),
         (4, 1, (64, 2000, 800)),
     ):
-        a = fl.encode(np.ones(shape[:2], np.float32), fl.bfp(m, 8, size), axis=1)
-        b = fl.encode(np.ones(shape[1:], np.float32), fl.bfp(m, 8, size), axis=0)
-        assert kernels.matmul_scratch(a, b.T) <= 1 << 20, (m, size)
+        a = fl.encode(np.ones((1, *shape[:2]), np.float32), fl.bfp(m, 8, size))
+        b = fl.encode(np.ones((1, *shape[:0:-1]), np.float32), fl.bfp(m, 8, size))
+        assert scratch(a, b) <= 1 << 20, (m, size)

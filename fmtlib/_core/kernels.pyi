@@ -78,7 +78,7 @@ def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> An
 
 class Packing:
     data: NDArray[np.uint8]
-    elements: int
+    layout: int
     count: int
     target: str
     def __init__(

@@ -86,7 +86,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t group
         const void *packing
         Py_ssize_t packed_count, first_packed
-        int packed_elements
+        int packed_layout
 
     ctypedef struct fmt_matmul_plan:
         Py_ssize_t batch, depth
@@ -168,7 +168,7 @@ cdef extern from "kernels.h" nogil:
                         uint8_t *, uint8_t *)
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
     void fmt_matmul(const fmt_matmul_plan *, float *, void *)
-    int fmt_matmul_elements(const fmt_matrix *, const fmt_matrix *, Py_ssize_t)
+    int fmt_matmul_layout(const fmt_matrix *, const fmt_matrix *, Py_ssize_t)
     size_t fmt_packing_size(const fmt_matrix *, int, Py_ssize_t, int)
     int fmt_pack_matrix(const fmt_matrix *, int, Py_ssize_t, int, void *)
     void fmt_pack(const void *, int, int, Py_ssize_t, uint8_t *)
@@ -868,7 +868,7 @@ cdef int _fill_matrix(fmt_matrix *to, codes, scales, fmt) except -1:
     if not codes.flags.aligned or any(stride % size for stride in codes.strides):
         raise TypeError("expected aligned codes")
     memset(to, 0, sizeof(to[0]))
-    to.codes, to.type = cnp.PyArray_DATA(codes), CODE_TYPES[codes.dtype.name]
+    to.codes, to.type = cnp.PyArray_DATA(codes), TYPE_INT1 if size == 1 else TYPE_INT2
     to.count, to.group = count, fmt.block_size
     to.batch_stride, to.vector_stride, to.step_stride = (s // size for s in codes.strides)
     to.scales = <const uint8_t *>cnp.PyArray_DATA(scales)
@@ -884,31 +884,31 @@ class Packing:
         cdef fmt_matrix m
         _fill_matrix(&m, codes[None], scales[None], fmt)
         cdef Py_ssize_t depth = codes.shape[1]
-        cdef int elements = fmt_matmul_elements(&m, &m, depth), works = 1
-        cdef cnp.ndarray data = np.empty(fmt_packing_size(&m, is_a, depth, elements), np.uint8)
+        cdef int layout = fmt_matmul_layout(&m, &m, depth), works = 1
+        cdef cnp.ndarray data = np.empty(fmt_packing_size(&m, is_a, depth, layout), np.uint8)
         cdef void *to = cnp.PyArray_DATA(data)
         if codes.size:
             with nogil:
-                works = fmt_pack_matrix(&m, is_a, depth, elements, to)
+                works = fmt_pack_matrix(&m, is_a, depth, layout, to)
         if not works:
             raise MemoryError("no memory for packing an operand of matmul")
         data.flags.writeable = False
-        self.data, self.elements, self.count, self.target = data, elements, m.count, cpu_target()
+        self.data, self.layout, self.count, self.target = data, layout, m.count, cpu_target()
 
 
 cdef int _use_packing(fmt_matrix *to, packing, Py_ssize_t first) except -1:
-    data, elements = packing.data, packing.elements
+    data, layout = packing.data, packing.layout
     to.packing, to.packed_count = cnp.PyArray_DATA(data), packing.count
-    to.packed_elements, to.first_packed = elements, first
+    to.packed_layout, to.first_packed = layout, first
     return 0
 
 
 def matmul_scratch(a, b):
-    """Bytes of memory that `matmul_blocks` works in, for two-dimensional operands."""
+    """Bytes of memory that `matmul_blocks` works in, for the same operands."""
     cdef fmt_matmul_plan plan
-    _fill_matrix(&plan.a, a.codes[None], a.scales[None], a.format)
-    _fill_matrix(&plan.b, b.codes[None], b.scales[None], b.format)
-    plan.batch, plan.depth = 1, a.shape[1]
+    _fill_matrix(&plan.a, a.codes, a.scales, a.format)
+    _fill_matrix(&plan.b, b.codes, b.scales, b.format)
+    plan.batch, _, plan.depth = a.codes.shape
     return fmt_matmul_scratch(&plan)
 
 
@@ -932,10 +932,10 @@ def matmul_blocks(a, b, c, a_packing=None, b_packing=None, Py_ssize_t first_row=
         return
     kept = [x for x in (a_packing, b_packing) if x is not None and x.target == cpu_target()]
     if kept and batch == 1 and plan.a.group == plan.b.group:
-        elements = min([fmt_matmul_elements(&plan.a, &plan.b, depth)] + [x.elements for x in kept])
-        if any(x is a_packing and x.elements == elements for x in kept):
+        layout = min([fmt_matmul_layout(&plan.a, &plan.b, depth)] + [x.layout for x in kept])
+        if any(x is a_packing and x.layout == layout for x in kept):
             _use_packing(&plan.a, a_packing, first_row)
-        if any(x is b_packing and x.elements == elements for x in kept):
+        if any(x is b_packing and x.layout == layout for x in kept):
             _use_packing(&plan.b, b_packing, 0)
     cdef void *scratch = malloc(fmt_matmul_scratch(&plan))
     if scratch == NULL:

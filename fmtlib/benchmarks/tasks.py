@@ -330,6 +330,33 @@ def _matmul_blocks(n: int, m: int, group: int = 16) -> Case:
     )
 
 
+def _matmul_skinny(n: int, rows: int | None, columns: int | None) -> Case:
+    """So many rows or columns; None: as many as the other operand has."""
+    a, b = _operands(n)
+    a, b = np.ascontiguousarray(a[:rows]), np.ascontiguousarray(b[:, :columns])
+    fmt = fl.bfp(4)
+    x, y = fl.encode(a, fmt, axis=1), fl.encode(b, fmt, axis=0)
+    packed = partial(fl.matmul, x, fl.pack_operand(y))
+    return Case(
+        a,
+        partial(np.matmul, a, b, out=np.empty((a.shape[0], b.shape[1]), np.float32)),
+        (Variant("fmtlib", partial(fl.matmul, x, y)), Variant("fmtlib packed", packed)),
+        operations=2 * a.size * b.shape[1],
+    )
+
+
+def _dot_blocks(n: int, m: int) -> Case:
+    """Of each row of one matrix with that of another."""
+    a, b = _operands(n)
+    x, y = fl.encode(a, fl.bfp(m)), fl.encode(b, fl.bfp(m))
+    return Case(
+        a,
+        partial(np.einsum, "ij,ij->i", a, b),
+        (Variant("fmtlib", partial(fl.dot, x, y)),),
+        operations=2 * a.size,
+    )
+
+
 def _matmul_whole(n: int, m: int) -> Case:
     """From float32 to the product, against quantising and NumPy's product."""
     a, b = _operands(n)
@@ -484,7 +511,8 @@ def _tasks() -> Iterator[Task]:
     for m, group, speed, avx2 in (
         (4, 16, 1.3, 1.0), (4, 32, 1.3, 1.0), (4, 64, 1.3, 1.0), (7, 16, 1.3, 1.0),
         (7, 32, 1.3, 1.0), (7, 64, 1.3, 1.0), (2, 16, 1.3, 1.0), (6, 16, 1.3, 1.0),
-        (8, 16, 0.7, 0.7), (12, 16, 0.7, 0.7), (15, 16, 0.7, 0.7), (15, 32, 0.7, 0.7),
+        (8, 16, 0.7, 0.7), (12, 16, 0.7, 0.7), (14, 16, 0.7, 0.7), (15, 16, 0.7, 0.7),
+        (15, 32, 0.7, 0.7),
     ):  # fmt: skip
         yield Task(
             f"matmul BFP m={m} in groups of {group}",
@@ -492,6 +520,22 @@ def _tasks() -> Iterator[Task]:
             "float32 matmul", limit=1 / speed, avx2_limit=1 / avx2,
             headline=group == 16 and m in (4, 7, 12), scale="matrix",
         )  # fmt: skip
+    shapes: tuple[tuple[str, int | None, int | None], ...] = (
+        ("a row", 1, None), ("a column", None, 1), ("4 columns", None, 4),
+    )  # fmt: skip
+    for name, rows, columns in shapes:
+        yield Task(
+            f"matmul BFP m=4, {name}", partial(_matmul_skinny, rows=rows, columns=columns),
+            "float32 matmul", scale="matrix",
+        )  # fmt: skip
+    yield Task(
+        "matmul BFP m=4, 4 by 4", partial(_matmul_blocks, m=4), "float32 matmul",
+        scale="matrix", rows=4,
+    )  # fmt: skip
+    for m in (4, 12):
+        yield Task(
+            f"dot BFP m={m} of rows", partial(_dot_blocks, m=m), "float32 einsum", scale="matrix"
+        )
     for m in (4, 7):
         yield Task(
             f"encode and matmul BFP m={m} in groups of 16", partial(_matmul_whole, m=m),

@@ -8,6 +8,8 @@
  *           are unsigned, as the instructions want it; what that adds is the offset times the sum
  *           of b's elements, so minus that sum is kept for each column and piece.
  *   halves  two elements, both in two's complement.
+ *   topped  a step is three words for four elements: their top bytes, as bytes are, and two words of
+ *           halves.
  *
  * A piece is a stretch of the depth in which neither scale changes: a group where both operands have
  * groups of one length.  Its sum of products is an exact integer, whatever the width of vectors.
@@ -41,7 +43,11 @@ typedef dot_lanes dot_lanes_in_memory __attribute__((aligned(4), may_alias));
 /* Per lane, the sum of the two products of signed halves. */
 DOT_INLINE dot_ints dot_halves(dot_ints x, dot_ints y)
 {
+#if DOT_WIDTH == 16 && defined(__SSE2__) /* all of x86-64 has this one, and no products of ints */
+    return (dot_ints)_mm_madd_epi16((__m128i)x, (__m128i)y);
+#else
     return (x << 16 >> 16) * (y << 16 >> 16) + (x >> 16) * (y >> 16);
+#endif
 }
 
 DOT_INLINE dot_lanes dot_multiply_add(dot_lanes x, dot_lanes y, dot_lanes z) { return x * y + z; }
@@ -66,6 +72,18 @@ DOT_INLINE dot_lanes dot_multiply_add(dot_lanes x, dot_lanes y, dot_lanes z)
     return (dot_lanes)_mm512_fmadd_ps((__m512)x, (__m512)y, (__m512)z);
 }
 #endif
+
+/* sum, modulo 2**32, plus the products of halves. */
+DOT_INLINE dot_ints dot_more_halves(dot_ints sum, dot_ints x, dot_ints y)
+{
+#if DOT_PLAIN || !DOT_VNNI
+    return sum + dot_halves(x, y);
+#elif DOT_WIDTH == 32
+    return (dot_ints)_mm256_dpwssd_avx_epi32((__m256i)sum, (__m256i)x, (__m256i)y);
+#else
+    return (dot_ints)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)x, (__m512i)y);
+#endif
+}
 
 #if DOT_MADDUBS
 typedef int16_t dot_shorts __attribute__((vector_size(DOT_WIDTH)));
@@ -107,7 +125,7 @@ DOT_INLINE dot_lanes dot_spread_float(float x)
     return (dot_lanes)dot_spread(bits);
 }
 
-/* sums = or += the products of a step, of `columns` columns. */
+/* sums = or += the products of a word of each row and of `vectors` vectors of columns. */
 DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t *b, int vectors,
                          dot_ints sums[DOT_ROWS][DOT_VECTORS])
 {
@@ -115,16 +133,18 @@ DOT_INLINE void add_step(int kind, int first, const uint32_t *a, const uint32_t 
         for (int v = 0; v < vectors; v++) {
             const dot_ints x = dot_spread((int32_t)a[i]), y = dot_load(b + v * DOT_LANES);
             dot_ints sum;
-            if (kind == DOT_HALVES)
-                sum = first ? dot_halves(x, y) : sums[i][v] + dot_halves(x, y);
+            (void)kind;
 #if DOT_MADDUBS
-            else
+            if (kind == DOT_BYTES)
                 sum = (dot_ints)(first ? dot_pairs(x, y)
                                        : (dot_shorts)sums[i][v] + dot_pairs(x, y));
-#elif DOT_VNNI
             else
+#elif DOT_VNNI
+            if (kind == DOT_BYTES)
                 sum = dot_bytes(sums[i][v], x, y);
+            else
 #endif
+                sum = first ? dot_halves(x, y) : dot_more_halves(sums[i][v], x, y);
             DOT_IN_ORDER(sum);
             sums[i][v] = sum;
         }
@@ -141,7 +161,8 @@ DOT_INLINE void add_steps(int kind, const uint32_t *a, const uint32_t *b, ptrdif
             add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, vectors, sums);
     for (; k + 4 <= steps; k += 4)
         for (int u = 0; u < 4; u++)
-            add_step(kind, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, vectors, sums);
+            add_step(kind, 0, a + (k + u) * DOT_ROWS, b + (k + u) * DOT_COLUMNS, vectors,
+                     sums);
     for (; k < steps; k++)
         add_step(kind, 0, a + k * DOT_ROWS, b + k * DOT_COLUMNS, vectors, sums);
 }
@@ -188,31 +209,85 @@ DOT_INLINE void sum_pairs(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
 #endif
 
 /* Sums beyond 32 bits, of one vector of columns: the exact sum is that of the high halves of what
- * does fit, times 2**16, plus that of their low halves.  The latter is all that the sum modulo
- * 2**32 has more than the former. */
-DOT_INLINE void sum_wide(int at_once, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
-                         dot_ints high[DOT_ROWS], dot_ints low[DOT_ROWS])
+ * does fit, the products of `run` steps, times 2**16, plus that of their low halves.  The latter is
+ * all that the sum modulo 2**32 has more than the former. */
+DOT_INLINE void sum_wide(ptrdiff_t run, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
+                         dot_ints high[DOT_ROWS][DOT_VECTORS], dot_ints low[DOT_ROWS][DOT_VECTORS])
 {
-    for (ptrdiff_t k = 0; k < steps; k += at_once) {
+    for (int i = 0; i < DOT_ROWS; i++)
+        high[i][0] = low[i][0] = dot_spread(0);
+    for (ptrdiff_t k = 0; k < steps; k += run) {
         dot_ints few[DOT_ROWS][DOT_VECTORS];
-        add_step(DOT_HALVES, 1, a, b, 1, few);
-        if (at_once == 2 && k + 1 < steps)
-            add_step(DOT_HALVES, 0, a + DOT_ROWS, b + DOT_COLUMNS, 1, few);
+        add_steps(DOT_HALVES, a, b, run == 1 || run < steps - k ? run : steps - k, 1, few);
         for (int i = 0; i < DOT_ROWS; i++) {
-            low[i] += few[i][0];
-            high[i] += few[i][0] >> 16;
+            low[i][0] += few[i][0];
+            high[i][0] += few[i][0] >> 16;
         }
-        a += at_once * DOT_ROWS;
-        b += at_once * DOT_COLUMNS;
+        a += run * DOT_ROWS;
+        b += run * DOT_COLUMNS;
     }
     for (int i = 0; i < DOT_ROWS; i++)
-        low[i] -= high[i] << 16;
+        low[i][0] -= high[i][0] << 16;
 }
+
+#if DOT_VNNI
+/* Sums of up to 37 bits: the products of top bytes, floor(x / 2**8), tell
+ * them to within 2**31, and the products of halves modulo 2**32 tell the rest.
+ *
+ * Let a = 2**8 p + r and b = 2**8 q + s with 0 <= r, s < 2**8, and -2**7 <= p, q < 2**7, since
+ * |a|, |b| < 2**15.  Then a b - 2**16 p q = a s + 2**8 q r, of a magnitude of at most 255 * (2**15
+ * + 2**15) = 16711680; the sum of 128 (TOPPED_LONGEST) of these is below 2**31.  So that
+ * difference, summed modulo 2**32 from -2**16 sum(p q) on, is exact.
+ * Its top bits added to that sum, and its low ones, are what sum_wide finds.
+ *
+ * Bytes of a hold 127 - p, which makes the sum of products 127 sum(q) - sum(p q); `start` takes
+ * the former off. */
+/* The products of one of the words of step k. */
+DOT_INLINE void add_topped(int kind, int word, const uint32_t *a, const uint32_t *b, ptrdiff_t k,
+                           dot_ints sums[DOT_ROWS][DOT_VECTORS])
+{
+    const ptrdiff_t at = fmt_words_of(LAYOUT_TOPPED) * k + word;
+    add_step(kind, 0, a + at * DOT_ROWS, b + at * DOT_COLUMNS, DOT_VECTORS, sums);
+}
+
+DOT_INLINE void sum_topped(const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
+                           const dot_ints start[DOT_VECTORS],
+                           dot_ints high[DOT_ROWS][DOT_VECTORS], dot_ints low[DOT_ROWS][DOT_VECTORS])
+{
+    dot_ints minus[DOT_ROWS][DOT_VECTORS];
+    for (int i = 0; i < DOT_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++)
+            low[i][v] = start[v];
+    ptrdiff_t k = 0;
+    for (; k + 4 <= steps; k += 4)
+        for (int u = 0; u < 4; u++)
+            add_topped(DOT_BYTES, 0, a, b, k + u, low);
+    for (; k < steps; k++)
+        add_topped(DOT_BYTES, 0, a, b, k, low);
+    for (int i = 0; i < DOT_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++) {
+            minus[i][v] = low[i][v];
+            low[i][v] <<= 16;
+        }
+    __asm__("" : "+m"(minus)); /* the registers are for sums */
+    for (k = 0; k + 2 <= steps; k += 2)
+        for (int u = 0; u < 4; u++)
+            add_topped(DOT_HALVES, 1 + u % 2, a, b, k + u / 2, low);
+    if (k < steps)
+        for (int u = 0; u < 2; u++)
+            add_topped(DOT_HALVES, 1 + u, a, b, k, low);
+    for (int i = 0; i < DOT_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++) {
+            high[i][v] = (low[i][v] >> 16) - minus[i][v];
+            low[i][v] &= 0xffff;
+        }
+}
+#endif
 
 /* --- totals ------------------------------------------------------------------------------- */
 
 /* *total += float32(scales * (high * 2**16 + low)), the fMAC's one rounding and one addition. */
-DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, float a_scale,
+DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, dot_lanes a_scale,
                            dot_lanes b_scale, float down, float up, float *total)
 {
     dot_lanes_in_memory *const to = (dot_lanes_in_memory *)total;
@@ -220,7 +295,8 @@ DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, f
         dot_wide sum = __builtin_convertvector(low, dot_wide);
         if (wide)
             sum += __builtin_convertvector(high, dot_wide) * 0x1p16;
-        sum *= __builtin_convertvector(b_scale, dot_wide) * (double)a_scale;
+        sum *= __builtin_convertvector(b_scale, dot_wide) 
+               * __builtin_convertvector(a_scale, dot_wide);
         *to += __builtin_convertvector(sum, dot_lanes);
         return;
     }
@@ -229,9 +305,9 @@ DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, f
         sum = dot_multiply_add(__builtin_convertvector(high, dot_lanes),
                                dot_spread_float(0x1p16f), sum);
     if (scaling == SCALING_EXACT)
-        *to = dot_multiply_add(sum * b_scale, dot_spread_float(a_scale), *to);
+        *to = dot_multiply_add(sum * b_scale, a_scale, *to);
     else /* the product may overflow, to infinity, at the last step */
-        *to += sum * dot_spread_float(a_scale * down) * b_scale * up;
+        *to += sum * (a_scale * down) * b_scale * up;
 }
 
 DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *totals)
@@ -239,9 +315,10 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
     const uint32_t *a = t->a.words, *b = t->b.words;
     const float *a_scales = t->a.scales, *b_scales = t->b.scales, down = t->down, up = t->up;
     const int32_t *corrections = t->b.corrections, *all_steps = t->steps;
-    const ptrdiff_t pieces = t->pieces;
-    const int pairs_fit = t->pairs_fit;
+    const ptrdiff_t pieces = t->pieces, run = t->run;
     const int at_once = kind == DOT_WIDE ? 1 : DOT_VECTORS;
+    const int words = kind == DOT_TOPPED ? fmt_words_of(LAYOUT_TOPPED) : 1;
+    const int wide = kind == DOT_TOPPED || kind == DOT_WIDE;
     dot_ints offset_bits = dot_spread(t->offset_bits);
     __asm__("" : "+m"(offset_bits)); /* else it is a scalar, by which shifts are slower */
     for (ptrdiff_t g = 0; g < pieces; g++) {
@@ -249,21 +326,25 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
         __asm__("" ::: "memory"); /* totals stay in memory: the registers are for sums */
         for (int v = 0; v < DOT_VECTORS; v += at_once) {
             const uint32_t *b_part = b + v * DOT_LANES;
-            dot_ints start[DOT_VECTORS], sums[DOT_ROWS][DOT_VECTORS];
-            dot_ints high[DOT_ROWS], low[DOT_ROWS];
-            if (kind == DOT_BYTES || kind == DOT_PAIRS)
-                for (int w = 0; w < at_once; w++)
-                    start[w] = dot_load(corrections + (v + w) * DOT_LANES) << offset_bits;
+            dot_ints start[DOT_VECTORS];
+            dot_ints sums[DOT_ROWS][DOT_VECTORS], high[DOT_ROWS][DOT_VECTORS];
+            for (int w = 0; w < at_once; w++) {
+                const int32_t *from = corrections + (v + w) * DOT_LANES;
+                if (kind == DOT_BYTES || kind == DOT_PAIRS)
+                    start[w] = dot_load(from) << offset_bits;
+                if (kind == DOT_TOPPED)
+                    start[w] = dot_load(from);
+            }
             if (kind == DOT_HALVES)
                 add_steps(DOT_HALVES, a, b_part, steps, DOT_VECTORS, sums);
-            else if (kind == DOT_WIDE) {
-                for (int i = 0; i < DOT_ROWS; i++)
-                    high[i] = low[i] = dot_spread(0);
-                if (pairs_fit)
-                    sum_wide(2, a, b_part, steps, high, low);
-                else
-                    sum_wide(1, a, b_part, steps, high, low);
-            }
+            else if (kind == DOT_WIDE && run == 1)
+                sum_wide(1, a, b_part, steps, high, sums);
+            else if (kind == DOT_WIDE)
+                sum_wide(run, a, b_part, steps, high, sums);
+#if DOT_VNNI
+            else if (kind == DOT_TOPPED)
+                sum_topped(a, b_part, steps, start, high, sums);
+#endif
 #if DOT_MADDUBS
             else if (kind == DOT_PAIRS)
                 sum_pairs(a, b_part, steps, start, sums);
@@ -274,31 +355,44 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
                 const int column = (v + w) * DOT_LANES;
                 const dot_lanes b_scale = (dot_lanes)dot_load(b_scales + column);
                 for (int i = 0; i < DOT_ROWS; i++)
-                    add_scaled(scaling, kind == DOT_WIDE, high[i],
-                               kind == DOT_WIDE ? low[i] : sums[i][w], a_scales[i], b_scale, down, up,
-                               totals + i * DOT_COLUMNS + column);
+                    add_scaled(scaling, wide, high[i][w], sums[i][w], dot_spread_float(a_scales[i]),
+                               b_scale, down, up, totals + i * DOT_COLUMNS + column);
             }
         }
-        a += steps * DOT_ROWS;
-        b += steps * DOT_COLUMNS;
+        a += steps * words * DOT_ROWS;
+        b += steps * words * DOT_COLUMNS;
         a_scales += DOT_ROWS;
         b_scales += DOT_COLUMNS;
         corrections += DOT_COLUMNS;
     }
 }
 
-static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t stride, ptrdiff_t rows,
+/* Copies a part of a matrix between c and the totals of a tile. */
+DOT_INLINE void copy_totals(int from_c, float *totals, float *c, ptrdiff_t row, ptrdiff_t column,
+                            ptrdiff_t rows, ptrdiff_t columns)
+{
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        float *const total = totals + i * DOT_COLUMNS, *const to = c + i * row;
+        if (column == 1 && from_c)
+            memcpy(total, to, (size_t)columns * sizeof *c);
+        else if (column == 1)
+            memcpy(to, total, (size_t)columns * sizeof *c);
+        else
+            for (ptrdiff_t j = 0; j < columns; j++)
+                *(from_c ? total + j : to + j * column) = *(from_c ? to + j * column : total + j);
+    }
+}
+
+static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns)
 {
     _Alignas(64) float totals[DOT_ROWS * DOT_COLUMNS];
-    const int whole = rows == DOT_ROWS && columns == DOT_COLUMNS;
+    const int whole = rows == DOT_ROWS && columns == DOT_COLUMNS && column == 1;
     if (whole) {
-        for (int i = 0; i < DOT_ROWS; i++)
-            memcpy(totals + i * DOT_COLUMNS, c + i * stride, DOT_COLUMNS * sizeof *c);
+        copy_totals(1, totals, c, row, 1, DOT_ROWS, DOT_COLUMNS);
     } else {
         memset(totals, 0, sizeof totals);
-        for (ptrdiff_t i = 0; i < rows; i++)
-            memcpy(totals + i * DOT_COLUMNS, c + i * stride, (size_t)columns * sizeof *c);
+        copy_totals(1, totals, c, row, column, rows, columns);
     }
 #define CASE(KIND, SCALING)                                                                        \
     case 4 * (KIND) + (SCALING):                                                                   \
@@ -315,171 +409,85 @@ static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t stride, ptrdiff_t ro
 #if DOT_MADDUBS || DOT_VNNI
         CASES(DOT_BYTES)
 #endif
+#if DOT_VNNI
+        CASES(DOT_TOPPED)
+#endif
         CASES(DOT_HALVES)
         CASES(DOT_WIDE)
     }
 #undef CASES
 #undef CASE
     if (whole)
-        for (int i = 0; i < DOT_ROWS; i++)
-            memcpy(c + i * stride, totals + i * DOT_COLUMNS, DOT_COLUMNS * sizeof *c);
+        copy_totals(0, totals, c, row, 1, DOT_ROWS, DOT_COLUMNS);
     else
-        for (ptrdiff_t i = 0; i < rows; i++)
-            memcpy(c + i * stride, totals + i * DOT_COLUMNS, (size_t)columns * sizeof *c);
+        copy_totals(0, totals, c, row, column, rows, columns);
 }
 
-/* --- packing ------------------------------------------------------------------------------ */
+/* --- vectors with one another -------------------------------------------------------------- */
 
-typedef uint32_t dot_quad __attribute__((vector_size(16)));
-typedef dot_quad dot_quad_in_memory __attribute__((aligned(4), may_alias));
-
-/* A step of `count` vectors, with `have` elements of each; strides in elements of `size` bytes. */
-DOT_INLINE void gather(const char *codes, int size, ptrdiff_t vector, ptrdiff_t step, int elements,
-                       ptrdiff_t count, ptrdiff_t have, uint32_t *out)
+/* Totals of the pairs that two panels of DOT_COLUMNS vectors make, each with the one at its place. */
+DOT_INLINE void dot_paired_pieces(int bytes, int scaling, const fmt_tile *t, float *totals)
 {
-    for (ptrdiff_t v = 0; v < count; v++) {
-        uint32_t word = 0;
-        for (ptrdiff_t t = 0; t < have; t++) {
-            const ptrdiff_t place = v * vector + t * step;
-            const uint32_t code = size == 1 ? ((const uint8_t *)codes)[place]
-                                            : ((const uint16_t *)codes)[place];
-            word |= code << 32 / elements * t;
-        }
-        out[v] = word;
-    }
-}
-
-/* A step of whole words, whose elements are neighbours. */
-DOT_INLINE void gather_words(const char *codes, int size, ptrdiff_t vector, int elements, int count,
-                             uint32_t *out)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    for (int v = 0; v < count; v++) {
-        if (size * elements == 4) {
-            memcpy(&out[v], codes + v * vector * size, 4);
-        } else {
-            uint16_t pair;
-            memcpy(&pair, codes + v * vector * size, 2);
-            out[v] = (pair & 0xffu) | (pair & 0xff00u) << 8;
-        }
-    }
+    const uint32_t *a = t->a.words, *b = t->b.words;
+    const float *a_scales = t->a.scales, *b_scales = t->b.scales;
+    const int32_t *corrections = t->b.corrections;
+    for (ptrdiff_t g = 0; g < t->pieces; g++) {
+        dot_ints high[DOT_VECTORS] = {{0}}, low[DOT_VECTORS] = {{0}};
+        for (int32_t s = 0; s < t->steps[g]; s++, a += DOT_COLUMNS, b += DOT_COLUMNS)
+            for (int v = 0; v < DOT_VECTORS; v++) {
+                const dot_ints x = dot_load(a + v * DOT_LANES), y = dot_load(b + v * DOT_LANES);
+                dot_ints sum; /* of few products */
+#if DOT_MADDUBS
+                sum = bytes ? dot_halves((dot_ints)dot_pairs(x, y), dot_spread(0x00010001))
+                            : dot_halves(x, y);
+#elif DOT_VNNI
+                sum = bytes ? dot_bytes(dot_spread(0), x, y) : dot_halves(x, y);
 #else
-    gather(codes, size, vector, 1, elements, count, elements, out);
+                sum = dot_halves(x, y);
 #endif
-}
-
-/* The codes of `count` vectors as words of a panel of `width`; what is missing of it is 0. */
-DOT_INLINE void gather_panel(const fmt_matrix *m, const char *codes, ptrdiff_t count,
-                             const fmt_pieces *pieces, int size, int elements, int width,
-                             uint32_t *out)
-{
-    const ptrdiff_t vector = m->vector_stride, step = m->step_stride;
-    if (count < width)
-        memset(out, 0, (size_t)(pieces->all_steps * width) * sizeof *out);
-    for (ptrdiff_t g = 0; g < pieces->count; g++) {
-        const ptrdiff_t end = pieces->starts[g + 1];
-        for (ptrdiff_t k = pieces->starts[g]; k < end; k += elements, out += width) {
-            const ptrdiff_t have = end - k < elements ? end - k : elements;
-            const char *at = codes + size * k * step;
-            if (count < width || have < elements)
-                gather(at, size, vector, step, elements, count, have, out);
-            else if (vector == 1)
-                gather(at, size, 1, step, elements, width, elements, out);
-            else if (step == 1)
-                gather_words(at, size, vector, elements, width, out);
-            else
-                gather(at, size, vector, step, elements, width, elements, out);
-        }
-    }
-}
-
-/* Makes signed (or offset) integers of a panel's codes, and its scales, corrections and range. */
-DOT_INLINE void finish_panel(const fmt_matrix *m, const uint8_t *scales, ptrdiff_t count,
-                             const fmt_pieces *pieces, int elements, int is_a, int width,
-                             const fmt_panel *panel)
-{
-    enum { QUADS = DOT_MOST / 4 };
-    const int bits = 32 / elements, quads = width / 4, summed = elements == 4 && !is_a;
-    const int m_bits = m->mantissa;
-    const uint32_t one = elements == 4 ? 0x01010101 : 0x00010001;
-    const uint32_t magnitude = one * ((1u << m_bits) - 1);
-    /* an offset, so that no element borrows from the next; two's complement has another top bit */
-    const uint32_t flip = elements == 4 && is_a ? 0 : one << (bits - 1);
-    const uint32_t offset = flip ? flip : one << m_bits;
-    int32_t least[DOT_MOST], greatest[DOT_MOST], code[DOT_MOST] = {0};
-    dot_quad_in_memory *words = (dot_quad_in_memory *)panel->words;
-    for (int v = 0; v < width; v++) {
-        least[v] = INT32_MAX;
-        greatest[v] = INT32_MIN;
-    }
-    for (ptrdiff_t g = 0; g < pieces->count; g++) {
-        dot_quad any[QUADS] = {{0}}, sum[QUADS] = {{0}};
-        for (int32_t s = 0; s < pieces->steps[g]; s++, words += quads)
-            for (int q = 0; q < quads; q++) {
-                const dot_quad word = words[q], minus = word >> m_bits & one, x = word & magnitude;
-                const dot_quad mask = (minus << (bits - 1) << 1) - minus;
-                const dot_quad shifted = offset + (x & ~mask) - (x & mask);
-                any[q] |= x;
-                if (summed) {
-                    const dot_quad pairs = (shifted & 0xff00ff) + (shifted >> 8 & 0xff00ff);
-                    sum[q] += (pairs & 0xffff) + (pairs >> 16);
-                }
-                words[q] = shifted ^ flip;
+                low[v] += sum;
+                high[v] += sum >> 16;
             }
-        uint32_t found[DOT_MOST], sums[DOT_MOST];
-        memcpy(found, any, sizeof found);
-        memcpy(sums, sum, sizeof sums);
-        const uint8_t *group = scales + pieces->starts[g] / m->group * m->scale_step;
-        for (ptrdiff_t v = 0; v < count; v++)
-            code[v] = group[v * m->scale_vector];
-        float *to = panel->scales + g * width;
-        for (int v = 0; v < width; v++) {
-            const int32_t exponent = code[v] - m->bias + 1 - m_bits;
-            const int32_t low = 1 << ((exponent + 149) & 31), high = (exponent + 127) << 23;
-            const int32_t nan = code[v] >= m->nan, zero = found[v] == 0, counts = !(nan | zero);
-            const int32_t power = exponent < -126 ? low : high;
-            const int32_t scale = nan ? 0x7fc00000 : zero ? 0x3f800000 : power;
-            memcpy(to + v, &scale, sizeof scale);
-            const int32_t e_low = counts ? exponent : INT32_MAX, e_high = counts ? exponent : INT32_MIN;
-            least[v] = e_low < least[v] ? e_low : least[v];
-            greatest[v] = e_high > greatest[v] ? e_high : greatest[v];
+        for (int v = 0; v < DOT_VECTORS; v++) {
+            const ptrdiff_t at = g * DOT_COLUMNS + v * DOT_LANES;
+            if (bytes)
+                low[v] += dot_load(corrections + at) << t->offset_bits;
+            else
+                low[v] -= high[v] << 16;
+            add_scaled(scaling, !bytes, high[v], low[v], (dot_lanes)dot_load(a_scales + at),
+                       (dot_lanes)dot_load(b_scales + at), t->down, t->up, totals + v * DOT_LANES);
         }
-        if (summed)
-            for (int v = 0; v < width; v++)
-                panel->corrections[g * width + v] = 4 * 128 * pieces->steps[g] - (int32_t)sums[v];
     }
-    int32_t from = INT32_MAX, to = INT32_MIN;
-    for (int v = 0; v < width; v++) {
-        from = least[v] < from ? least[v] : from;
-        to = greatest[v] > to ? greatest[v] : to;
-    }
-    panel->range[0] = from <= to ? from : 0;
-    panel->range[1] = from <= to ? to : 0;
 }
 
-static void pack_panel(const fmt_matrix *m, const void *codes, const uint8_t *scales,
-                       ptrdiff_t count, const fmt_pieces *pieces, int is_a, int elements,
-                       const fmt_panel *panel)
+static void dot_paired(const fmt_tile *t, float *c, ptrdiff_t count)
 {
-    const int bytes = m->type == TYPE_INT1;
-#define PACK(SIZE, ELEMENTS, IS_A, WIDTH)                                                          \
-    if (bytes == (SIZE == 1) && elements == ELEMENTS && is_a == IS_A) {                            \
-        gather_panel(m, codes, count, pieces, SIZE, ELEMENTS, WIDTH, panel->words);                \
-        finish_panel(m, scales, count, pieces, ELEMENTS, IS_A, WIDTH, panel);                      \
-    }
-    PACK(1, 4, 0, DOT_COLUMNS)
-    PACK(1, 4, 1, DOT_ROWS)
-    PACK(1, 2, 0, DOT_COLUMNS)
-    PACK(1, 2, 1, DOT_ROWS)
-    PACK(2, 2, 0, DOT_COLUMNS)
-    PACK(2, 2, 1, DOT_ROWS)
-#undef PACK
+    float totals[DOT_COLUMNS] = {0};
+    memcpy(totals, c, (size_t)count * sizeof *c);
+#define CASE(BYTES, SCALING)                                                                       \
+    if ((t->kind == DOT_BYTES) == (BYTES) && t->scaling == (SCALING))                              \
+        dot_paired_pieces(BYTES, SCALING, t, totals);
+#define CASES(BYTES)                                                                               \
+    CASE(BYTES, SCALING_EXACT)                                                                     \
+    CASE(BYTES, SCALING_OVERFLOW)                                                                  \
+    CASE(BYTES, SCALING_DOUBLE)
+#if DOT_MADDUBS || DOT_VNNI
+    CASES(1)
+#endif
+    CASES(0)
+#undef CASES
+#undef CASE
+    memcpy(c, totals, (size_t)count * sizeof *c);
 }
+
+#include "integer_pack.inc.h"
 
 const fmt_integer_dot INTEGER_DOT = {
     .rows = DOT_ROWS,
     .columns = DOT_COLUMNS,
     .most_of_pair = DOT_MADDUBS ? INT16_MAX : DOT_VNNI ? INT32_MAX : 0,
+    .has_topped = DOT_VNNI,
     .pack_panel = pack_panel,
     .dot_tile = dot_tile,
+    .dot_paired = dot_paired,
 };

@@ -399,6 +399,14 @@ float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite);
 void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
                     ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low);
 
+/* How operands of the block matmul are laid out; see integer_dot.inc.h.  Each serves wherever a later
+ * one does. */
+enum { LAYOUT_TOPPED, LAYOUT_HALVES, LAYOUT_BYTES };
+
+/* Elements of a vector in a step, and words. */
+static inline int fmt_elements_of(int layout) { return layout == LAYOUT_HALVES ? 2 : 4; }
+static inline int fmt_words_of(int layout) { return layout == LAYOUT_TOPPED ? 3 : 1; }
+
 /* An operand of the block matmul: sign-magnitude codes of `count` vectors (rows of a, columns of b)
  * along the depth, in a batch of matrices.  Strides count elements. */
 typedef struct {
@@ -410,14 +418,15 @@ typedef struct {
     int bias, nan;       /* of the scale codes: bias, and the code that is NaN */
     ptrdiff_t group;
     /* What fmt_pack_matrix made of it, or NULL; how many vectors are in there, and the first of ours,
-     * a multiple of what a tile has; elements of a word. */
+     * a multiple of what a tile has; its layout. */
     const void *packing;
     ptrdiff_t packed_count, first_packed;
-    int packed_elements;
+    int packed_layout;
 } fmt_matrix;
 
 /* c[batch][rows][columns] += the product, with an fMAC's accumulator; see matmul.c.  Packings are of
- * operands with the same groups, and of words that fmt_matmul_elements allows; batch is 1 then. */
+ * operands with the same groups, in a layout that serves where fmt_matmul_layout does; batch is 1
+ * then. */
 typedef struct {
     ptrdiff_t batch, depth;
     fmt_matrix a, b;
@@ -426,16 +435,15 @@ typedef struct {
 /* Bytes of memory that fmt_matmul works in. */
 size_t fmt_matmul_scratch(const fmt_matmul_plan *plan);
 void fmt_matmul(const fmt_matmul_plan *plan, float *c, void *scratch);
-/* Whether products of such operands are of bytes (4 elements in a word) or of halves (2).  Halves do
- * where bytes do. */
-int fmt_matmul_elements(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth);
+/* The layout for products of such operands. */
+int fmt_matmul_layout(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth);
 
 /* Bytes of a packing of one matrix, at any address; fmt_pack_matrix returns 0 if there was no memory
  * to work in. */
-size_t fmt_packing_size(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements);
-int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements, void *out);
+size_t fmt_packing_size(const fmt_matrix *m, int is_a, ptrdiff_t depth, int layout);
+int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int layout, void *out);
 
-/* Stretches of the depth, number g from starts[g] to starts[g + 1], of steps[g] words. */
+/* Stretches of the depth, number g from starts[g] to starts[g + 1], in steps[g] steps. */
 typedef struct {
     ptrdiff_t count, all_steps;
     ptrdiff_t *starts;
@@ -452,8 +460,10 @@ typedef struct {
     int32_t *range;
 } fmt_panel;
 
-/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more. */
-enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE };
+/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more by parts,
+ * or with the sum of their top bytes. */
+enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE, DOT_TOPPED };
+enum { TOPPED_LONGEST = 128 }; /* elements of a piece */
 /* EXACT: no product of an exact sum rounded to float32 and the scales overflows or is subnormal;
  * OVERFLOW: none is subnormal; DOUBLE: they are computed in float64. */
 enum { SCALING_EXACT, SCALING_OVERFLOW, SCALING_DOUBLE };
@@ -462,7 +472,7 @@ typedef struct {
     fmt_panel a, b;
     ptrdiff_t pieces;
     const int32_t *steps;
-    int pairs_fit;   /* DOT_WIDE: whether products of two steps fit 32 bits */
+    ptrdiff_t run;   /* DOT_WIDE: steps whose products fit 32 bits */
     int offset_bits; /* of bytes */
     float down, up;  /* SCALING_OVERFLOW: 2**-n and 2**n, which keep a's scales in range */
 } fmt_tile;
@@ -471,12 +481,16 @@ typedef struct {
 typedef struct fmt_integer_dot {
     int rows, columns;
     int most_of_pair; /* greatest sum of products of bytes that the kernel can hold; 0: has none */
+    int has_topped;   /* whether DOT_TOPPED is there */
     void (*pack_panel)(const fmt_matrix *m, const void *codes, const uint8_t *scales,
-                       ptrdiff_t count, const fmt_pieces *pieces, int is_a, int elements,
-                       const fmt_panel *panel);
-    /* Adds to so many rows and columns, of a tile or less, of c. */
-    void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t stride, ptrdiff_t rows,
+                       ptrdiff_t count, const fmt_pieces *pieces, int is_a, int layout,
+                       ptrdiff_t width, const fmt_panel *panel);
+    /* Adds to so many rows and columns, of a tile or less, of c; `row` and `column` are strides. */
+    void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns);
+    /* Adds the products of `count` pairs of vectors, of panels of `columns` on both sides; of kind
+     * DOT_BYTES or DOT_WIDE. */
+    void (*dot_paired)(const fmt_tile *tile, float *c, ptrdiff_t count);
 } fmt_integer_dot;
 
 extern const fmt_integer_dot fmt_integer_dot_baseline;

@@ -8,6 +8,9 @@
  *    scaled and rounded to float32 once, is added to the float32 total, which c holds between slabs.
  *    So the order of additions is that of the pieces, whatever the blocks.
  *
+ * Where that takes fewer tiles a and b change places; a batch of pairs of vectors goes through
+ * dot_paired, as many pairs at a time as a tile has columns.
+ *
  * The panels of a block of a stay in the second-level cache while those of b pass through the first.
  */
 #include <math.h>
@@ -17,8 +20,8 @@
 #include "environment.h"
 #include "kernels.h"
 
-/* A tile's part of b, SLAB_STEPS deep, fits the first-level cache, and all scratch 1 MiB. */
-enum { SLAB_STEPS = 128, BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 };
+/* A tile's part of b, SLAB_WORDS deep, fits the first-level cache, and all scratch 1 MiB. */
+enum { SLAB_WORDS = 256, BLOCK_ROWS = 128, BLOCK_COLUMNS = 1024 };
 enum { A_WORDS = 48 << 10, B_WORDS = 192 << 10 };
 enum { ALIGNMENT = 64 };
 
@@ -26,6 +29,12 @@ static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 static ptrdiff_t panels_of(ptrdiff_t vectors, ptrdiff_t width) { return (vectors + width - 1) / width; }
 
 /* --- pieces ------------------------------------------------------------------------------- */
+
+static ptrdiff_t steps_of(ptrdiff_t length, int layout)
+{
+    const ptrdiff_t elements = fmt_elements_of(layout);
+    return (length + elements - 1) / elements;
+}
 
 /* Where the piece ends that starts at k. */
 static ptrdiff_t end_of_piece(ptrdiff_t k, ptrdiff_t a_group, ptrdiff_t b_group, ptrdiff_t depth)
@@ -36,13 +45,13 @@ static ptrdiff_t end_of_piece(ptrdiff_t k, ptrdiff_t a_group, ptrdiff_t b_group,
 
 /* The pieces from k on, as far as starts and steps have room and, but for the first, all_steps does. */
 static void find_pieces(fmt_pieces *pieces, ptrdiff_t k, ptrdiff_t a_group, ptrdiff_t b_group,
-                        ptrdiff_t depth, int elements, ptrdiff_t most, ptrdiff_t most_steps)
+                        ptrdiff_t depth, int layout, ptrdiff_t most, ptrdiff_t most_steps)
 {
     pieces->count = pieces->all_steps = 0;
     pieces->starts[0] = k;
     while (k < depth && pieces->count < most) {
         const ptrdiff_t end = end_of_piece(k, a_group, b_group, depth);
-        const ptrdiff_t steps = (end - k + elements - 1) / elements;
+        const ptrdiff_t steps = steps_of(end - k, layout);
         if (pieces->count && pieces->all_steps + steps > most_steps)
             break;
         pieces->steps[pieces->count++] = (int32_t)steps;
@@ -59,18 +68,21 @@ static char nowhere[1]; /* where things are laid out to find how large they are 
  * room for; and which panel, step and piece a block starts with. */
 typedef struct {
     fmt_panel arrays;
+    int layout;
     ptrdiff_t width, steps, pieces;
     ptrdiff_t first_panel, first_step, first_piece;
 } packing;
 
 /* Lays `count` panels out from an aligned `at` on; returns the bytes they take. */
-static size_t lay_out(packing *to, char *at, ptrdiff_t count, ptrdiff_t width, ptrdiff_t steps,
-                      ptrdiff_t pieces, int corrected)
+static size_t lay_out(packing *to, char *at, int is_a, int layout, ptrdiff_t count, ptrdiff_t width,
+                      ptrdiff_t steps, ptrdiff_t pieces)
 {
     const size_t word = 4, panels = (size_t)count;
-    const size_t words = panels * (size_t)(width * steps) * word;
+    const size_t words = panels * (size_t)(width * steps * fmt_words_of(layout)) * word;
     const size_t scales = panels * (size_t)(width * pieces) * word;
-    const size_t corrections = corrected ? scales : 0, ranges = panels * 2 * word;
+    const size_t corrections = is_a || layout == LAYOUT_HALVES ? 0 : scales;
+    const size_t ranges = panels * 2 * word;
+    to->layout = layout;
     to->arrays.words = (uint32_t *)at;
     to->arrays.scales = (float *)(at + words);
     to->arrays.corrections = (int32_t *)(at + words + scales);
@@ -91,15 +103,15 @@ static char *aligned(const void *at)
 static fmt_panel panel_of(const packing *p, ptrdiff_t j)
 {
     j += p->first_panel;
-    const ptrdiff_t word = (j * p->steps + p->first_step) * p->width;
+    const ptrdiff_t word = (j * p->steps + p->first_step) * p->width * fmt_words_of(p->layout);
     const ptrdiff_t scale = (j * p->pieces + p->first_piece) * p->width;
     return (fmt_panel){p->arrays.words + word, p->arrays.scales + scale,
                        p->arrays.corrections + scale, p->arrays.range + 2 * j};
 }
 
 /* Packs vectors first ... first + count - 1 of one matrix of the batch. */
-static void pack(const fmt_matrix *m, int is_a, int elements, ptrdiff_t batch, ptrdiff_t first,
-                 ptrdiff_t count, const fmt_pieces *pieces, const packing *to)
+static void pack(const fmt_matrix *m, int is_a, ptrdiff_t batch, ptrdiff_t first, ptrdiff_t count,
+                 const fmt_pieces *pieces, const packing *to)
 {
     const ptrdiff_t size = m->type == TYPE_INT1 ? 1 : 2;
     for (ptrdiff_t j = 0; j * to->width < count; j++) {
@@ -109,39 +121,38 @@ static void pack(const fmt_matrix *m, int is_a, int elements, ptrdiff_t batch, p
         fmt_active->integer_dot->pack_panel(
             m, (const char *)m->codes + place * size,
             m->scales + batch * m->scale_batch + vector * m->scale_vector,
-            smaller(to->width, count - j * to->width), pieces, is_a, elements, &panel);
+            smaller(to->width, count - j * to->width), pieces, is_a, to->layout,
+            to->width, &panel);
     }
 }
 
 /* One matrix of `count` vectors, for products with operands of the same groups. */
 static size_t lay_out_matrix(packing *to, char *at, const fmt_matrix *m, int is_a, ptrdiff_t count,
-                             ptrdiff_t depth, int elements)
+                             ptrdiff_t depth, int layout)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
     const ptrdiff_t width = is_a ? kernels->rows : kernels->columns;
     const ptrdiff_t whole = depth / m->group, rest = depth % m->group;
-    const ptrdiff_t steps = whole * ((m->group + elements - 1) / elements)
-                            + (rest + elements - 1) / elements;
-    return lay_out(to, at, panels_of(count, width), width, steps, whole + (rest > 0),
-                   !is_a && elements == 4);
+    const ptrdiff_t steps = whole * steps_of(m->group, layout) + steps_of(rest, layout);
+    return lay_out(to, at, is_a, layout, panels_of(count, width), width, steps, whole + (rest > 0));
 }
 
-size_t fmt_packing_size(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements)
+size_t fmt_packing_size(const fmt_matrix *m, int is_a, ptrdiff_t depth, int layout)
 {
     packing to;
-    return lay_out_matrix(&to, nowhere, m, is_a, m->count, depth, elements) + ALIGNMENT;
+    return lay_out_matrix(&to, nowhere, m, is_a, m->count, depth, layout) + ALIGNMENT;
 }
 
-int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements, void *out)
+int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int layout, void *out)
 {
     packing to;
-    lay_out_matrix(&to, aligned(out), m, is_a, m->count, depth, elements);
+    lay_out_matrix(&to, aligned(out), m, is_a, m->count, depth, layout);
     fmt_pieces pieces = {.starts = malloc((size_t)(to.pieces + 1) * sizeof *pieces.starts),
                          .steps = malloc((size_t)(to.pieces + 1) * sizeof *pieces.steps)};
     const int works = pieces.starts && pieces.steps;
     if (works) {
-        find_pieces(&pieces, 0, m->group, m->group, depth, elements, to.pieces, to.steps);
-        pack(m, is_a, elements, 0, 0, m->count, &pieces, &to);
+        find_pieces(&pieces, 0, m->group, m->group, depth, layout, to.pieces, to.steps);
+        pack(m, is_a, 0, 0, m->count, &pieces, &to);
     }
     free(pieces.starts);
     free(pieces.steps);
@@ -152,8 +163,8 @@ int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int elements
 
 /* What all tiles have in common. */
 typedef struct {
-    int kind, elements;
-    int pairs_fit;
+    int kind, layout;
+    ptrdiff_t run;                /* of DOT_WIDE */
     int sum_bits;                 /* the sum of a piece is at most 2**sum_bits */
     int single;                   /* and a kernel can round it to float32 */
     ptrdiff_t slab_pieces, slab_steps;
@@ -178,9 +189,26 @@ static ptrdiff_t run_of_bytes(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_
     return most / pair;
 }
 
-int fmt_matmul_elements(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
+static ptrdiff_t greatest_product(const fmt_matrix *a, const fmt_matrix *b)
 {
-    return run_of_bytes(a, b, depth) ? 4 : 2;
+    return greatest_magnitude(a) * greatest_magnitude(b);
+}
+
+/* Steps of halves whose products fit 32 bits. */
+static ptrdiff_t run_of_halves(const fmt_matrix *a, const fmt_matrix *b)
+{
+    return INT32_MAX / (2 * greatest_product(a, b));
+}
+
+int fmt_matmul_layout(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
+{
+    enum { LONG_RUN = 5 }; /* steps, from which on sums by parts are as fast */
+    if (run_of_bytes(a, b, depth))
+        return LAYOUT_BYTES;
+    const ptrdiff_t longest = longest_piece(a, b, depth), run = run_of_halves(a, b);
+    const int wide = longest > 2 * run && run < LONG_RUN;
+    return wide && longest <= TOPPED_LONGEST && fmt_active->integer_dot->has_topped ? LAYOUT_TOPPED
+                                                                                     : LAYOUT_HALVES;
 }
 
 /* At most so many vectors, in whole panels, and no more of these than there are; at least one. */
@@ -190,37 +218,91 @@ static ptrdiff_t block_of(ptrdiff_t most, ptrdiff_t count, ptrdiff_t width)
     return (panels ? panels : 1) * width;
 }
 
+/* Products of single vectors: `columns` of them are worked on at a time, on both sides, if there is
+ * room for their longest piece. */
+static int is_paired(const fmt_matmul_plan *p)
+{
+    return p->a.count == 1 && p->b.count == 1 && p->batch > 1
+           && longest_piece(&p->a, &p->b, p->depth) <= 2048;
+}
+
+/* With the vectors of all matrices as those of one. */
+static fmt_matrix unbatched(fmt_matrix m, ptrdiff_t batch)
+{
+    m.count = batch;
+    m.vector_stride = m.batch_stride;
+    m.scale_vector = m.scale_batch;
+    return m;
+}
+
+/* Whether it takes fewer tiles with a and b exchanged; the products of pieces are the same.  Then b has
+ * few vectors, which are soon packed anew. */
+static int turns(const fmt_matmul_plan *p)
+{
+    const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    const ptrdiff_t rows = p->a.count, columns = p->b.count;
+    return !p->a.packing
+           && panels_of(columns, kernels->rows) * panels_of(rows, kernels->columns)
+                  < panels_of(rows, kernels->rows) * panels_of(columns, kernels->columns);
+}
+
+static fmt_matmul_plan turned(const fmt_matmul_plan *p)
+{
+    fmt_matmul_plan to = *p;
+    if (turns(p)) {
+        to.a = p->b;
+        to.b = p->a;
+        to.a.packing = NULL;
+    }
+    return to;
+}
+
 static approach approach_of(const fmt_matmul_plan *p)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
-    const ptrdiff_t product = greatest_magnitude(&p->a) * greatest_magnitude(&p->b);
+    const ptrdiff_t product = greatest_product(&p->a, &p->b);
     const ptrdiff_t longest = longest_piece(&p->a, &p->b, p->depth);
-    approach x = {.elements = fmt_matmul_elements(&p->a, &p->b, p->depth), .single = 1};
+    approach x = {.layout = fmt_matmul_layout(&p->a, &p->b, p->depth),
+                  .run = run_of_halves(&p->a, &p->b),
+                  .single = 1};
     if (p->a.packing)
-        x.elements = p->a.packed_elements;
+        x.layout = p->a.packed_layout;
     if (p->b.packing)
-        x.elements = p->b.packed_elements;
-    if (x.elements == 4) {
+        x.layout = p->b.packed_layout;
+    if (x.layout == LAYOUT_BYTES) {
         x.kind = longest <= 4 * run_of_bytes(&p->a, &p->b, p->depth) ? DOT_BYTES : DOT_PAIRS;
+    } else if (x.layout == LAYOUT_TOPPED) {
+        x.kind = DOT_TOPPED;
     } else if (longest <= INT32_MAX / product) {
         x.kind = DOT_HALVES;
     } else {
         x.kind = DOT_WIDE;
-        x.pairs_fit = 4 * product <= INT32_MAX;
         x.single = longest <= 512; /* both halves of the sum are exact in float32 */
+    }
+    if (is_paired(p)) {
+        x.layout = x.layout == LAYOUT_BYTES ? LAYOUT_BYTES : LAYOUT_HALVES;
+        x.kind = x.layout == LAYOUT_BYTES ? DOT_BYTES : DOT_WIDE;
+        x.single = x.kind == DOT_BYTES || longest <= 512;
     }
     while ((ptrdiff_t)1 << x.sum_bits < longest * product)
         x.sum_bits++;
-    const ptrdiff_t longest_steps = (longest + x.elements - 1) / x.elements;
-    x.slab_steps = longest_steps > SLAB_STEPS ? longest_steps : SLAB_STEPS;
+    const ptrdiff_t elements = fmt_elements_of(x.layout), words = fmt_words_of(x.layout);
+    const ptrdiff_t longest_steps = steps_of(longest, x.layout);
+    x.slab_steps = SLAB_WORDS / words;
+    if (longest_steps > x.slab_steps)
+        x.slab_steps = longest_steps;
+    /* slabs of even depth, the last of which is no scrap */
+    const ptrdiff_t all = p->depth / longest * longest_steps + steps_of(p->depth % longest, x.layout);
+    const ptrdiff_t slabs = panels_of(all, x.slab_steps);
+    x.slab_steps = smaller(x.slab_steps, panels_of(all, slabs) + longest_steps - 1);
     /* no more pieces than ends of groups: of both where they differ */
-    const ptrdiff_t deep = smaller(x.slab_steps * x.elements, p->depth);
+    const ptrdiff_t deep = smaller(x.slab_steps * elements, p->depth);
     const ptrdiff_t shared = p->a.group == p->b.group ? 0 : deep / p->b.group + 1;
     x.slab_pieces = smaller(smaller(x.slab_steps, p->depth), deep / p->a.group + 1 + shared);
     /* a vector of a slab: its words, scales and corrections */
-    const ptrdiff_t words = x.slab_steps + 2 * x.slab_pieces;
-    x.block_columns = block_of(smaller(BLOCK_COLUMNS, B_WORDS / words), p->b.count, kernels->columns);
-    x.block_rows = block_of(smaller(BLOCK_ROWS, A_WORDS / words), p->a.count, kernels->rows);
+    const ptrdiff_t each = x.slab_steps * words + 2 * x.slab_pieces;
+    x.block_columns = block_of(smaller(BLOCK_COLUMNS, B_WORDS / each), p->b.count, kernels->columns);
+    x.block_rows = block_of(smaller(BLOCK_ROWS, A_WORDS / each), p->a.count, kernels->rows);
     return x;
 }
 
@@ -234,14 +316,15 @@ typedef struct {
 static workplace lay_out_scratch(const fmt_matmul_plan *p, const approach *x, char *at)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
+    const ptrdiff_t a_width = is_paired(p) ? kernels->columns : kernels->rows;
     workplace w;
     char *const start = at;
     if (!p->a.packing)
-        at += lay_out(&w.a, at, x->block_rows / kernels->rows, kernels->rows, x->slab_steps,
-                      x->slab_pieces, 0);
+        at += lay_out(&w.a, at, 1, x->layout, panels_of(x->block_rows, a_width), a_width,
+                      x->slab_steps, x->slab_pieces);
     if (!p->b.packing)
-        at += lay_out(&w.b, at, x->block_columns / kernels->columns, kernels->columns,
-                      x->slab_steps, x->slab_pieces, x->elements == 4);
+        at += lay_out(&w.b, at, 0, x->layout, x->block_columns / kernels->columns,
+                      kernels->columns, x->slab_steps, x->slab_pieces);
     w.pieces.starts = (ptrdiff_t *)at;
     at += (size_t)(x->slab_pieces + 1) * sizeof *w.pieces.starts;
     w.pieces.steps = (int32_t *)at;
@@ -252,8 +335,9 @@ static workplace lay_out_scratch(const fmt_matmul_plan *p, const approach *x, ch
 
 size_t fmt_matmul_scratch(const fmt_matmul_plan *p)
 {
-    const approach x = approach_of(p);
-    return lay_out_scratch(p, &x, nowhere).size + ALIGNMENT;
+    const fmt_matmul_plan plan = turned(p);
+    const approach x = approach_of(&plan);
+    return lay_out_scratch(&plan, &x, nowhere).size + ALIGNMENT;
 }
 
 /* How the sums of a pair of panels may be scaled. */
@@ -277,7 +361,8 @@ static void choose_scaling(fmt_tile *t, const approach *x)
 
 /* A block of rows by a block of columns, for the pieces of a slab. */
 static void multiply_blocks(const approach *x, fmt_tile *t, const packing *a, const packing *b,
-                            ptrdiff_t rows, ptrdiff_t columns, float *c, ptrdiff_t stride)
+                            ptrdiff_t rows, ptrdiff_t columns, float *c, ptrdiff_t row,
+                            ptrdiff_t column)
 {
     for (ptrdiff_t j = 0; j * b->width < columns; j++) {
         const ptrdiff_t width = smaller(b->width, columns - j * b->width);
@@ -285,43 +370,52 @@ static void multiply_blocks(const approach *x, fmt_tile *t, const packing *a, co
         for (ptrdiff_t i = 0; i * a->width < rows; i++) {
             t->a = panel_of(a, i);
             choose_scaling(t, x);
-            fmt_active->integer_dot->dot_tile(t, c + i * a->width * stride + j * b->width, stride,
-                                              smaller(a->width, rows - i * a->width), width);
+            fmt_active->integer_dot->dot_tile(
+                t, c + i * a->width * row + j * b->width * column, row, column,
+                smaller(a->width, rows - i * a->width), width);
         }
     }
 }
 
 /* Has a block of vectors at hand: packs it, or finds it in the kept packing. */
-static void fetch(const fmt_matrix *m, int is_a, int elements, ptrdiff_t batch, ptrdiff_t first,
-                  ptrdiff_t count, const fmt_pieces *pieces, ptrdiff_t step, ptrdiff_t piece, packing *to)
+static void fetch(const fmt_matrix *m, int is_a, ptrdiff_t batch, ptrdiff_t first, ptrdiff_t count,
+                  const fmt_pieces *pieces, ptrdiff_t step, ptrdiff_t piece, packing *to)
 {
     if (m->packing) {
         to->first_panel = (m->first_packed + first) / to->width;
         to->first_step = step;
         to->first_piece = piece;
     } else {
-        pack(m, is_a, elements, batch, first, count, pieces, to);
+        pack(m, is_a, batch, first, count, pieces, to);
     }
 }
 
-static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, ptrdiff_t batch, float *c)
+static fmt_tile tile_of(const fmt_matmul_plan *p, const approach *x, const fmt_pieces *pieces)
+{
+    return (fmt_tile){.kind = x->kind, .run = x->run, .offset_bits = p->a.mantissa,
+                      .steps = pieces->steps};
+}
+
+/* A matrix of the batch; `row` and `column` are strides of c. */
+static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, ptrdiff_t batch, float *c,
+                     ptrdiff_t row, ptrdiff_t column)
 {
     const ptrdiff_t rows = p->a.count, columns = p->b.count;
     fmt_pieces *pieces = &w->pieces;
-    fmt_tile tile = {.kind = x->kind, .pairs_fit = x->pairs_fit, .offset_bits = p->a.mantissa,
-                     .steps = pieces->steps};
+    fmt_tile tile = tile_of(p, x, pieces);
     for (ptrdiff_t j = 0; j < columns; j += x->block_columns) {
         const ptrdiff_t width = smaller(x->block_columns, columns - j);
         ptrdiff_t step = 0, piece = 0;
         for (ptrdiff_t k = 0; k < p->depth; k = pieces->starts[pieces->count]) {
-            find_pieces(pieces, k, p->a.group, p->b.group, p->depth, x->elements, x->slab_pieces,
+            find_pieces(pieces, k, p->a.group, p->b.group, p->depth, x->layout, x->slab_pieces,
                         x->slab_steps);
             tile.pieces = pieces->count;
-            fetch(&p->b, 0, x->elements, batch, j, width, pieces, step, piece, &w->b);
+            fetch(&p->b, 0, batch, j, width, pieces, step, piece, &w->b);
             for (ptrdiff_t i = 0; i < rows; i += x->block_rows) {
                 const ptrdiff_t height = smaller(x->block_rows, rows - i);
-                fetch(&p->a, 1, x->elements, batch, i, height, pieces, step, piece, &w->a);
-                multiply_blocks(x, &tile, &w->a, &w->b, height, width, c + i * columns + j, columns);
+                fetch(&p->a, 1, batch, i, height, pieces, step, piece, &w->a);
+                multiply_blocks(x, &tile, &w->a, &w->b, height, width, c + i * row + j * column, row,
+                                column);
             }
             step += pieces->all_steps;
             piece += pieces->count;
@@ -329,16 +423,44 @@ static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, 
     }
 }
 
-void fmt_matmul(const fmt_matmul_plan *p, float *c, void *scratch)
+/* All of a batch of pairs of vectors. */
+static void multiply_pairs(const fmt_matmul_plan *p, const approach *x, workplace *w, float *c)
+{
+    const fmt_matrix a = unbatched(p->a, p->batch), b = unbatched(p->b, p->batch);
+    fmt_pieces *pieces = &w->pieces;
+    fmt_tile tile = tile_of(p, x, pieces);
+    for (ptrdiff_t j = 0; j < p->batch; j += w->b.width) {
+        const ptrdiff_t count = smaller(w->b.width, p->batch - j);
+        for (ptrdiff_t k = 0; k < p->depth; k = pieces->starts[pieces->count]) {
+            find_pieces(pieces, k, p->a.group, p->b.group, p->depth, x->layout, x->slab_pieces,
+                        x->slab_steps);
+            tile.pieces = pieces->count;
+            pack(&a, 1, 0, j, count, pieces, &w->a);
+            pack(&b, 0, 0, j, count, pieces, &w->b);
+            tile.a = panel_of(&w->a, 0);
+            tile.b = panel_of(&w->b, 0);
+            choose_scaling(&tile, x);
+            fmt_active->integer_dot->dot_paired(&tile, c + j, count);
+        }
+    }
+}
+
+void fmt_matmul(const fmt_matmul_plan *plan, float *c, void *scratch)
 {
     const fmt_environment callers = fmt_enter();
-    const approach x = approach_of(p);
-    workplace w = lay_out_scratch(p, &x, aligned(scratch));
-    if (p->a.packing)
-        lay_out_matrix(&w.a, aligned(p->a.packing), &p->a, 1, p->a.packed_count, p->depth, x.elements);
-    if (p->b.packing)
-        lay_out_matrix(&w.b, aligned(p->b.packing), &p->b, 0, p->b.packed_count, p->depth, x.elements);
-    for (ptrdiff_t i = 0; i < p->batch; i++)
-        multiply(p, &x, &w, i, c + i * p->a.count * p->b.count);
+    const fmt_matmul_plan p = turned(plan);
+    const approach x = approach_of(&p);
+    workplace w = lay_out_scratch(&p, &x, aligned(scratch));
+    if (p.a.packing)
+        lay_out_matrix(&w.a, aligned(p.a.packing), &p.a, 1, p.a.packed_count, p.depth, x.layout);
+    if (p.b.packing)
+        lay_out_matrix(&w.b, aligned(p.b.packing), &p.b, 0, p.b.packed_count, p.depth, x.layout);
+    const ptrdiff_t row = plan->b.count;
+    if (is_paired(&p))
+        multiply_pairs(&p, &x, &w, c);
+    else
+        for (ptrdiff_t i = 0; i < p.batch; i++)
+            multiply(&p, &x, &w, i, c + i * plan->a.count * row, turns(plan) ? 1 : row,
+                     turns(plan) ? row : 1);
     fmt_leave(callers);
 }

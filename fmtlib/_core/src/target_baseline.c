@@ -4,7 +4,7 @@
 
 #include "kernels.h"
 
-#if defined(__x86_64__)
+#if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
 

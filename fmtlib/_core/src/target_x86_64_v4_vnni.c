@@ -7,7 +7,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-#if defined(FMTLIB_EMULATE_VNNI) /* for tests: the plain twin of the one instruction */
+#if defined(FMTLIB_EMULATE_VNNI) /* for tests: the plain twins of its instructions */
 #define DOT_PLAIN 1
 #define ARCH "arch=x86-64-v3"
 #else
