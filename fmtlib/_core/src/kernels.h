@@ -298,7 +298,7 @@ typedef struct {
     void (*add_groups)(const fmt_groups *p, float *totals);
 } fmt_kernels;
 
-/* Tile of accumulate.c's kernels: ROWS x COLUMNS results. */
+/* A tile of products with any accumulator: ROWS x COLUMNS results. */
 enum { TILE_ROWS = 4, TILE_COLUMNS = 16 };
 
 extern const fmt_kernels fmt_kernels_baseline;
