@@ -5,12 +5,14 @@
  * GNU vectors keep a tile's totals in registers, which compilers do not find by themselves. */
 #pragma GCC diagnostic ignored "-Wpsabi" /* all inlined: there is no call whose ABI could change */
 
+/* a row of a tile has no more */
+#define SHORT_BYTES (VECTOR_BYTES < 2 * TILE_COLUMNS ? VECTOR_BYTES : 2 * TILE_COLUMNS)
 #define VECTOR(TYPE, NAME, BYTES)                                                                  \
     typedef TYPE NAME __attribute__((vector_size(BYTES)));                                         \
     typedef TYPE NAME##_at __attribute__((vector_size(BYTES), aligned(sizeof(TYPE)), may_alias))
 VECTOR(float, vfloat, VECTOR_BYTES);
 VECTOR(int32_t, vint, VECTOR_BYTES);
-VECTOR(int16_t, vshort, VECTOR_BYTES);
+VECTOR(int16_t, vshort, SHORT_BYTES);
 VECTOR(double, vdouble, VECTOR_BYTES);
 VECTOR(int64_t, vlong, VECTOR_BYTES);
 /* as many elements as in the next wider type */
@@ -25,8 +27,9 @@ VECTOR(int16_t, half_short, VECTOR_BYTES / 2);
 
 enum {
     FLOATS = VECTOR_BYTES / 4,
-    SHORTS = VECTOR_BYTES / 2,
+    SHORTS = SHORT_BYTES / 2,
     DOUBLES = VECTOR_BYTES / 8,
+    FLOATS_AT_ONCE = 2 * FLOATS < TILE_COLUMNS ? 2 * FLOATS : TILE_COLUMNS,
     NEVER_AN_EXPONENT = -(1 << 14)
 };
 
@@ -72,7 +75,7 @@ TILE_INLINE vfloat power_of_two(vint exponent) { return (vfloat)((exponent + 127
             NAME##_of(a, b, n, totals, TILE_ROWS, 0);                                              \
     }
 
-DOT(dot_floats, float, vfloat, FLOATS, 2 * FLOATS)
+DOT(dot_floats, float, vfloat, FLOATS, FLOATS_AT_ONCE)
 DOT(dot_doubles, double, vdouble, DOUBLES, 2 * DOUBLES)
 #undef DOT
 
