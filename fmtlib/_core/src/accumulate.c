@@ -61,6 +61,9 @@ static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t k, 
     };
     memcpy(&groups.tensor[0], &bits, sizeof bits);
     groups.tensor[1] = tensor - groups.tensor[0];
+    if (l->twofold)
+        groups.count = 2, groups.step = 1;
+    int redo = 0;
     for (ptrdiff_t end = k + n; k < end; k += l->run) {
         const ptrdiff_t run = smaller(l->run, end - k);
         double sums[MOST_SLICES][TILE];
@@ -70,7 +73,10 @@ static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t k, 
             fmt_active->dot_floats(a->values + k * width, b->values + k * TILE_COLUMNS, run, few,
                                    l->paired);
         }
-        for (int s = 0; s < groups.count && !l->in_floats; s++) {
+        if (l->twofold)
+            redo |= fmt_active->dot_twofold(a->slices + k * width, b->slices + k * TILE_COLUMNS,
+                                            run, sums[0], l->paired);
+        for (int s = 0; s < groups.count && !l->in_floats && !l->twofold; s++) {
             memset(sums[s], 0, sizeof sums[s]);
             const double *a_slice = a->slices + (a_cut->count > 1 ? s * a->slice : 0);
             const double *b_slice = b->slices + (b_cut->count > 1 ? s * b->slice : 0);
@@ -83,7 +89,7 @@ static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t k, 
         groups.b_scales = b->scales + k / l->run * TILE_COLUMNS;
         fmt_active->add_groups(&groups, totals);
     }
-    return 0;
+    return redo;
 }
 
 /* Adds the sums of a slab's steps two by two (see pairwise); `sums` has one more level than there

@@ -142,7 +142,7 @@ enum {
 /* What a row or a column is marked with. */
 enum { REDO = 1, HAS_NAN = 2 };
 
-/* Integers in units of 2**low, cut into `count` slices of `bits` bits. */
+/* Integers in units of 2**low, cut into `count` slices of `bits` bits; 0 bits: numbers, not cut. */
 typedef struct {
     int32_t low;
     int count, bits;
@@ -151,10 +151,11 @@ typedef struct {
 typedef struct {
     enum tile_kind kind;
     int paired, scaled;
-    int in_floats;  /* GROUPS: float holds the sums of groups */
-    int of_data;    /* EXACT: the range is that of the data, not of the format */
+    int in_floats;   /* GROUPS: float holds the sums of groups */
+    int twofold;     /* GROUPS: two doubles hold them */
+    int of_data;     /* EXACT: the range is that of the data, not of the format */
     int wide, small; /* see fmt_aligned */
-    ptrdiff_t run;  /* terms of a step or a group */
+    ptrdiff_t run;   /* terms of a step or a group */
     ptrdiff_t slab, rows, columns; /* of a block */
     int a_width; /* of a tile of a */
     slicing a_cut, b_cut;

@@ -294,6 +294,8 @@ typedef struct {
     /* See tiles.inc.h. */
     void (*dot_floats)(const float *a, const float *b, ptrdiff_t n, float *totals, int paired);
     void (*dot_doubles)(const double *a, const double *b, ptrdiff_t n, double *totals, int paired);
+    /* Of n products in two numbers, one TILE after the other; returns whether bits were lost. */
+    int (*dot_twofold)(const double *a, const double *b, ptrdiff_t n, double *sums, int paired);
     int (*dot_aligned)(const fmt_aligned *p, ptrdiff_t depth, float *totals);
     void (*add_groups)(const fmt_groups *p, float *totals);
 } fmt_kernels;

@@ -355,6 +355,7 @@ const fmt_kernels TARGET = {
     .add_errors = add_errors,
     .dot_floats = dot_floats,
     .dot_doubles = dot_doubles,
+    .dot_twofold = dot_twofold,
     .dot_aligned = dot_aligned,
     .add_groups = add_groups,
 };

@@ -61,6 +61,12 @@ static int lay_out_aligned(const fmt_product *p, layout *l)
     return 1;
 }
 
+/* Bits of an operand's significands; it has no scales. */
+static int significand_bits(const fmt_operand *x)
+{
+    return x->family == OPERAND_TABLE ? x->fraction_bits + 1 : x->bits;
+}
+
 /* Sums of groups, each rounded to float32 and added. */
 static int lay_out_groups(const fmt_product *p, layout *l)
 {
@@ -88,7 +94,12 @@ static int lay_out_groups(const fmt_product *p, layout *l)
         /* slices are combined with powers of two only, and one operand is cut at most */
         const int passes = fmt_cut_slices(span(a, 0), span(b, 0), 53 - carries, MOST_SLICES,
                                           &l->a_cut, &l->b_cut);
-        if (!passes || scale_bits > 2)
+        if (!passes) {
+            l->twofold = !a->group && !b->group && significand_bits(a) + significand_bits(b) <= 53
+                         && a->low + b->low > -900 && a->high + b->high < 900;
+            l->a_cut = l->b_cut = (slicing){0, 1, 0};
+        }
+        if (scale_bits > 2 || !(passes || l->twofold))
             return 0;
     }
     l->kind = GROUPS;

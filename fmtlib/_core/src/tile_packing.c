@@ -64,7 +64,11 @@ static void to_slices(const slicing *cut, const fmt_number *x, int special_in_va
 {
     *mark |= special_mark(x, special_in_value);
     if (x->kind != NUMBER_FINITE) {
-        slices[0] = special_value(x);
+        slices[0] = special_in_value ? special_value(x) : 0;
+        return;
+    }
+    if (cut->bits == 0) {
+        slices[0] = scaled((double)x->magnitude * (double)sign_of(x), x->exponent);
         return;
     }
     const int shift = x->magnitude ? x->exponent - cut->low : 0; /* below 0 only zeros go */
@@ -80,7 +84,8 @@ void fmt_fill_tables(const layout *l, side *s)
     s->scaled = l->scaled && s->of->group;
     s->direct = s->of->type == TYPE_INT1
                 && (!s->scaled || l->kind == ALIGNED || (l->kind == EXACT && s->cut.count == 1));
-    s->special_in_value = l->kind == GROUPS && l->a_cut.count * l->b_cut.count == 1;
+    s->special_in_value
+        = l->kind == GROUPS && l->a_cut.count * l->b_cut.count == 1 && !l->twofold;
     s->any_mark = 0;
     const int bits = s->of->family == OPERAND_TABLE ? s->of->bits : 8;
     const uint32_t count = (uint32_t)1 << (bits < 8 ? bits : 8);

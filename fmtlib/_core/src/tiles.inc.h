@@ -155,6 +155,40 @@ TILE_INLINE vdouble nearest_to_odd(vdouble near, vdouble rest)
     return (vdouble)(((vlong)near + (inexact & ~away)) | (inexact & 1));
 }
 
+/* The sums of exact products as a number and what that lacks, which lacks nothing itself unless the
+ * terms span more bits than the two have. */
+TILE_INLINE int sum_twofold(const double *restrict a, const double *restrict b, ptrdiff_t n,
+                            double *restrict sums, const int rows, const int paired)
+{
+    vlong lost = {0};
+    for (int v = 0; v < TILE_COLUMNS; v += DOUBLES) {
+        vdouble high[TILE_ROWS], low[TILE_ROWS];
+        for (int i = 0; i < rows; i++)
+            high[i] = low[i] = (vdouble){0};
+        for (ptrdiff_t k = 0; k < n; k++)
+            for (int i = 0; i < rows; i++) {
+                const vdouble term = FACTOR(vdouble, a, k) * LOAD(vdouble, b + k * TILE_COLUMNS + v);
+                vdouble rest, more;
+                high[i] = add_exactly(high[i], term, &rest);
+                low[i] = add_exactly(low[i], rest, &more);
+                lost |= more != 0;
+            }
+        for (int i = 0; i < rows; i++) {
+            STORE(vdouble, sums + i * TILE_COLUMNS + v, high[i]);
+            STORE(vdouble, sums + (TILE_ROWS + i) * TILE_COLUMNS + v, low[i]);
+        }
+    }
+    int any = 0;
+    for (int j = 0; j < DOUBLES; j++)
+        any |= lost[j] != 0;
+    return any;
+}
+
+static int dot_twofold(const double *a, const double *b, ptrdiff_t n, double *sums, int paired)
+{
+    return paired ? sum_twofold(a, b, n, sums, 1, 1) : sum_twofold(a, b, n, sums, TILE_ROWS, 0);
+}
+
 TILE_INLINE vdouble add_to_odd(vdouble x, vdouble y)
 {
     vdouble rest;
