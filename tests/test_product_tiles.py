@@ -200,6 +200,19 @@ def test_starts(target, name):
     assert_is_reference_s(result, a, b, formats, accumulator, c, cells)
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("bits", range(18, 25))
+def test_greatest_exact_sums(target, bits, sign):
+    """A slab of products as large as the loops take them, of one sign."""
+    x = np.full(256, 2 - 2.0**-10)
+    x[0] = 2.0 ** (1 - bits)  # numbers of so many bits
+    a = fl.encode(np.tile(x, (4, 1)), "tf32")
+    b = fl.encode(np.tile(sign * x[:, None], (1, 16)), "tf32")
+    result = fl.matmul(a, b, formats=("tf32", "tf32"), accumulator="exact", dtype="f8")
+    exact = sign * sum(Fraction(value) ** 2 for value in x)
+    assert_array_equal(result, np.full((4, 16), float(exact)))
+
+
 # --- blocks ---------------------------------------------------------------------------------
 
 

@@ -132,7 +132,7 @@ static void add_exactly(const layout *l, const tile *a, const tile *b, const sli
             fmt_active->dot_doubles(a->slices + sa * a->slice,
                                     b->slices + sb * b->slice, n, sums, l->paired);
             for (int i = 0; i < TILE; i++) {
-                /* integers below 2**52 show in the last bits of 1.5 * 2**52 plus them */
+                /* integers up to 2**51 show in the last bits of 1.5 * 2**52 plus them */
                 const double shifted = sums[i] + 0x1.8p52;
                 int64_t bits;
                 memcpy(&bits, &shifted, sizeof bits);

@@ -185,7 +185,7 @@ size_t fmt_block_bytes(const layout *l);
 /* The least number of pairs of slices whose products have at most `most` bits; 0: there is none. */
 int fmt_cut_slices(int a_span, int b_span, int most, int most_passes, slicing *a, slicing *b);
 
-/* Bits of products whose sums double holds for a slab, and int64_t for all of the depth. */
+/* Bits of products whose sums are below 2**51 for a slab, and fit int64_t for all of the depth. */
 int fmt_exact_bits(const fmt_product *p);
 
 /* Packed elements, [k][width]; what is not wanted is NULL. */

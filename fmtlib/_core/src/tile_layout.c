@@ -109,7 +109,7 @@ static int lay_out_groups(const fmt_product *p, layout *l)
 
 int fmt_exact_bits(const fmt_product *p)
 {
-    return (int)smaller(52 - SLAB_BITS, 62 - bit_length((u128)p->depth));
+    return (int)smaller(51 - SLAB_BITS, 62 - bit_length((u128)p->depth));
 }
 
 static int lay_out_exact(const fmt_product *p, layout *l)
