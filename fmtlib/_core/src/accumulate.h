@@ -207,6 +207,7 @@ typedef struct {
     tile data;      /* of the first rows or columns */
     /* Codes of a byte are looked up; if they are scaled, without their scales at first. */
     int direct, scaled, any_mark, special_in_value;
+    int by_line; /* numbers fit double, and are cut in slices a row or column at a time */
     double slices_of[MOST_SLICES][256];
     float value_of[256];
     int16_t exponent_of[256];

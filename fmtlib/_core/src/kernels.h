@@ -509,6 +509,7 @@ typedef struct {
     int family, bits, exponent;
     int fraction_bits; /* the exponent that a number is aligned by, less that of its unit */
     const fmt_number *table; /* by code */
+    int plain_float;         /* 1 if the codes are laid out as IEEE 754's, in full */
     int low, high;           /* finite numbers are multiples of 2**low and below 2**high */
     ptrdiff_t batch_stride, row_stride, step; /* row: of a, or column of b; step: along the depth */
     ptrdiff_t group;                          /* elements that share a scale; 0: there are none */

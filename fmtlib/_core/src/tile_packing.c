@@ -58,6 +58,12 @@ static ALWAYS_INLINE float to_aligned(const fmt_number *x, int wide, int fractio
     return (float)(int64_t)x->magnitude * unit * sign_of(x);
 }
 
+/* A number that double holds; zero for what is marked. */
+static ALWAYS_INLINE double to_double(const fmt_number *x)
+{
+    return (double)(int64_t)x->magnitude * (double)sign_of(x) * power(x->exponent);
+}
+
 /* GROUPS and EXACT: integers in units of 2**low, in slices. */
 static void to_slices(const slicing *cut, const fmt_number *x, int special_in_value, double *slices,
                       uint8_t *mark)
@@ -79,6 +85,14 @@ static void to_slices(const slicing *cut, const fmt_number *x, int special_in_va
     }
 }
 
+/* Whether each number of an operand, with its scales, is a normal number of double. */
+static int fits_double(const layout *l, const fmt_operand *x)
+{
+    const int scales = l->scaled && x->group;
+    return x->fraction_bits + 3 <= 53 && x->low > -450 && x->high < 450
+           && (!scales || (x->scale_low > -450 && x->scale_high < 450));
+}
+
 void fmt_fill_tables(const layout *l, side *s)
 {
     s->scaled = l->scaled && s->of->group;
@@ -86,10 +100,17 @@ void fmt_fill_tables(const layout *l, side *s)
                 && (!s->scaled || l->kind == ALIGNED || (l->kind == EXACT && s->cut.count == 1));
     s->special_in_value
         = l->kind == GROUPS && l->a_cut.count * l->b_cut.count == 1 && !l->twofold;
+    s->by_line = !s->direct && fits_double(l, s->of)
+                 && (s->data.slices || (s->of->plain_float && !s->scaled));
     s->any_mark = 0;
     const int bits = s->of->family == OPERAND_TABLE ? s->of->bits : 8;
     const uint32_t count = (uint32_t)1 << (bits < 8 ? bits : 8);
     const slicing unscaled = {s->of->low, 1, span(s->of, 0)};
+    for (uint32_t code = 0; s->by_line && s->of->type == TYPE_INT1 && code < count; code++) {
+        const fmt_number x = take_apart(s->of, code);
+        s->slices_of[0][code] = to_double(&x);
+        s->mark_of[code] = special_mark(&x, 0);
+    }
     for (uint32_t code = 0; s->direct && code < count; code++) {
         const fmt_number x = take_apart(s->of, code);
         double slices[MOST_SLICES] = {0};
@@ -254,6 +275,179 @@ static ALWAYS_INLINE void pack_numbers(const layout *l, const side *s, const lin
         }
 }
 
+/* Numbers of a line, IEEE 754's by their bits: n codes, `step` apart. */
+#define READ_FLOATS(NAME, TYPE)                                                                    \
+    static ALWAYS_INLINE uint8_t NAME(const fmt_operand *x, const TYPE *codes, ptrdiff_t step,     \
+                                      ptrdiff_t n, double *restrict to)                            \
+    {                                                                                              \
+        const int sign = x->bits - 1, up = 52 - x->fraction_bits;                                  \
+        const uint32_t magnitudes = ((uint32_t)1 << sign) - 1;                                     \
+        const uint32_t infinity = magnitudes >> x->fraction_bits << x->fraction_bits;              \
+        const double unit = power(1022 + x->table[1].exponent + x->fraction_bits);                 \
+        uint32_t infinite = 0, nan = 0;                                                            \
+        for (ptrdiff_t k = 0; k < n; k++) {                                                        \
+            const uint32_t code = codes[k * step], magnitude = code & magnitudes;                  \
+            const uint64_t finite = magnitude < infinity ? magnitude : 0;                          \
+            const uint64_t bits = finite << up | (uint64_t)(code >> sign & 1) << 63;               \
+            double value;                                                                          \
+            memcpy(&value, &bits, sizeof value);                                                   \
+            to[k] = value * unit;                                                                  \
+            infinite |= magnitude == infinity;                                                     \
+            nan |= magnitude > infinity;                                                           \
+        }                                                                                          \
+        return (uint8_t)(infinite * REDO | nan * HAS_NAN);                                         \
+    }
+READ_FLOATS(read_shorts, uint16_t)
+READ_FLOATS(read_words, uint32_t)
+#undef READ_FLOATS
+
+/* n numbers of a line without their scales; what is not finite is zero, and marked. */
+static uint8_t read_line(const side *s, const line *x, ptrdiff_t k0, ptrdiff_t n, double *to)
+{
+    const fmt_operand *of = s->of;
+    const ptrdiff_t at = x->first + k0 * of->step, step = of->step;
+    uint8_t met = 0;
+    if (of->type == TYPE_INT1) {
+        const uint8_t *codes = (const uint8_t *)of->codes + at;
+        for (ptrdiff_t k = 0; k < n; k++) {
+            to[k] = s->slices_of[0][codes[k * step]];
+            met |= s->mark_of[codes[k * step]];
+        }
+    } else if (of->plain_float && of->type == TYPE_INT2) {
+        const uint16_t *codes = (const uint16_t *)of->codes + at;
+        met = step == 1 ? read_shorts(of, codes, 1, n, to) : read_shorts(of, codes, step, n, to);
+    } else if (of->plain_float) {
+        const uint32_t *codes = (const uint32_t *)of->codes + at;
+        met = step == 1 ? read_words(of, codes, 1, n, to) : read_words(of, codes, step, n, to);
+    } else {
+        for (ptrdiff_t k = 0; k < n; k++) {
+            const fmt_number number = take_apart(of, code_at(of->codes, of->type, at + k * step));
+            met |= special_mark(&number, 0);
+            to[k] = to_double(&number);
+        }
+    }
+    return met;
+}
+
+/* Multiplies in the scales of a line. */
+static uint8_t scale_line(const line *x, ptrdiff_t k0, ptrdiff_t n, double *values)
+{
+    const ptrdiff_t group = x->of->group;
+    uint8_t met = 0;
+    for (ptrdiff_t k = 0, end; k < n; k = end) {
+        const fmt_number *scale = scale_at(x, k0 + k);
+        const double factor = to_double(scale);
+        end = smaller(n, (k0 + k) / group * group + group - k0);
+        for (ptrdiff_t i = k; i < end; i++)
+            values[i] *= factor;
+        met |= scale->kind == NUMBER_NAN ? HAS_NAN : scale->magnitude && !scale->negative ? 0 : REDO;
+    }
+    return met;
+}
+
+/* Cuts n numbers in slices, the upper ones rounded to the nearest: what is left may be negative. */
+static void cut_line(const slicing *cut, ptrdiff_t n, double *restrict values,
+                     double slices[MOST_SLICES][MOST_SLAB])
+{
+    for (int slice = cut->count - 1; slice > 0; slice--) {
+        const double unit = power(cut->low + slice * cut->bits);
+        const double inverse = power(-cut->low - slice * cut->bits);
+        double *restrict to = slices[slice];
+        for (ptrdiff_t k = 0; k < n; k++) {
+            const double integer = (values[k] * inverse + 0x1.8p52) - 0x1.8p52;
+            to[k] = integer;
+            values[k] -= integer * unit;
+        }
+    }
+    const double inverse = power(-cut->low);
+    for (ptrdiff_t k = 0; k < n; k++)
+        slices[0][k] = values[k] * inverse;
+}
+
+/* Puts n elements of one line of a tile where they belong. */
+#define PUT_LINE(NAME, TYPE)                                                                       \
+    static ALWAYS_INLINE void NAME(TYPE *to, int width, ptrdiff_t n, const TYPE *restrict from)    \
+    {                                                                                              \
+        for (ptrdiff_t k = 0; k < n; k++)                                                          \
+            to[k * width] = from[k];                                                               \
+    }
+PUT_LINE(put_doubles, double)
+PUT_LINE(put_floats, float)
+PUT_LINE(put_shorts, int16_t)
+PUT_LINE(put_ints, int32_t)
+#undef PUT_LINE
+
+/* The slices of a tile, a row or column at a time. */
+static void pack_slices(const side *s, const line *lines, ptrdiff_t k0, ptrdiff_t n, int count,
+                        const tile *to, uint8_t *met)
+{
+    double values[MOST_SLAB], slices[MOST_SLICES][MOST_SLAB];
+    for (int i = 0; i < s->width; i++) {
+        if (i < count) {
+            met[i] |= read_line(s, &lines[i], k0, n, values);
+            if (s->scaled)
+                met[i] |= scale_line(&lines[i], k0, n, values);
+            cut_line(&s->cut, n, values, slices);
+        } else if (i == count) {
+            memset(slices, 0, sizeof slices);
+        }
+        for (int slice = 0; slice < s->cut.count; slice++)
+            put_doubles(to->slices + slice * to->slice + i, s->width, n, slices[slice]);
+    }
+}
+
+/* What to_aligned makes of each of n numbers. */
+static void align_line(const fmt_operand *x, int wide, ptrdiff_t n, const double *restrict values,
+                       float *restrict floats, int32_t *restrict exponents)
+{
+    const int32_t least = x->table[1].exponent + x->fraction_bits;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        uint64_t bits;
+        memcpy(&bits, &values[k], sizeof bits);
+        const int32_t high = (int32_t)(bits >> 32), own = (high >> 20 & 0x7ff) - 1023;
+        const int32_t exponent = own > least ? own : least;
+        const int zero = own == -1023;
+        /* the value, or if wide its significand; 1 for zero */
+        const uint64_t down = (uint64_t)(1023 - (wide ? exponent : 0)) << 52;
+        double unit;
+        memcpy(&unit, &down, sizeof unit);
+        floats[k] = (float)(values[k] * unit + (zero & wide));
+        exponents[k] = zero ? ZERO_EXPONENT : exponent;
+    }
+}
+
+/* Floats, and the exponents that they are aligned by, of a tile of unscaled numbers. */
+static void pack_floats(const layout *l, const side *s, const line *lines, ptrdiff_t k0,
+                        ptrdiff_t n, int count, const tile *to, uint8_t *met)
+{
+    double values[MOST_SLAB] = {0};
+    float floats[MOST_SLAB];
+    int32_t exponents[MOST_SLAB];
+    int16_t narrow[MOST_SLAB];
+    for (int i = 0; i < s->width; i++) {
+        if (i < count)
+            met[i] |= read_line(s, &lines[i], k0, n, values);
+        else if (i == count)
+            memset(values, 0, sizeof values);
+        if (l->kind == ALIGNED) {
+            align_line(s->of, to->wide != NULL, n, values, floats, exponents);
+            for (ptrdiff_t k = 0; k < n; k++)
+                narrow[k] = (int16_t)exponents[k];
+            put_shorts(to->exponents + i, s->width, n, narrow);
+            if (to->wide)
+                put_ints(to->wide + i, s->width, n, exponents);
+        } else {
+            int inexact = 0;
+            for (ptrdiff_t k = 0; k < n; k++) {
+                floats[k] = (float)values[k];
+                inexact |= (double)floats[k] != values[k];
+            }
+            met[i] |= inexact ? REDO : 0;
+        }
+        put_floats(to->values + i, s->width, n, floats);
+    }
+}
+
 /* What the tile of `count` rows or columns from `first` on needs besides looking up. */
 static void pack_tile(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t first, int count,
                  ptrdiff_t k0, ptrdiff_t n, const tile *to, uint8_t *marks)
@@ -264,14 +458,24 @@ static void pack_tile(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t
     uint8_t met[TILE_COLUMNS] = {0};
     for (int i = 0; i < count; i++)
         lines[i] = line_of(x, l->paired ? first + i : batch, l->paired ? 0 : first + i);
-    if (s->direct)
-        ; /* done for all tiles */
-    else if (l->kind == IEEE)
-        pack_numbers(l, s, lines, k0, n, count, to, met, IEEE);
-    else if (l->kind == ALIGNED)
-        pack_numbers(l, s, lines, k0, n, count, to, met, ALIGNED);
-    else
-        pack_numbers(l, s, lines, k0, n, count, to, met, l->kind);
+    int done = s->direct || s->by_line; /* if direct, for all tiles at once */
+    if (s->by_line && s->data.slices) {
+        pack_slices(s, lines, k0, n, count, to, met);
+    } else if (s->by_line) {
+        pack_floats(l, s, lines, k0, n, count, to, met);
+        /* infinities are values of float32 */
+        for (int i = 0; i < count; i++)
+            done = done && !(l->kind == IEEE && met[i]);
+    }
+    if (!done) {
+        memset(met, 0, sizeof met);
+        if (l->kind == IEEE)
+            pack_numbers(l, s, lines, k0, n, count, to, met, IEEE);
+        else if (l->kind == ALIGNED)
+            pack_numbers(l, s, lines, k0, n, count, to, met, ALIGNED);
+        else
+            pack_numbers(l, s, lines, k0, n, count, to, met, l->kind);
+    }
     if (s->direct && s->scaled)
         scale_tile(l, s, lines, k0, n, count, to, met);
     for (ptrdiff_t k = 0; to->scales && k < n; k += l->run)
