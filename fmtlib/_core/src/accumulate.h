@@ -136,7 +136,6 @@ enum {
     SLAB_BITS = 8,
     MOST_SIDE = 128, /* rows or columns of a block */
     BUDGET = 3 << 18, /* bytes of scratch */
-    ZERO_EXPONENT = -(1 << 13),
 };
 
 /* What a row or a column is marked with. */

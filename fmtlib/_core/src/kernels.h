@@ -171,6 +171,15 @@ typedef struct {
     int small; /* 1 if a total has at most 24 bits */
 } fmt_aligned;
 
+/* How floats are laid out in their codes, as IEEE 754's are. */
+typedef struct {
+    int sign, fraction_bits; /* the sign's bit; bits of the fraction, the lowest ones */
+    double unit;             /* makes their values of the values that double has for the same bits */
+} fmt_float_codes;
+
+/* What a zero is aligned by: with any other number's it is below all exponents of products. */
+enum { ZERO_EXPONENT = -(1 << 13) };
+
 /* Sums of a tile's groups: floats, or the `count` slices of one sum, which are multiples of 1,
  * step, step squared; and what they are multiplied by, the tensors' scales as a sum of two. */
 typedef struct {
@@ -297,6 +306,12 @@ typedef struct {
     /* Of n products in two numbers, one TILE after the other; returns whether bits were lost. */
     int (*dot_twofold)(const double *a, const double *b, ptrdiff_t n, double *sums, int paired);
     int (*dot_aligned)(const fmt_aligned *p, ptrdiff_t depth, float *totals);
+    /* Values of n codes, zero where they are not finite; returns 1 for infinities, 2 for NaN. */
+    int (*read_floats)(const uint32_t *codes, ptrdiff_t n, const fmt_float_codes *, double *to);
+    /* The exponents that values are aligned by, at least `least`; the values, or if wide their
+     * significands, 1 for zero. */
+    void (*split_floats)(const double *values, ptrdiff_t n, int least, int wide, float *to,
+                         int32_t *exponents);
     void (*add_groups)(const fmt_groups *p, float *totals);
 } fmt_kernels;
 

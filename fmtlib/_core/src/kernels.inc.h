@@ -357,5 +357,7 @@ const fmt_kernels TARGET = {
     .dot_doubles = dot_doubles,
     .dot_twofold = dot_twofold,
     .dot_aligned = dot_aligned,
+    .read_floats = read_floats,
+    .split_floats = split_floats,
     .add_groups = add_groups,
 };

@@ -209,12 +209,23 @@ static void pack_direct(const side *s, ptrdiff_t at, ptrdiff_t row, ptrdiff_t n,
                        to->exponents);
     if (to->wide)
         look_up_ints(codes, row, step, n, count, width, s->wide_of, ZERO_EXPONENT, to->wide);
-    for (int i = 0; s->any_mark && step == 1 && i < count; i++)
+    if (!s->any_mark)
+        return;
+    uint8_t met[MOST_SIDE] = {0}; /* of its own: marks could be codes to a compiler */
+    if (step == 1) {
+        for (int i = 0; i < count; i++) {
+            uint8_t one = 0;
+            for (ptrdiff_t k = 0; k < n; k++)
+                one |= s->mark_of[codes[k + i * row]];
+            met[i] = one;
+        }
+    } else {
         for (ptrdiff_t k = 0; k < n; k++)
-            marks[i] |= s->mark_of[codes[k + i * row]];
-    for (ptrdiff_t k = 0; s->any_mark && step != 1 && k < n; k++)
-        for (int i = 0; i < count; i++)
-            marks[i] |= s->mark_of[codes[k * step + i * row]];
+            for (int i = 0; i < count; i++)
+                met[i] |= s->mark_of[codes[k * step + i * row]];
+    }
+    for (int i = 0; i < count; i++)
+        marks[i] |= met[i];
 }
 
 /* Multiplies in the scales of elements that were looked up. */
@@ -275,32 +286,6 @@ static ALWAYS_INLINE void pack_numbers(const layout *l, const side *s, const lin
         }
 }
 
-/* Numbers of a line, IEEE 754's by their bits: n codes, `step` apart. */
-#define READ_FLOATS(NAME, TYPE)                                                                    \
-    static ALWAYS_INLINE uint8_t NAME(const fmt_operand *x, const TYPE *codes, ptrdiff_t step,     \
-                                      ptrdiff_t n, double *restrict to)                            \
-    {                                                                                              \
-        const int sign = x->bits - 1, up = 52 - x->fraction_bits;                                  \
-        const uint32_t magnitudes = ((uint32_t)1 << sign) - 1;                                     \
-        const uint32_t infinity = magnitudes >> x->fraction_bits << x->fraction_bits;              \
-        const double unit = power(1022 + x->table[1].exponent + x->fraction_bits);                 \
-        uint32_t infinite = 0, nan = 0;                                                            \
-        for (ptrdiff_t k = 0; k < n; k++) {                                                        \
-            const uint32_t code = codes[k * step], magnitude = code & magnitudes;                  \
-            const uint64_t finite = magnitude < infinity ? magnitude : 0;                          \
-            const uint64_t bits = finite << up | (uint64_t)(code >> sign & 1) << 63;               \
-            double value;                                                                          \
-            memcpy(&value, &bits, sizeof value);                                                   \
-            to[k] = value * unit;                                                                  \
-            infinite |= magnitude == infinity;                                                     \
-            nan |= magnitude > infinity;                                                           \
-        }                                                                                          \
-        return (uint8_t)(infinite * REDO | nan * HAS_NAN);                                         \
-    }
-READ_FLOATS(read_shorts, uint16_t)
-READ_FLOATS(read_words, uint32_t)
-#undef READ_FLOATS
-
 /* n numbers of a line without their scales; what is not finite is zero, and marked. */
 static uint8_t read_line(const side *s, const line *x, ptrdiff_t k0, ptrdiff_t n, double *to)
 {
@@ -313,12 +298,21 @@ static uint8_t read_line(const side *s, const line *x, ptrdiff_t k0, ptrdiff_t n
             to[k] = s->slices_of[0][codes[k * step]];
             met |= s->mark_of[codes[k * step]];
         }
-    } else if (of->plain_float && of->type == TYPE_INT2) {
-        const uint16_t *codes = (const uint16_t *)of->codes + at;
-        met = step == 1 ? read_shorts(of, codes, 1, n, to) : read_shorts(of, codes, step, n, to);
     } else if (of->plain_float) {
-        const uint32_t *codes = (const uint32_t *)of->codes + at;
-        met = step == 1 ? read_words(of, codes, 1, n, to) : read_words(of, codes, step, n, to);
+        uint32_t codes[MOST_SLAB];
+        if (of->type == TYPE_INT2)
+            for (ptrdiff_t k = 0; k < n; k++)
+                codes[k] = ((const uint16_t *)of->codes)[at + k * step];
+        else
+            for (ptrdiff_t k = 0; k < n; k++)
+                codes[k] = ((const uint32_t *)of->codes)[at + k * step];
+        const fmt_float_codes floats = {
+            .sign = of->bits - 1,
+            .fraction_bits = of->fraction_bits,
+            .unit = power(1022 + of->table[1].exponent + of->fraction_bits),
+        };
+        const int special = fmt_active->read_floats(codes, n, &floats, to);
+        met = (uint8_t)((special & 1) * REDO | (special >> 1) * HAS_NAN);
     } else {
         for (ptrdiff_t k = 0; k < n; k++) {
             const fmt_number number = take_apart(of, code_at(of->codes, of->type, at + k * step));
@@ -396,26 +390,6 @@ static void pack_slices(const side *s, const line *lines, ptrdiff_t k0, ptrdiff_
     }
 }
 
-/* What to_aligned makes of each of n numbers. */
-static void align_line(const fmt_operand *x, int wide, ptrdiff_t n, const double *restrict values,
-                       float *restrict floats, int32_t *restrict exponents)
-{
-    const int32_t least = x->table[1].exponent + x->fraction_bits;
-    for (ptrdiff_t k = 0; k < n; k++) {
-        uint64_t bits;
-        memcpy(&bits, &values[k], sizeof bits);
-        const int32_t high = (int32_t)(bits >> 32), own = (high >> 20 & 0x7ff) - 1023;
-        const int32_t exponent = own > least ? own : least;
-        const int zero = own == -1023;
-        /* the value, or if wide its significand; 1 for zero */
-        const uint64_t down = (uint64_t)(1023 - (wide ? exponent : 0)) << 52;
-        double unit;
-        memcpy(&unit, &down, sizeof unit);
-        floats[k] = (float)(values[k] * unit + (zero & wide));
-        exponents[k] = zero ? ZERO_EXPONENT : exponent;
-    }
-}
-
 /* Floats, and the exponents that they are aligned by, of a tile of unscaled numbers. */
 static void pack_floats(const layout *l, const side *s, const line *lines, ptrdiff_t k0,
                         ptrdiff_t n, int count, const tile *to, uint8_t *met)
@@ -430,7 +404,9 @@ static void pack_floats(const layout *l, const side *s, const line *lines, ptrdi
         else if (i == count)
             memset(values, 0, sizeof values);
         if (l->kind == ALIGNED) {
-            align_line(s->of, to->wide != NULL, n, values, floats, exponents);
+            /* as to_aligned */
+            fmt_active->split_floats(values, n, s->of->table[1].exponent + s->of->fraction_bits,
+                                     to->wide != NULL, floats, exponents);
             for (ptrdiff_t k = 0; k < n; k++)
                 narrow[k] = (int16_t)exponents[k];
             put_shorts(to->exponents + i, s->width, n, narrow);

@@ -337,3 +337,43 @@ static void add_groups(const fmt_groups *p, float *totals)
     else
         add_groups_of(p, totals, TILE_ROWS, 0);
 }
+
+static int read_floats(const uint32_t *restrict codes, ptrdiff_t n, const fmt_float_codes *p,
+                       double *restrict to)
+{
+    const int sign = p->sign, up = 52 - p->fraction_bits;
+    const int32_t magnitudes = (int32_t)(((uint32_t)1 << sign) - 1);
+    const int32_t infinity = magnitudes >> p->fraction_bits << p->fraction_bits;
+    const double unit = p->unit;
+    int32_t infinite = 0, nan = 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const int32_t magnitude = (int32_t)codes[k] & magnitudes;
+        const uint64_t finite = (uint32_t)(magnitude < infinity ? magnitude : 0);
+        const uint64_t bits = finite << up | (uint64_t)(codes[k] >> sign & 1) << 63;
+        double value;
+        memcpy(&value, &bits, sizeof value);
+        to[k] = value * unit;
+        infinite |= magnitude == infinity;
+        nan |= magnitude > infinity;
+    }
+    return infinite | nan << 1;
+}
+
+static void split_floats(const double *restrict values, ptrdiff_t n, int least, int wide,
+                         float *restrict to, int32_t *restrict exponents)
+{
+    const int64_t all = wide ? -1 : 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        int64_t bits;
+        memcpy(&bits, &values[k], sizeof bits);
+        const int64_t field = bits >> 52 & 0x7ff, own = field - 1023;
+        const int64_t exponent = own > least ? own : least;
+        const int64_t down = (1023 - (exponent & all)) << 52;
+        const int64_t one = (field == 0 ? 0x3ff0000000000000 : 0) & all;
+        double unit, instead;
+        memcpy(&unit, &down, sizeof unit);
+        memcpy(&instead, &one, sizeof instead);
+        to[k] = (float)(values[k] * unit + instead);
+        exponents[k] = (int32_t)(field == 0 ? ZERO_EXPONENT : exponent);
+    }
+}
