@@ -20,6 +20,7 @@ typedef struct {
     const fmt_product *plan;
     layout l;
     side a, b;
+    int32_t *a_wide, *b_wide; /* where the sides' are, while the block is taken for narrow */
     void *totals;       /* [tile][array][TILE] */
     uint8_t *tile_redo; /* of each tile */
     state steps;
@@ -46,7 +47,7 @@ static int add_steps(const block *w, const tile *a, const tile *b, ptrdiff_t k, 
             .b_wide = l->wide ? b->wide + k * TILE_COLUMNS : NULL,
             .terms = smaller(p->terms, n), .bits = p->alignment_bits,
             .mantissa_bits = p->total.mantissa_bits, .late = p->late, .paired = l->paired,
-            .small = l->small,
+            .small = l->small, .checked = l->may_be_narrow,
         };
         return fmt_active->dot_aligned(&steps, n, totals);
     }
@@ -404,13 +405,39 @@ static void finish_row(block *w, ptrdiff_t batch, ptrdiff_t i, ptrdiff_t j, int 
     }
 }
 
-static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, ptrdiff_t j0,
+/* Takes the numbers of a product for narrow, or no longer. */
+static void set_wide(block *w, int wide)
+{
+    w->l.wide = wide;
+    w->a.data.wide = wide ? w->a_wide : NULL;
+    w->b.data.wide = wide ? w->b_wide : NULL;
+    limit_starts(w->plan, &w->l);
+    fmt_fill_tables(&w->l, &w->a);
+    fmt_fill_tables(&w->l, &w->b);
+}
+
+/* Whether tiles can start from all of a block's c. */
+static int starts_fit(const block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, ptrdiff_t j0,
                       ptrdiff_t columns)
+{
+    int fit = 1;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++)
+            fit &= !start_fails(&w->l, start_at(w->plan, place(w, batch, i0 + i, j0 + j)));
+    return fit;
+}
+
+/* Returns 0, with nothing done, if the block was taken for narrow and is not. */
+static int run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, ptrdiff_t j0,
+                     ptrdiff_t columns)
 {
     const fmt_product *p = w->plan;
     const layout *l = &w->l;
     const ptrdiff_t across = round_up(columns, TILE_COLUMNS) / TILE_COLUMNS;
     const ptrdiff_t tiles = round_up(rows, TILE_ROWS) / TILE_ROWS * across;
+    const int narrow = l->may_be_narrow && !l->wide;
+    if (narrow && !starts_fit(w, batch, i0, rows, j0, columns))
+        return 0;
     memset(w->a.marks, 0, (size_t)(l->paired ? columns : rows));
     memset(w->b.marks, 0, (size_t)columns);
     memset(w->tile_redo, 0, (size_t)tiles);
@@ -434,6 +461,8 @@ static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, p
         for (ptrdiff_t k = begin; k < end; k += l->slab) {
             const ptrdiff_t n = smaller(l->slab, end - k);
             add_slab(w, batch, i0, rows, j0, columns, k, n, k + n == end);
+            if (narrow && memchr(w->tile_redo, 1, (size_t)tiles))
+                return 0;
         }
         if (p->parts)
             join_part(w, tiles, i == 0);
@@ -449,6 +478,7 @@ static void run_block(block *w, ptrdiff_t batch, ptrdiff_t i0, ptrdiff_t rows, p
                 finish_row(w, batch, i0 + i + y, j0 + j, across_tile, totals, y,
                            w->a.marks + (l->paired ? j : i + y), w->b.marks + j, redo);
         }
+    return 1;
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */
@@ -530,13 +560,22 @@ void fmt_accumulate(const fmt_product *given, void *scratch)
             fmt_fill_tables(l, &w.a);
             fmt_fill_tables(l, &w.b);
         }
+        w.a_wide = w.a.data.wide;
+        w.b_wide = w.b.data.wide;
+        if (l->may_be_narrow)
+            set_wide(&w, 0);
         const ptrdiff_t columns = l->paired ? p.batch : p.columns;
         const ptrdiff_t batches = l->paired ? 1 : p.batch;
         for (ptrdiff_t batch = 0; batch < batches; batch++)
             for (ptrdiff_t j = 0; j < columns; j += l->columns)
-                for (ptrdiff_t i = 0; i < p.rows; i += l->rows)
-                    run_block(&w, batch, i, smaller(l->rows, p.rows - i), j,
-                              smaller(l->columns, columns - j));
+                for (ptrdiff_t i = 0; i < p.rows; i += l->rows) {
+                    const ptrdiff_t rows = smaller(l->rows, p.rows - i);
+                    const ptrdiff_t across = smaller(l->columns, columns - j);
+                    if (!run_block(&w, batch, i, rows, j, across)) {
+                        set_wide(&w, 1);
+                        run_block(&w, batch, i, rows, j, across);
+                    }
+                }
     }
     fmt_leave(callers);
 }

@@ -154,6 +154,7 @@ typedef struct {
     int twofold;     /* GROUPS: two doubles hold them */
     int of_data;     /* EXACT: the range is that of the data, not of the format */
     int wide, small; /* see fmt_aligned */
+    int may_be_narrow; /* the format is wide, but most data are not */
     ptrdiff_t run;   /* terms of a step or a group */
     ptrdiff_t slab, rows, columns; /* of a block */
     int a_width; /* of a tile of a */

@@ -168,7 +168,8 @@ typedef struct {
     ptrdiff_t terms;
     int bits, mantissa_bits; /* kept of the terms and of a total */
     int late, paired;
-    int small; /* 1 if a total has at most 24 bits */
+    int small;   /* 1 if a total has at most 24 bits */
+    int checked; /* 1 if values are not all narrow: steps that are not are told */
 } fmt_aligned;
 
 /* How floats are laid out in their codes, as IEEE 754's are. */

@@ -55,6 +55,10 @@ static int lay_out_aligned(const fmt_product *p, layout *l)
     l->run = p->terms;
     l->wide = a_low + b_low < -60 || a_high + b_high > 60 || a_high > 120 || b_high > 120
               || a_low < -120 || b_low < -120 || a->group || b->group;
+    /* float holds the values; products below its normal numbers vanish beside the least unit */
+    l->may_be_narrow = l->wide && a->plain_float && b->plain_float && !a->group && !b->group
+                       && p->alignment_bits <= 27 && a_low >= -149 && b_low >= -149 && a_high <= 128
+                       && b_high <= 128;
     l->small = p->terms < 1 << 20 && p->alignment_bits < 22
                && (p->terms + 1) << (p->alignment_bits + 2) <= 1 << 24;
     l->element = sizeof(float) + sizeof(int16_t) + (l->wide ? sizeof(int32_t) : 0);

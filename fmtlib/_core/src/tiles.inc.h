@@ -232,9 +232,11 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
                 const vint word = LOAD(vint, totals + i * TILE_COLUMNS + v);
                 vint top = CONVERT(LOAD(half_short, tops[i] + v), vint);
                 if (!late) { /* narrow products' exponents are above a zero's */
-                    const vint none = wide ? word << 1 == 0 : (vint){0};
+                    const vint none = wide || p->checked ? word << 1 == 0 : (vint){0};
                     top = greater_int(top, (word >> 23 & 255) - 127 + (none & NEVER_AN_EXPONENT));
                 }
+                if (!wide && p->checked)
+                    out |= (top > 120) | ((top < -96) & (top > NEVER_AN_EXPONENT / 4));
                 unit[i] = greater_int(top, (vint){0} - (wide ? 600 : 98)) - p->bits;
                 rest[i] = (vint){0};
             }
@@ -281,7 +283,7 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
 }
 
 /* Steps of a tensor core: the total is one of the aligned terms, or is added late.  Returns whether
- * a total may have left the range of normal float32 numbers. */
+ * a total may have left the range of normal float32 numbers, or if checked the terms of a step. */
 static int dot_aligned(const fmt_aligned *p, ptrdiff_t depth, float *totals)
 {
 #define STEPS(WIDE, LATE, SMALL)                                                                   \
