@@ -175,7 +175,7 @@ typedef struct {
 /* How floats are laid out in their codes, as IEEE 754's are. */
 typedef struct {
     int sign, fraction_bits; /* the sign's bit; bits of the fraction, the lowest ones */
-    double unit;             /* makes their values of the values that double has for the same bits */
+    double unit;             /* times what double has for the same bits is their value */
 } fmt_float_codes;
 
 /* What a zero is aligned by: with any other number's it is below all exponents of products. */

@@ -1,7 +1,8 @@
 /* Codes to the elements of tiles.
  *
- * What a code of one byte becomes is looked up in tables that a product fills; wider codes, and
- * scaled ones that no table has, are taken apart one by one.
+ * What a code of one byte becomes is looked up in tables that a product fills.  Wider codes, and
+ * those with scales in them that no table has, are read a row or column at a time into doubles, if
+ * these hold them; what is left is taken apart one by one.
  */
 #include <math.h>
 
@@ -334,7 +335,8 @@ static uint8_t scale_line(const line *x, ptrdiff_t k0, ptrdiff_t n, double *valu
         end = smaller(n, (k0 + k) / group * group + group - k0);
         for (ptrdiff_t i = k; i < end; i++)
             values[i] *= factor;
-        met |= scale->kind == NUMBER_NAN ? HAS_NAN : scale->magnitude && !scale->negative ? 0 : REDO;
+        const int fits = scale->magnitude && !scale->negative;
+        met |= scale->kind == NUMBER_NAN ? HAS_NAN : fits ? 0 : REDO;
     }
     return met;
 }
@@ -397,7 +399,7 @@ static void pack_floats(const layout *l, const side *s, const line *lines, ptrdi
     double values[MOST_SLAB] = {0};
     float floats[MOST_SLAB];
     int32_t exponents[MOST_SLAB];
-    int16_t narrow[MOST_SLAB];
+    int16_t shorts[MOST_SLAB];
     for (int i = 0; i < s->width; i++) {
         if (i < count)
             met[i] |= read_line(s, &lines[i], k0, n, values);
@@ -408,8 +410,8 @@ static void pack_floats(const layout *l, const side *s, const line *lines, ptrdi
             fmt_active->split_floats(values, n, s->of->table[1].exponent + s->of->fraction_bits,
                                      to->wide != NULL, floats, exponents);
             for (ptrdiff_t k = 0; k < n; k++)
-                narrow[k] = (int16_t)exponents[k];
-            put_shorts(to->exponents + i, s->width, n, narrow);
+                shorts[k] = (int16_t)exponents[k];
+            put_shorts(to->exponents + i, s->width, n, shorts);
             if (to->wide)
                 put_ints(to->wide + i, s->width, n, exponents);
         } else {
@@ -426,7 +428,7 @@ static void pack_floats(const layout *l, const side *s, const line *lines, ptrdi
 
 /* What the tile of `count` rows or columns from `first` on needs besides looking up. */
 static void pack_tile(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t first, int count,
-                 ptrdiff_t k0, ptrdiff_t n, const tile *to, uint8_t *marks)
+                      ptrdiff_t k0, ptrdiff_t n, const tile *to, uint8_t *marks)
 {
     const fmt_operand *x = s->of;
     const int width = s->width;
@@ -472,7 +474,7 @@ static void pack_tile(const layout *l, const side *s, ptrdiff_t batch, ptrdiff_t
 }
 
 void fmt_pack_tiles(const layout *l, side *s, ptrdiff_t batch, ptrdiff_t first, ptrdiff_t count,
-                 ptrdiff_t k0, ptrdiff_t n, uint8_t *marks)
+                    ptrdiff_t k0, ptrdiff_t n, uint8_t *marks)
 {
     const fmt_operand *x = s->of;
     s->data.slice = n * round_up(count, s->width);

@@ -167,7 +167,8 @@ TILE_INLINE int sum_twofold(const double *restrict a, const double *restrict b, 
             high[i] = low[i] = (vdouble){0};
         for (ptrdiff_t k = 0; k < n; k++)
             for (int i = 0; i < rows; i++) {
-                const vdouble term = FACTOR(vdouble, a, k) * LOAD(vdouble, b + k * TILE_COLUMNS + v);
+                const vdouble factor = LOAD(vdouble, b + k * TILE_COLUMNS + v);
+                const vdouble term = FACTOR(vdouble, a, k) * factor;
                 vdouble rest, more;
                 high[i] = add_exactly(high[i], term, &rest);
                 low[i] = add_exactly(low[i], rest, &more);
