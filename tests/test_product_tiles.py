@@ -249,9 +249,7 @@ def test_layouts_of_floats(target, name, fmt):
             codes = [np.clip(x, fmt.max_code // 3, fmt.max_code // 2) for x in codes]
         elif kind == "extreme":
             codes = [rng.choice([0, 1, 2, fmt.max_code - 1, fmt.max_code], x.shape) for x in codes]
-        a, b = (
-            (x | rng.choice([0, fmt.sign_bit], x.shape)).astype(fmt.code_dtype) for x in codes
-        )
+        a, b = ((x | rng.choice([0, fmt.sign_bit], x.shape)).astype(fmt.code_dtype) for x in codes)
         result = fl.matmul(a, b, formats=formats, accumulator=name, c=c)
         assert_is_reference_s(result, a, b, formats, accumulator, c, cells)
         dots = fl.dot(a, b.T[:3], formats=formats, accumulator=name)
