@@ -200,6 +200,75 @@ def test_starts(target, name):
     assert_is_reference_s(result, a, b, formats, accumulator, c, cells)
 
 
+@pytest.mark.parametrize("name", ["a100", "hopper", "b200"])
+@pytest.mark.parametrize("fmt", ["bfloat16", "tf32"])
+def test_data_of_wide_formats(target, name, fmt):
+    """Narrow data, data at the ends of what counts as narrow, and wide ones: what steps give."""
+    rng = np.random.default_rng(28)
+    accumulator = fl.Accumulator.preset(name, fmt, fmt)
+    steps = dataclasses.replace(accumulator, min_exponent=-4096)  # has no loops
+    for exponent in [-70, *range(-53, -44), 0, *range(56, 66)]:
+        for odd_one in (1, 2.0**-60, 2.0**60):
+            x, y = (rng.standard_normal(shape) * 2.0**exponent for shape in ((5, 45), (45, 18)))
+            x[2, 30] *= odd_one
+            x[rng.random(x.shape) < 0.1] = 0
+            c = rng.choice([0, 1, 2.0**-90, 2.0**-100, 2.0**90], (5, 18)).astype("f4")
+            if rng.random() < 0.7:
+                c[...] = 0
+            a, b = fl.encode(x, fmt), fl.encode(y, fmt)
+            fast, slow = (
+                fl.matmul(a, b, formats=(fmt, fmt), accumulator=way, c=c)
+                for way in (accumulator, steps)
+            )
+            assert_same(fast, slow)
+
+
+@pytest.mark.parametrize(
+    "fmt",
+    [
+        fl.FloatFormat(6, 9, bias=20),
+        fl.FloatFormat(8, 7, bias=200),
+        fl.FloatFormat(8, 7, bias=-5),
+        fl.FloatFormat(5, 10, infinities=False, nan="all_ones"),
+        fl.FloatFormat(7, 11),
+        fl.FloatFormat(4, 5),
+    ],
+    ids=lambda fmt: fmt.name,
+)
+@pytest.mark.parametrize("name", ["exact", "float32", "fmac"])
+def test_layouts_of_floats(target, name, fmt):
+    """Floats that are laid out as those of IEEE 754 are, and others."""
+    rng = np.random.default_rng(29)
+    formats = (fmt, fmt)
+    accumulator = fl.Accumulator.preset(name, *formats)
+    c = np.zeros((3, 18), np.float32)
+    cells = [(0, 0), (2, 17), (1, 3)]
+    for kind in ("calm", "any", "extreme"):
+        codes = [rng.integers(0, fmt.max_code + 1, shape) for shape in ((3, 37), (37, 18))]
+        if kind == "calm":
+            codes = [np.clip(x, fmt.max_code // 3, fmt.max_code // 2) for x in codes]
+        elif kind == "extreme":
+            codes = [rng.choice([0, 1, 2, fmt.max_code - 1, fmt.max_code], x.shape) for x in codes]
+        a, b = ((x | rng.choice([0, fmt.sign_bit], x.shape)).astype(fmt.code_dtype) for x in codes)
+        result = fl.matmul(a, b, formats=formats, accumulator=name, c=c)
+        assert_is_reference_s(result, a, b, formats, accumulator, c, cells)
+        dots = fl.dot(a, b.T[:3], formats=formats, accumulator=name)
+        assert_same(dots, np.diagonal(result[:3, :3]))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("bits", range(18, 25))
+def test_greatest_exact_sums(target, bits, sign):
+    """A slab of products as large as the loops take them, of one sign."""
+    x = np.full(256, 2 - 2.0**-10)
+    x[0] = 2.0 ** (1 - bits)  # numbers of so many bits
+    a = fl.encode(np.tile(x, (4, 1)), "tf32")
+    b = fl.encode(np.tile(sign * x[:, None], (1, 16)), "tf32")
+    result = fl.matmul(a, b, formats=("tf32", "tf32"), accumulator="exact", dtype="f8")
+    exact = sign * sum(Fraction(value) ** 2 for value in x)
+    assert_array_equal(result, np.full((4, 16), float(exact)))
+
+
 # --- blocks ---------------------------------------------------------------------------------
 
 

@@ -93,7 +93,7 @@ cdef extern from "kernels.h" nogil:
         fmt_matrix a, b
 
     ctypedef struct fmt_number:
-        pass
+        uint64_t magnitude
 
     ctypedef struct fmt_register:
         int kind, mantissa_bits, least, greatest, rounding, overflow, flush
@@ -102,7 +102,7 @@ cdef extern from "kernels.h" nogil:
         const void *codes
         int type, family, bits, exponent, fraction_bits
         const fmt_number *table
-        int low, high
+        int plain_float, low, high
         Py_ssize_t batch_stride, row_stride, step, group
         const void *scales
         int scale_type, scale_low, scale_high, scale_bits
@@ -1182,6 +1182,12 @@ cdef tuple _fill_operand(fmt_operand *to, operand, shape):
     to.row_stride = _elements(cnp.PyArray_STRIDE(codes, 1), width)
     to.step = _elements(cnp.PyArray_STRIDE(codes, 2), width)
     to.table = <const fmt_number *>cnp.PyArray_DATA(table)
+    fmt = operand.format
+    to.plain_float = (
+        isinstance(fmt, FloatFormat) and fmt.signed and fmt.infinities and fmt.subnormals
+        and fmt.nan == "ieee" and fmt.bias >= 0
+        and to.table[1].magnitude == 1  # not flushed to zero
+    )
     to.tensor = 1
     if operand.scales is None:
         return codes, table

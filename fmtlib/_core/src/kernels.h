@@ -176,8 +176,18 @@ typedef struct {
     ptrdiff_t terms;
     int bits, mantissa_bits; /* kept of the terms and of a total */
     int late, paired;
-    int small; /* 1 if a total has at most 24 bits */
+    int small;   /* 1 if a total has at most 24 bits */
+    int checked; /* 1 if values are not all narrow: steps that are not are told */
 } fmt_aligned;
+
+/* How floats are laid out in their codes, as IEEE 754's are. */
+typedef struct {
+    int sign, fraction_bits; /* the sign's bit; bits of the fraction, the lowest ones */
+    double unit;             /* times what double has for the same bits is their value */
+} fmt_float_codes;
+
+/* What a zero is aligned by: with any other number's it is below all exponents of products. */
+enum { ZERO_EXPONENT = -(1 << 13) };
 
 /* Sums of a tile's groups: floats, or the `count` slices of one sum, which are multiples of 1,
  * step, step squared; and what they are multiplied by, the tensors' scales as a sum of two. */
@@ -308,11 +318,19 @@ typedef struct {
     /* See tiles.inc.h. */
     void (*dot_floats)(const float *a, const float *b, ptrdiff_t n, float *totals, int paired);
     void (*dot_doubles)(const double *a, const double *b, ptrdiff_t n, double *totals, int paired);
+    /* Of n products in two numbers, one TILE after the other; returns whether bits were lost. */
+    int (*dot_twofold)(const double *a, const double *b, ptrdiff_t n, double *sums, int paired);
     int (*dot_aligned)(const fmt_aligned *p, ptrdiff_t depth, float *totals);
+    /* Values of n codes, zero where they are not finite; returns 1 for infinities, 2 for NaN. */
+    int (*read_floats)(const uint32_t *codes, ptrdiff_t n, const fmt_float_codes *, double *to);
+    /* The exponents that values are aligned by, at least `least`; the values, or if wide their
+     * significands, 1 for zero. */
+    void (*split_floats)(const double *values, ptrdiff_t n, int least, int wide, float *to,
+                         int32_t *exponents);
     void (*add_groups)(const fmt_groups *p, float *totals);
 } fmt_kernels;
 
-/* Tile of accumulate.c's kernels: ROWS x COLUMNS results. */
+/* A tile of products with any accumulator: ROWS x COLUMNS results. */
 enum { TILE_ROWS = 4, TILE_COLUMNS = 16 };
 
 extern const fmt_kernels fmt_kernels_baseline;
@@ -551,6 +569,7 @@ typedef struct {
     int family, bits, exponent;
     int fraction_bits; /* the exponent that a number is aligned by, less that of its unit */
     const fmt_number *table; /* by code */
+    int plain_float;         /* 1 if the codes are laid out as IEEE 754's, in full */
     int low, high;           /* finite numbers are multiples of 2**low and below 2**high */
     ptrdiff_t batch_stride, row_stride, step; /* row: of a, or column of b; step: along the depth */
     ptrdiff_t group;                          /* elements that share a scale; 0: there are none */

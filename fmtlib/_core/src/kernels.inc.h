@@ -357,6 +357,9 @@ const fmt_kernels TARGET = {
     .add_errors = add_errors,
     .dot_floats = dot_floats,
     .dot_doubles = dot_doubles,
+    .dot_twofold = dot_twofold,
     .dot_aligned = dot_aligned,
+    .read_floats = read_floats,
+    .split_floats = split_floats,
     .add_groups = add_groups,
 };

@@ -5,12 +5,14 @@
  * GNU vectors keep a tile's totals in registers, which compilers do not find by themselves. */
 #pragma GCC diagnostic ignored "-Wpsabi" /* all inlined: there is no call whose ABI could change */
 
+/* a row of a tile has no more */
+#define SHORT_BYTES (VECTOR_BYTES < 2 * TILE_COLUMNS ? VECTOR_BYTES : 2 * TILE_COLUMNS)
 #define VECTOR(TYPE, NAME, BYTES)                                                                  \
     typedef TYPE NAME __attribute__((vector_size(BYTES)));                                         \
     typedef TYPE NAME##_at __attribute__((vector_size(BYTES), aligned(sizeof(TYPE)), may_alias))
 VECTOR(float, vfloat, VECTOR_BYTES);
 VECTOR(int32_t, vint, VECTOR_BYTES);
-VECTOR(int16_t, vshort, VECTOR_BYTES);
+VECTOR(int16_t, vshort, SHORT_BYTES);
 VECTOR(double, vdouble, VECTOR_BYTES);
 VECTOR(int64_t, vlong, VECTOR_BYTES);
 /* as many elements as in the next wider type */
@@ -25,8 +27,9 @@ VECTOR(int16_t, half_short, VECTOR_BYTES / 2);
 
 enum {
     FLOATS = VECTOR_BYTES / 4,
-    SHORTS = VECTOR_BYTES / 2,
+    SHORTS = SHORT_BYTES / 2,
     DOUBLES = VECTOR_BYTES / 8,
+    FLOATS_AT_ONCE = 2 * FLOATS < TILE_COLUMNS ? 2 * FLOATS : TILE_COLUMNS,
     NEVER_AN_EXPONENT = -(1 << 14)
 };
 
@@ -72,7 +75,7 @@ TILE_INLINE vfloat power_of_two(vint exponent) { return (vfloat)((exponent + 127
             NAME##_of(a, b, n, totals, TILE_ROWS, 0);                                              \
     }
 
-DOT(dot_floats, float, vfloat, FLOATS, 2 * FLOATS)
+DOT(dot_floats, float, vfloat, FLOATS, FLOATS_AT_ONCE)
 DOT(dot_doubles, double, vdouble, DOUBLES, 2 * DOUBLES)
 #undef DOT
 
@@ -152,6 +155,41 @@ TILE_INLINE vdouble nearest_to_odd(vdouble near, vdouble rest)
     return (vdouble)(((vlong)near + (inexact & ~away)) | (inexact & 1));
 }
 
+/* The sums of exact products as a number and what that lacks, which lacks nothing itself unless the
+ * terms span more bits than the two have. */
+TILE_INLINE int sum_twofold(const double *restrict a, const double *restrict b, ptrdiff_t n,
+                            double *restrict sums, const int rows, const int paired)
+{
+    vlong lost = {0};
+    for (int v = 0; v < TILE_COLUMNS; v += DOUBLES) {
+        vdouble high[TILE_ROWS], low[TILE_ROWS];
+        for (int i = 0; i < rows; i++)
+            high[i] = low[i] = (vdouble){0};
+        for (ptrdiff_t k = 0; k < n; k++)
+            for (int i = 0; i < rows; i++) {
+                const vdouble factor = LOAD(vdouble, b + k * TILE_COLUMNS + v);
+                const vdouble term = FACTOR(vdouble, a, k) * factor;
+                vdouble rest, more;
+                high[i] = add_exactly(high[i], term, &rest);
+                low[i] = add_exactly(low[i], rest, &more);
+                lost |= more != 0;
+            }
+        for (int i = 0; i < rows; i++) {
+            STORE(vdouble, sums + i * TILE_COLUMNS + v, high[i]);
+            STORE(vdouble, sums + (TILE_ROWS + i) * TILE_COLUMNS + v, low[i]);
+        }
+    }
+    int any = 0;
+    for (int j = 0; j < DOUBLES; j++)
+        any |= lost[j] != 0;
+    return any;
+}
+
+static int dot_twofold(const double *a, const double *b, ptrdiff_t n, double *sums, int paired)
+{
+    return paired ? sum_twofold(a, b, n, sums, 1, 1) : sum_twofold(a, b, n, sums, TILE_ROWS, 0);
+}
+
 TILE_INLINE vdouble add_to_odd(vdouble x, vdouble y)
 {
     vdouble rest;
@@ -195,9 +233,11 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
                 const vint word = LOAD(vint, totals + i * TILE_COLUMNS + v);
                 vint top = CONVERT(LOAD(half_short, tops[i] + v), vint);
                 if (!late) { /* narrow products' exponents are above a zero's */
-                    const vint none = wide ? word << 1 == 0 : (vint){0};
+                    const vint none = wide || p->checked ? word << 1 == 0 : (vint){0};
                     top = greater_int(top, (word >> 23 & 255) - 127 + (none & NEVER_AN_EXPONENT));
                 }
+                if (!wide && p->checked)
+                    out |= (top > 120) | ((top < -96) & (top > NEVER_AN_EXPONENT / 4));
                 unit[i] = greater_int(top, (vint){0} - (wide ? 600 : 98)) - p->bits;
                 rest[i] = (vint){0};
             }
@@ -244,7 +284,7 @@ TILE_INLINE int aligned_steps(const fmt_aligned *restrict p, ptrdiff_t depth,
 }
 
 /* Steps of a tensor core: the total is one of the aligned terms, or is added late.  Returns whether
- * a total may have left the range of normal float32 numbers. */
+ * a total may have left the range of normal float32 numbers, or if checked the terms of a step. */
 static int dot_aligned(const fmt_aligned *p, ptrdiff_t depth, float *totals)
 {
 #define STEPS(WIDE, LATE, SMALL)                                                                   \
@@ -299,4 +339,44 @@ static void add_groups(const fmt_groups *p, float *totals)
         add_groups_of(p, totals, 1, 1);
     else
         add_groups_of(p, totals, TILE_ROWS, 0);
+}
+
+static int read_floats(const uint32_t *restrict codes, ptrdiff_t n, const fmt_float_codes *p,
+                       double *restrict to)
+{
+    const int sign = p->sign, up = 52 - p->fraction_bits;
+    const int32_t magnitudes = (int32_t)(((uint32_t)1 << sign) - 1);
+    const int32_t infinity = magnitudes >> p->fraction_bits << p->fraction_bits;
+    const double unit = p->unit;
+    int32_t infinite = 0, nan = 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        const int32_t magnitude = (int32_t)codes[k] & magnitudes;
+        const uint64_t finite = (uint32_t)(magnitude < infinity ? magnitude : 0);
+        const uint64_t bits = finite << up | (uint64_t)(codes[k] >> sign & 1) << 63;
+        double value;
+        memcpy(&value, &bits, sizeof value);
+        to[k] = value * unit;
+        infinite |= magnitude == infinity;
+        nan |= magnitude > infinity;
+    }
+    return infinite | nan << 1;
+}
+
+static void split_floats(const double *restrict values, ptrdiff_t n, int least, int wide,
+                         float *restrict to, int32_t *restrict exponents)
+{
+    const int64_t all = wide ? -1 : 0;
+    for (ptrdiff_t k = 0; k < n; k++) {
+        int64_t bits;
+        memcpy(&bits, &values[k], sizeof bits);
+        const int64_t field = bits >> 52 & 0x7ff, own = field - 1023;
+        const int64_t exponent = own > least ? own : least;
+        const int64_t down = (1023 - (exponent & all)) << 52;
+        const int64_t one = (field == 0 ? 0x3ff0000000000000 : 0) & all;
+        double unit, instead;
+        memcpy(&unit, &down, sizeof unit);
+        memcpy(&instead, &one, sizeof instead);
+        to[k] = (float)(values[k] * unit + instead);
+        exponents[k] = (int32_t)(field == 0 ? ZERO_EXPONENT : exponent);
+    }
 }
