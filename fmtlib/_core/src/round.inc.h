@@ -143,6 +143,7 @@ static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word,
     code += (I)NAME(rounds_up)(x.significand, d, (U)code & 1, x.sign, word, noise, a, p);
     code = code > 0 ? code : 0;
     const U nan = NAME(is_nan)(x.magnitude);
+    const I rounded = code;
     const int over = code > p->max_code;
     code = over ? (I)(x.sign ? p->over_code[1] : p->over_code[0]) : code;
     code = x.magnitude == INFINITE ? (I)p->inf_code : code;
@@ -154,9 +155,12 @@ static inline uint32_t NAME(encode_float_one)(U bits, I exponent, uint32_t word,
     /* masks: a choice by what is also summed up keeps compilers from vectorising */
     code = (code & ((I)nan - 1)) | ((I)p->nan_code & -(I)nan);
     *invalid |= nan;
-    if (report) { /* only overflow="raise" pays for it */
-        const int great = x.magnitude == INFINITE ? (int)p->inf_overflows : over;
-        *overflow |= (U)(!nan && (great || (negative && below != 0)));
+    if (report) { /* only overflow="raise" pays for it; bits, as above */
+        const U beyond = (U)(p->max_code - rounded) >> (W - 1);
+        const U infinite = ((x.magnitude ^ INFINITE) - 1) >> (W - 1);
+        const U lost = (U)negative & ((U)(below | -below) >> (W - 1));
+        const U great = (beyond & ~infinite) | (infinite & (U)p->inf_overflows);
+        *overflow |= (great | lost) & (nan ^ 1);
     }
     U sign_bit = code == 0 ? (U)p->zero_sign : (U)p->sign_bit;
     sign_bit = (sign_bit & (nan - 1)) | (p->nan_sign & (0 - nan));
