@@ -33,7 +33,7 @@ from fmtlib.limits import finfo
 from fmtlib.listing import show
 from fmtlib.operands import PackedOperand, pack_operand
 from fmtlib.packing import pack, unpack
-from fmtlib.precision import group_bits
+from fmtlib.precision import WidthStatistics, group_bits, width_statistics
 from fmtlib.products import dot, dot_passes, matmul
 from fmtlib.statistics import ErrorStatistics, error_statistics
 
@@ -49,6 +49,7 @@ __all__ = [
     "IntegerFormat",
     "PackedOperand",
     "Register",
+    "WidthStatistics",
     "as_ml_dtypes",
     "bfp",
     "classify",
@@ -83,4 +84,5 @@ __all__ = [
     "ufunc",
     "ulp_distance",
     "unpack",
+    "width_statistics",
 ]

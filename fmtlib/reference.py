@@ -972,9 +972,13 @@ def _multiple(value: Value, quantum: Fraction, rounding: str) -> Value:
 # --- widths and random words ----------------------------------------------------------------
 
 
-def group_bits(values: Sequence[int], signed: bool) -> tuple[int, int]:
+def group_bits(
+    values: Sequence[int], signed: bool, encoding: str = "twos_complement"
+) -> tuple[int, int]:
     """Bits that a group of integers needs, and the position of its lowest set bit."""
-    magnitudes = [x if x >= 0 else ~x for x in values] if signed else list(values)
+    magnitudes = [abs(x) for x in values]
+    if signed and encoding == "twos_complement":
+        magnitudes = [x if x >= 0 else ~x for x in values]
     high = max(max(x, 1).bit_length() for x in magnitudes) + signed
     low = min(((x & -x).bit_length() - 1 for x in values if x), default=0)
     return high, low

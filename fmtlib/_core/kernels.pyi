@@ -62,7 +62,15 @@ class BlockCodec:
         parts: int,
     ) -> None: ...
 
-def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
+def group_bits(
+    x: NDArray[Any],
+    shape: tuple[int, ...],
+    tile_rows: int,
+    tile_columns: int,
+    encoding: str,
+    high: NDArray[np.uint8],
+    low: NDArray[np.uint8] | None = None,
+) -> None: ...
 
 class Packing:
     data: NDArray[np.uint8]

@@ -151,8 +151,15 @@ cdef extern from "kernels.h" nogil:
     void fmt_decode_blocks(const fmt_block_plan *, const void *, const void *, void *, Py_ssize_t,
                            Py_ssize_t)
     float fmt_finite_max(int, const void *, Py_ssize_t, int *)
-    void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
-                        uint8_t *, uint8_t *)
+
+    enum:
+        WIDTH_UNSIGNED, WIDTH_TWOS_COMPLEMENT, WIDTH_SIGN_MAGNITUDE
+
+    ctypedef struct fmt_width_plan:
+        int size, encoding
+        Py_ssize_t outer, rows, middle, columns, inner, tile_rows, tile_columns
+
+    void fmt_group_bits(const fmt_width_plan *, const void *, uint8_t *, uint8_t *)
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
     void fmt_matmul(const fmt_matmul_plan *, float *, void *)
     int fmt_matmul_elements(const fmt_matrix *, const fmt_matrix *, Py_ssize_t)
@@ -751,24 +758,33 @@ cdef class BlockCodec:
 
 # --- group widths ---------------------------------------------------------------------------
 
-def group_bits(x, Py_ssize_t group_size, bint signed, bint both):
-    """Widths of the groups of an (outer, length, inner) int16 or uint16 array."""
-    outer, length, inner = x.shape
-    cdef cnp.ndarray x_array = _check(x, x.dtype, x.shape)
-    if x.dtype.itemsize != 2 or x.dtype.kind not in "iu":
-        raise TypeError(f"expected 16-bit integers, got {x.dtype}")
-    groups = -(-length // group_size)
-    cdef cnp.ndarray high = np.empty((outer, groups, inner), np.uint8)
-    cdef cnp.ndarray low = np.empty((outer, groups, inner) if both else 0, np.uint8)
-    cdef Py_ssize_t n_outer = outer, n_length = length, n_inner = inner
-    cdef int16_t *x_data = <int16_t *>cnp.PyArray_DATA(x_array)
-    cdef uint8_t *high_data = <uint8_t *>cnp.PyArray_DATA(high)
-    cdef uint8_t *low_data = <uint8_t *>cnp.PyArray_DATA(low) if both else NULL
-    if x.size:
+_WIDTH_ENCODINGS = {
+    "unsigned": WIDTH_UNSIGNED,
+    "twos_complement": WIDTH_TWOS_COMPLEMENT,
+    "sign_magnitude": WIDTH_SIGN_MAGNITUDE,
+}
+
+
+def group_bits(x, tuple shape, Py_ssize_t tile_rows, Py_ssize_t tile_columns, str encoding, high,
+               low=None):
+    """Widths of the groups of an (outer, rows, middle, columns, inner) array of integers."""
+    cdef fmt_width_plan plan
+    plan.outer, plan.rows, plan.middle, plan.columns, plan.inner = shape
+    plan.tile_rows, plan.tile_columns = tile_rows, tile_columns
+    plan.size, plan.encoding = x.dtype.itemsize, _WIDTH_ENCODINGS[encoding]
+    if x.dtype.kind not in "iu" or plan.size not in (1, 2, 4) or tile_rows < 1 or tile_columns < 1:
+        raise TypeError(f"expected integers of 8, 16 or 32 bits and groups, got {x.dtype}")
+    cdef Py_ssize_t size = plan.outer * plan.rows * plan.middle * plan.columns * plan.inner
+    cdef Py_ssize_t groups = (plan.outer * -(-plan.rows // tile_rows) * plan.middle
+                              * -(-plan.columns // tile_columns) * plan.inner)
+    cdef void *data = cnp.PyArray_DATA(_flat(x, size, plan.size))
+    cdef uint8_t *high_data = <uint8_t *>cnp.PyArray_DATA(_flat(high, groups, 1))
+    cdef uint8_t *low_data = NULL
+    if low is not None:
+        low_data = <uint8_t *>cnp.PyArray_DATA(_flat(low, groups, 1))
+    if size:
         with nogil:
-            fmt_group_bits(x_data, n_outer, n_length, n_inner, group_size, signed, high_data,
-                           low_data)
-    return (high, low) if both else high
+            fmt_group_bits(&plan, data, high_data, low_data)
 
 
 # --- block matmul ---------------------------------------------------------------------------

@@ -290,16 +290,20 @@ def _blocks(n: int, verb: str, fmt: Any, axis: int | None = None, **how: Any) ->
     return _case(x, Variant("fmtlib", call, moved), peer=peer)
 
 
-def _group_bits(n: int, group: int, axis: int) -> Case:
-    data = _matrix((_normal(n) * 1000).astype(np.int16))
-    copy = np.ones_like(data)
-    return Case(
-        data,
-        partial(np.copyto, copy, data),
-        (Variant("fmtlib", partial(fl.group_bits, data, group, axis), data.nbytes),),
-        (lambda peer, part: peer.group_bits(part, group)) if axis == -1 else None,
-        moved=2 * data.nbytes,
-    )
+def _integers(n: int, dtype: str = "int16") -> Array:
+    return _matrix((_normal(n) * (30 if dtype == "int8" else 1000)).astype(dtype))
+
+
+def _beside_copy(data: Array, peer: Any, *ours: Variant) -> Case:
+    copy = partial(np.copyto, np.ones_like(data), data)
+    return Case(data, copy, ours, peer, moved=2 * data.nbytes)
+
+
+def _group_bits(n: int, group: Any, axis: Any, dtype: str = "int16") -> Case:
+    data = _integers(n, dtype)
+    peer = (lambda peer, part: peer.group_bits(part, group)) if axis == -1 else None
+    ours = Variant("fmtlib", partial(fl.group_bits, data, group, axis), data.nbytes)
+    return _beside_copy(data, peer, ours)
 
 
 # --- products -------------------------------------------------------------------------------
@@ -434,9 +438,17 @@ def _tasks() -> Iterator[Task]:
             f"group_bits of {group}", partial(_group_bits, group=group, axis=-1),
             "copyto of int16", limit=1.2, headline=group == 16,
         )  # fmt: skip
-    yield Task(
-        "group_bits of 16 along axis 0", partial(_group_bits, group=16, axis=0), "copyto of int16"
-    )
+    tiles: dict[str, tuple[Any, Any]] = {" along axis 0": (16, 0), " by 16": ((16, 16), (0, 1))}
+    for what, (across, axes) in tiles.items():
+        yield Task(
+            f"group_bits of 16{what}", partial(_group_bits, group=across, axis=axes),
+            "copyto of int16", limit=1.2,
+        )  # fmt: skip
+    for dtype in ("int8", "int32"):
+        yield Task(
+            f"group_bits of 16, {dtype}", partial(_group_bits, group=16, axis=-1, dtype=dtype),
+            f"copyto of {dtype}", limit=1.2,
+        )  # fmt: skip
 
     # the same on awkward data; plain data stands beside
     kinds: dict[str, Callable[[Array], Array]] = {

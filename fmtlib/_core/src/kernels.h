@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHUNK = 512, WIDTH_CHUNK = 2048 };
+enum { CHUNK = 512 };
 
 /* Stands for the exponent of a group of NaN between the stages. */
 #define NAN_EXPONENT (1 << 20)
@@ -205,6 +205,16 @@ typedef struct {
     void (*multiply_all)(const void *x, void *out, ptrdiff_t n, float factor);
 } fmt_group_kernels;
 
+/* Of integers of one size; see widths.inc.h.  `all` holds an unsigned one per group or column. */
+enum { WIDTH_BYTES = 8192, WIDTH_GROUPS = 1024 }; /* at most so much at once */
+typedef struct {
+    void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int is_signed);
+    void (*or_rows)(const void *x, void *all, ptrdiff_t n, int is_signed);
+    void (*magnitudes)(const void *x, void *out, ptrdiff_t n);
+    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int is_signed, int more);
+    void (*lowest_bits)(const void *all, uint8_t *low, ptrdiff_t n);
+} fmt_width_kernels;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -277,12 +287,7 @@ typedef struct {
                        int32_t place);
     void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
                         int32_t place, const fmt_spec *, uint32_t mask);
-    /* The OR of each column, or of each group of a run, of x ^ (x >> 15 & flip); what it says. */
-    void (*or_rows)(const int16_t *x, uint16_t *all, ptrdiff_t n, int16_t flip);
-    void (*or_runs)(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,
-                    int16_t flip);
-    void (*bit_lengths)(const uint16_t *all, uint8_t *high, ptrdiff_t n, int more);
-    void (*lowest_bits)(const uint16_t *all, uint8_t *low, ptrdiff_t n);
+    fmt_width_kernels widths[3]; /* of 8, 16 and 32 bits */
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */
     int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
@@ -362,9 +367,16 @@ void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void
  * finite. */
 float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite);
 
+/* Widths of groups: x is a C-contiguous (outer, rows, middle, columns, inner) array of integers of
+ * `size` bytes; a group is a tile of tile_rows x tile_columns, as in a fmt_block_plan. */
+typedef struct {
+    int size;
+    enum { WIDTH_UNSIGNED, WIDTH_TWOS_COMPLEMENT, WIDTH_SIGN_MAGNITUDE } encoding;
+    ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
+} fmt_width_plan;
+
 /* high: bits each group needs; low (may be NULL): position of the lowest set bit. */
-void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
-                    ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low);
+void fmt_group_bits(const fmt_width_plan *plan, const void *x, uint8_t *high, uint8_t *low);
 
 /* An operand of the block matmul: sign-magnitude codes of `count` vectors (rows of a, columns of b)
  * along the depth, in a batch of matrices.  Strides count elements. */
