@@ -33,7 +33,7 @@ from fmtlib.limits import finfo
 from fmtlib.listing import show
 from fmtlib.operands import PackedOperand, pack_operand
 from fmtlib.packing import pack, unpack
-from fmtlib.precision import WidthStatistics, group_bits, width_statistics
+from fmtlib.precision import WidthStatistics, group_bits, product_terms, terms, width_statistics
 from fmtlib.products import dot, dot_passes, matmul
 from fmtlib.statistics import ErrorStatistics, error_statistics
 
@@ -76,11 +76,13 @@ __all__ = [
     "p3109",
     "pack",
     "pack_operand",
+    "product_terms",
     "quantize",
     "save",
     "show",
     "signbit",
     "spacing",
+    "terms",
     "ufunc",
     "ulp_distance",
     "unpack",

@@ -217,6 +217,148 @@ def width_statistics(
     )
 
 
+Recoding = Literal["binary", "naf", "booth", "run_length"]
+
+
+@overload
+def terms(x: ArrayLike, recoding: Recoding = "binary") -> NDArray[np.uint8]: ...
+@overload
+def terms(
+    x: ArrayLike,
+    recoding: Recoding = "binary",
+    *,
+    group_size: int | tuple[int, int],
+    axis: int | tuple[int, int] = -1,
+) -> NDArray[np.int64]: ...
+def terms(
+    x: ArrayLike,
+    recoding: Recoding = "binary",
+    *,
+    group_size: int | tuple[int, int] | None = None,
+    axis: int | tuple[int, int] = -1,
+) -> Any:
+    """Effectual terms of integers: signed powers of two that make up each value.
+
+    Parameters
+    ----------
+    x : array_like of int8, int16, int32, uint8, uint16 or uint32
+        Any shape, any strides.
+    recoding : {"binary", "naf", "booth", "run_length"}
+        See Notes.
+    group_size : int or (int, int), optional
+        Sum the terms of each group, as `group_bits` has them.
+    axis : int or (int, int)
+        Of the groups.
+
+    Returns
+    -------
+    ndarray of uint8, or of int64 for groups
+        As many as `x` has values, or groups.
+
+    Raises
+    ------
+    TypeError
+        If `x` is none of these integers.
+    ValueError
+        If there is no such recoding.
+
+    See Also
+    --------
+    product_terms
+
+    Notes
+    -----
+    - "binary": the ones of the magnitude.
+    - "naf": its non-adjacent form (canonical signed digits), the fewest terms that there are.
+    - "booth": the digits that are not zero of radix-4 Booth, from -2 to 2, of the number in two's
+      complement; ``x`` and ``-x`` may differ (2 is 4 - 2, -2 is one digit).
+    - "run_length": of the magnitude from the top; a run of one or two ones gives a term for each.
+      A run of three or more gives a positive term just above it, and what follows negative ones:
+      each isolated zero, and the end of the last run before two zeros or more.
+
+    References
+    ----------
+    J. Albericio et al., "Bit-Pragmatic Deep Neural Network Computing", MICRO 2017; S. Sharify et
+    al., "Laconic Deep Learning Inference Acceleration", ISCA 2019.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> x = np.array([0, 27, -27, 255], np.int16)
+    >>> fl.terms(x), fl.terms(x, "naf")
+    (array([0, 4, 4, 8], dtype=uint8), array([0, 3, 3, 2], dtype=uint8))
+    >>> fl.terms(x, "naf", group_size=2)
+    array([3, 5])
+    """
+    array = integer_array(x)
+    if recoding not in kernels.RECODINGS:
+        raise ValueError(
+            f"recoding must be one of {', '.join(kernels.RECODINGS)}, got {recoding!r}"
+        )
+    groups = {} if group_size is None else grouping(group_size, axis, array.ndim)
+    shape = scale_shape(array.shape, tuple(groups), tuple(groups.values()))  # type: ignore[arg-type]
+    found: NDArray[Any] = np.empty(shape, np.int64 if groups else np.uint8)
+    for index, piece in integer_slabs(array, groups):
+        place: Any = (*scale_index(index, groups), ...)
+        own = found[place]
+        counts = np.empty(piece.shape, np.uint8) if groups else own
+        kernels.count_terms(piece, recoding, counts)
+        if groups:
+            own[...] = _sums(counts, groups)
+    return found
+
+
+def product_terms(a: ArrayLike, b: ArrayLike, recoding: Recoding = "binary") -> NDArray[np.uint16]:
+    """Pairs of effectual terms, one of each factor: the steps of a product in Laconic.
+
+    Parameters
+    ----------
+    a, b : array_like of int8, int16, int32, uint8, uint16 or uint32
+        Factors that broadcast.
+    recoding : {"binary", "naf", "booth", "run_length"}
+        As of `terms`.
+
+    Returns
+    -------
+    ndarray of uint16
+        ``terms(a) * terms(b)``.  Those of a whole matrix product are
+        ``terms(a).astype(int) @ terms(b)``.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.product_terms(np.int16([7, 0, -3]), np.int16([7, 9, 5]), "naf")
+    array([4, 0, 4], dtype=uint16)
+    """
+    products: NDArray[np.uint16] = np.multiply(
+        terms(a, recoding), terms(b, recoding), dtype=np.uint16
+    )
+    return products
+
+
+def _sums(counts: NDArray[np.uint8], groups: dict[int, int]) -> NDArray[np.int64]:
+    """Sums over groups of an array that is not empty."""
+    sums: NDArray[Any] = counts
+    for axis, size in groups.items():
+        starts = np.arange(0, counts.shape[axis], size)
+        sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.int64)
+    return sums
+
+
+def integer_slabs(
+    x: NDArray[Any], groups: dict[int, int]
+) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
+    """Parts of whole groups as kernels read them, copied only where they must be; their places.
+
+    Nothing of an empty array.
+    """
+    if x.size and x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned:
+        yield (), x
+    elif x.size:
+        for index, _ in slabs_of(x.shape, groups, _SLAB):
+            yield index, for_kernels(x[index])
+
+
 def integer_array(x: ArrayLike) -> NDArray[Any]:
     """The array, if its type is one of `INTEGERS`."""
     if isinstance(x, np.ma.MaskedArray):
@@ -289,24 +431,19 @@ class _Widths:
         low = np.empty(shape, np.uint8) if ends == "both" else None
         for index, piece in self._pieces():
             to = scale_index(index, self.groups)
-            part = np.empty(high[to].shape, np.uint8)
-            part_low = None if low is None else np.empty_like(part)
-            kernels.group_bits(piece, *self._tiles(piece.shape), self.encoding, part, part_low)
-            high[to] = part
-            if low is not None and part_low is not None:
-                low[to] = part_low
+            part_low = None if low is None else low[to]
+            kernels.group_bits(piece, *self._tiles(piece.shape), self.encoding, high[to], part_low)
         return high, low
 
     def of_all(self, ends: Ends) -> _Found:
         """The same of all values as one group."""
         high, every = np.zeros(1, np.uint8), 0
         for _, piece in self._pieces():
-            part = np.zeros(1, np.uint8)
-            if piece.size:
-                shape = (1, 1, 1, piece.size, 1)
-                kernels.group_bits(piece, shape, 1, piece.size, self.encoding, part)
-                every |= int(np.bitwise_or.reduce(piece, axis=None))
+            part = np.empty(1, np.uint8)
+            shape = (1, 1, 1, piece.size, 1)
+            kernels.group_bits(piece, shape, 1, piece.size, self.encoding, part)
             high = np.maximum(high, part)
+            every |= int(np.bitwise_or.reduce(piece, axis=None))
         low = np.array([max((every & -every).bit_length() - 1, 0)], np.uint8)
         return high, (low if ends == "both" else None)
 
@@ -323,31 +460,24 @@ class _Widths:
 
     def _tiles(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
         """A part of the array as the kernel sees it, rows and columns of a group."""
-        sizes = [min(size, max(shape[axis], 1)) for axis, size in self.groups.items()]
+        sizes = [min(size, shape[axis]) for axis, size in self.groups.items()]
         if len(sizes) == 1:
             return split_axes(shape, next(iter(self.groups))), 1, sizes[0]
         return split_axes(shape, cast("tuple[int, int]", tuple(self.groups))), sizes[0], sizes[1]
 
     def _pieces(self) -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
-        """The integers of runs of whole groups, C-contiguous, and where they are."""
-        plain = self.x.dtype.isnative and self.x.flags.c_contiguous and self.x.flags.aligned
-        if self.fmt is None and plain:
-            yield (), self.x
-            return
-        for index, _ in slabs_of(self.shape, self.groups, _SLAB):
-            yield index, for_kernels(self._integers(self.x[index]))
-
-    def _integers(self, part: NDArray[Any]) -> NDArray[Any]:
+        """The integers of whole groups, and where they are."""
         if self.fmt is None:
-            return part
-        codes: NDArray[Any] = np.asarray(encode(part, self.fmt))
-        return codes
+            yield from integer_slabs(self.x, self.groups)
+        elif self.x.size:
+            for index, _ in slabs_of(self.shape, self.groups, _SLAB):
+                yield index, for_kernels(np.asarray(encode(self.x[index], self.fmt)))
 
     def _lowest(self) -> int:
-        return min((int(piece.min()) for _, piece in self._pieces() if piece.size), default=0)
+        return min((int(piece.min()) for _, piece in self._pieces()), default=0)
 
     def _greatest(self) -> int:
-        return max((int(piece.max()) for _, piece in self._pieces() if piece.size), default=0)
+        return max((int(piece.max()) for _, piece in self._pieces()), default=0)
 
 
 def grouping(group_size: Any, axis: Any, ndim: int) -> dict[int, int]:

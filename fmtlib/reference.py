@@ -984,6 +984,70 @@ def group_bits(
     return high, low
 
 
+def effectual_terms(value: int, recoding: str) -> list[int]:
+    """The signed powers of two that make up an integer in a recoding, greatest first.
+
+    All but "booth" recode the magnitude and then take the sign.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> [reference.effectual_terms(27, name) for name in ("binary", "naf", "booth", "run_length")]
+    [[16, 8, 2, 1], [32, -4, -1], [32, -4, -1], [16, 8, 2, 1]]
+    """
+    if recoding == "booth":
+        return _booth_terms(value)
+    recode = {"binary": _binary_terms, "naf": _naf_terms, "run_length": _run_length_terms}[recoding]
+    sign = -1 if value < 0 else 1
+    return [sign * term for term in recode(abs(value))]
+
+
+def _binary_terms(magnitude: int) -> list[int]:
+    return [1 << i for i in reversed(range(magnitude.bit_length())) if magnitude >> i & 1]
+
+
+def _naf_terms(magnitude: int) -> list[int]:
+    """Non-adjacent form: an odd number gives the digit that leaves a multiple of four."""
+    found, place = [], 1
+    while magnitude:
+        if magnitude % 2:
+            digit = 2 - magnitude % 4
+            found.append(digit * place)
+            magnitude -= digit
+        magnitude //= 2
+        place *= 2
+    return found[::-1]
+
+
+def _booth_terms(value: int) -> list[int]:
+    """Radix-4 digits of two's complement, from -2 to 2: x[2i-1] + x[2i] - 2 x[2i+1]."""
+    found, doubled = [], value << 1
+    for i in range(value.bit_length() // 2 + 1):
+        below, low, high = (doubled >> (2 * i + j) & 1 for j in range(3))
+        found.append((below + low - 2 * high) << (2 * i))
+    return [term for term in reversed(found) if term]
+
+
+def _run_length_terms(magnitude: int) -> list[int]:
+    """Runs of three ones and more as a difference, which isolated zeros do not end."""
+    runs = [(int(bit), len(list(run))) for bit, run in groupby(f"{magnitude:b}00")]
+    found, place, in_ones = [], magnitude.bit_length() + 2, False
+    for bit, length in runs:
+        place -= length  # of the lowest bit of the run; two zeros were appended
+        lowest = Fraction(2) ** (place - 2)
+        if bit and not in_ones and length < 3:
+            found += [lowest * 2**i for i in reversed(range(length))]
+        elif bit and not in_ones:
+            found.append(lowest * 2**length)
+            in_ones = True
+        elif not bit and in_ones:
+            # an isolated zero takes its own place away; two or more end the ones, just below which
+            # stands the zero that is the highest of them
+            found.append(-lowest if length == 1 else -lowest * 2**length)
+            in_ones = length == 1
+    return [int(term) for term in found]
+
+
 def philox_word(seed: int, stream: int, index: int) -> int:
     """Word `index` of Philox4x32-10 keyed by the seed.
 

@@ -72,6 +72,10 @@ def group_bits(
     low: NDArray[np.uint8] | None = None,
 ) -> None: ...
 
+RECODINGS: dict[str, int]
+
+def count_terms(x: NDArray[Any], recoding: str, out: NDArray[np.uint8]) -> None: ...
+
 class Packing:
     data: NDArray[np.uint8]
     elements: int

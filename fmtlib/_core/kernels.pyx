@@ -57,6 +57,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fmt_kernels:
         const char *name
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
+        void (*count_terms[3])(const void *, uint8_t *, Py_ssize_t, int, int) noexcept nogil
 
     ctypedef struct fmt_plan:
         int verb, family, source, target, stochastic, scaled, wide
@@ -154,6 +155,7 @@ cdef extern from "kernels.h" nogil:
 
     enum:
         WIDTH_UNSIGNED, WIDTH_TWOS_COMPLEMENT, WIDTH_SIGN_MAGNITUDE
+        TERMS_BINARY, TERMS_NAF, TERMS_BOOTH, TERMS_RUN_LENGTH
 
     ctypedef struct fmt_width_plan:
         int size, encoding
@@ -785,6 +787,23 @@ def group_bits(x, tuple shape, Py_ssize_t tile_rows, Py_ssize_t tile_columns, st
     if size:
         with nogil:
             fmt_group_bits(&plan, data, high_data, low_data)
+
+
+RECODINGS = {
+    "binary": TERMS_BINARY, "naf": TERMS_NAF, "booth": TERMS_BOOTH, "run_length": TERMS_RUN_LENGTH
+}
+
+
+def count_terms(x, str recoding, out):
+    """Effectual terms of each value of a C-contiguous array of integers."""
+    cdef Py_ssize_t n = x.size
+    cdef int size = x.dtype.itemsize, is_signed = x.dtype.kind == "i", which = RECODINGS[recoding]
+    if x.dtype.kind not in "iu" or size not in (1, 2, 4):
+        raise TypeError(f"expected integers of 8, 16 or 32 bits, got {x.dtype}")
+    cdef void *data = cnp.PyArray_DATA(_flat(x, n, size))
+    cdef uint8_t *terms = <uint8_t *>cnp.PyArray_DATA(_flat(out, n, 1))
+    with nogil:
+        fmt_active.count_terms[2 if size == 4 else size - 1](data, terms, n, is_signed, which)
 
 
 # --- block matmul ---------------------------------------------------------------------------

@@ -306,6 +306,13 @@ def _group_bits(n: int, group: Any, axis: Any, dtype: str = "int16") -> Case:
     return _beside_copy(data, peer, ours)
 
 
+def _terms(n: int, recoding: Any, dtype: str) -> Case:
+    data = _integers(n, dtype)
+    return _beside_copy(
+        data, None, Variant("fmtlib", partial(fl.terms, data, recoding), 2 * data.nbytes)
+    )
+
+
 # --- products -------------------------------------------------------------------------------
 
 
@@ -448,6 +455,12 @@ def _tasks() -> Iterator[Task]:
         yield Task(
             f"group_bits of 16, {dtype}", partial(_group_bits, group=16, axis=-1, dtype=dtype),
             f"copyto of {dtype}", limit=1.2,
+        )  # fmt: skip
+
+    for recoding, dtype in (("naf", "int8"), ("naf", "int16"), ("booth", "int16")):
+        yield Task(
+            f"terms {recoding}, {dtype}", partial(_terms, recoding=recoding, dtype=dtype),
+            f"copyto of {dtype}", limit=1.5,
         )  # fmt: skip
 
     # the same on awkward data; plain data stands beside

@@ -36,6 +36,9 @@ enum fmt_type {
 /* How a magnitude rounds: by an addend, or by a random word in one of P3109's three ways. */
 enum fmt_noise { NO_NOISE, NOISE_A, NOISE_B, NOISE_C };
 
+/* Recodings of integers. */
+enum fmt_recoding { TERMS_BINARY, TERMS_NAF, TERMS_BOOTH, TERMS_RUN_LENGTH };
+
 /* What cores report of the values they met; NumPy is told as floating-point flags. */
 enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2, STATUS_UNSURE = 4 };
 
@@ -288,6 +291,8 @@ typedef struct {
     void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
                         int32_t place, const fmt_spec *, uint32_t mask);
     fmt_width_kernels widths[3]; /* of 8, 16 and 32 bits */
+    /* Signed powers of two of each value: of its magnitude, or (Booth) of its two's complement. */
+    void (*count_terms[3])(const void *x, uint8_t *terms, ptrdiff_t n, int is_signed, int recoding);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */
     int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
