@@ -17,6 +17,7 @@ from fmtlib.codes import (
     spacing,
     ulp_distance,
 )
+from fmtlib.compression import CompressedArray, compress, decompress
 from fmtlib.files import load, save
 from fmtlib.formats import (
     BlockFormat,
@@ -43,6 +44,7 @@ __all__ = [
     "Accumulator",
     "BlockArray",
     "BlockFormat",
+    "CompressedArray",
     "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
@@ -53,9 +55,11 @@ __all__ = [
     "as_ml_dtypes",
     "bfp",
     "classify",
+    "compress",
     "convert",
     "cpu_target",
     "decode",
+    "decompress",
     "dot",
     "dot_passes",
     "encode",

@@ -1095,6 +1095,38 @@ def pack(codes: Iterable[int], bits: int) -> bytes:
     return stream.to_bytes(-(-count * bits // 8), "little")
 
 
+def group_streams(
+    groups: Sequence[Sequence[int]], bits: int, signs: str, zero_vector: bool
+) -> tuple[bytes, bytes, bytes]:
+    """The streams of `compress` for integers of `bits` bits: headers, zero vectors, payload.
+
+    `signs` is "none", "all" or "each"; see `fmtlib.compression`.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> [part.hex() for part in reference.group_streams([[3, 0, 1, 0]], 8, "none", True)]
+    ['01', '05', '07']
+    """
+    header_width = (bits - 1).bit_length()
+    headers, flags, payload, position = [], [], 0, 0
+    for group in groups:
+        signed = signs == "all" or (signs == "each" and min(group) < 0)
+        magnitudes = [~x if x < 0 else x for x in group]
+        width = max(max(x.bit_length() for x in magnitudes) + signed, 1)
+        headers.append(width - 1 + ((signs == "each" and signed) << header_width))
+        flags += [int(x != 0) for x in group]
+        for x in group:
+            if x or not zero_vector:
+                payload |= (x & (2**width - 1)) << position
+                position += width
+    return (
+        pack(headers, header_width + (signs == "each")),
+        pack(flags, 1) if zero_vector else b"",
+        payload.to_bytes(-(-position // 8), "little"),
+    )
+
+
 def crc32c(data: bytes) -> int:
     """CRC-32C (Castagnoli), bit by bit: polynomial 0x1EDC6F41, reflected.
 

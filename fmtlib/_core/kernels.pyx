@@ -54,7 +54,31 @@ cdef extern from "kernels.h" nogil:
         int32_t max_code, last_number
         uint32_t nan_zero
 
+    enum:
+        SIGNS_NONE, SIGNS_ALL, SIGNS_EACH
+
+    ctypedef struct fmt_compress_plan:
+        int size, is_signed, signs, sparse
+        Py_ssize_t length, group
+
+    ctypedef struct fmt_measured:
+        int64_t negative, nonzeros
+        int64_t dense[2]
+        int64_t sparse[2]
+
+    ctypedef struct fmt_compress_kernels:
+        void (*measure)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
+                        fmt_measured *) noexcept nogil
+        void (*encode)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
+                       uint8_t *, int64_t *, uint8_t *, int64_t *) noexcept nogil
+        void (*decode)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
+                       const uint8_t *, int64_t, const uint8_t *, int64_t, int64_t,
+                       void *) noexcept nogil
+        int64_t (*payload_bits)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
+                                const uint8_t *, int64_t, Py_ssize_t, int64_t *) noexcept nogil
+
     ctypedef struct fmt_kernels:
+        fmt_compress_kernels compress[3]
         const char *name
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
         void (*count_terms[3])(const void *, uint8_t *, Py_ssize_t, int, int) noexcept nogil
@@ -804,6 +828,88 @@ def count_terms(x, str recoding, out):
     cdef uint8_t *terms = <uint8_t *>cnp.PyArray_DATA(_flat(out, n, 1))
     with nogil:
         fmt_active.count_terms[2 if size == 4 else size - 1](data, terms, n, is_signed, which)
+
+
+cdef class GroupCodec:
+    """Rows of `length` integers in groups at widths of their own; see compress.inc.h.
+
+    Values are those of the groups `first` to ``first + count - 1``, numbered through all rows.
+    """
+
+    cdef fmt_compress_plan plan
+    cdef Py_ssize_t per_row
+
+    def __init__(self, dtype, str signs, bint sparse, Py_ssize_t length, Py_ssize_t group):
+        if dtype.kind not in "iu" or dtype.itemsize not in (1, 2, 4) or length < 1 or group < 1:
+            raise TypeError(f"expected integers of 8, 16 or 32 bits in groups, got {dtype}")
+        self.plan.size, self.plan.is_signed = dtype.itemsize, dtype.kind == "i"
+        self.plan.signs = {"none": SIGNS_NONE, "all": SIGNS_ALL, "each": SIGNS_EACH}[signs]
+        self.plan.sparse, self.plan.length, self.plan.group = sparse, length, group
+        self.per_row = -(-length // group)
+
+    cdef const fmt_compress_kernels *kernels(self) noexcept nogil:
+        return &fmt_active.compress[2 if self.plan.size == 4 else self.plan.size - 1]
+
+    cdef Py_ssize_t position(self, Py_ssize_t group) noexcept:
+        """Values before this group."""
+        return (group // self.per_row * self.plan.length + group % self.per_row * self.plan.group)
+
+    cdef void *values(self, x, Py_ssize_t first, Py_ssize_t count) except NULL:
+        cdef Py_ssize_t size = self.position(first + count) - self.position(first)
+        return cnp.PyArray_DATA(_flat(x, size, self.plan.size))
+
+    def measure(self, x, Py_ssize_t first, widths):
+        """Write the groups' widths; what they would take: see fmt_measured."""
+        cdef Py_ssize_t count = widths.size
+        cdef void *data = self.values(x, first, count)
+        cdef uint8_t *to = <uint8_t *>cnp.PyArray_DATA(_flat(widths, count, 1))
+        cdef fmt_measured found
+        memset(&found, 0, sizeof(found))
+        with nogil:
+            self.kernels().measure(&self.plan, data, first, count, to, &found)
+        return (found.negative != 0, found.nonzeros, found.dense[0], found.dense[1],
+                found.sparse[0], found.sparse[1])
+
+    def encode(self, x, Py_ssize_t first, headers, zeros, payload, int64_t at):
+        """Make headers of measured widths and write the streams, the payload from bit `at`.
+
+        There must be room for what was measured and 8 bytes more.
+        """
+        cdef Py_ssize_t count = headers.size
+        cdef void *data = self.values(x, first, count)
+        cdef uint8_t *to = <uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
+        cdef uint8_t *bits = <uint8_t *>cnp.PyArray_DATA(_flat(zeros, zeros.size, 1))
+        cdef uint8_t *out = <uint8_t *>cnp.PyArray_DATA(_flat(payload, payload.size, 1))
+        cdef int64_t zero_at = self.position(first)
+        with nogil:
+            self.kernels().encode(&self.plan, data, first, count, to, bits, &zero_at, out, &at)
+        return at
+
+    def decode(self, Py_ssize_t first, headers, zeros, payload, int64_t at, out):
+        """Values of as many groups as there are headers, the payload from bit `at`."""
+        cdef Py_ssize_t count = headers.size
+        cdef void *data = self.values(out, first, count)
+        cdef const uint8_t *widths = <const uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
+        cdef int64_t zero_size = zeros.size, size = payload.size
+        cdef const uint8_t *bits = <const uint8_t *>cnp.PyArray_DATA(_flat(zeros, zero_size, 1))
+        cdef const uint8_t *stream = <const uint8_t *>cnp.PyArray_DATA(_flat(payload, size, 1))
+        with nogil:
+            self.kernels().decode(&self.plan, first, count, widths, bits, zero_size, stream, size,
+                                  at, data)
+
+    def payload_bits(self, Py_ssize_t first, headers, zeros, places=None, Py_ssize_t every=1):
+        """Bits of the payload of these groups; writes the place of each `every`th."""
+        cdef Py_ssize_t count = headers.size
+        cdef int64_t zero_size = zeros.size, bits
+        cdef const uint8_t *widths = <const uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
+        cdef const uint8_t *vector = <const uint8_t *>cnp.PyArray_DATA(_flat(zeros, zero_size, 1))
+        cdef int64_t *to = NULL
+        if places is not None:
+            to = <int64_t *>cnp.PyArray_DATA(_flat(places, -(-count // every), 8))
+        with nogil:
+            bits = self.kernels().payload_bits(&self.plan, first, count, widths, vector, zero_size,
+                                               every, to)
+        return bits
 
 
 # --- block matmul ---------------------------------------------------------------------------

@@ -313,6 +313,18 @@ def _terms(n: int, recoding: Any, dtype: str) -> Case:
     )
 
 
+def _compress(n: int, dtype: str, verb: str, zeros: bool = False) -> Case:
+    """Normal values; with zeros those below 0 are, as after a ReLU."""
+    data = _integers(n, dtype)
+    if zeros:
+        np.maximum(data, 0, out=data)
+    peer = lambda peer, part: peer.compress(part, verb)  # noqa: E731
+    call: Call = partial(fl.compress, data)
+    if verb == "decompress":
+        call = partial(fl.decompress, fl.compress(data))
+    return _beside_copy(data, peer, Variant("fmtlib", call, data.nbytes))
+
+
 # --- products -------------------------------------------------------------------------------
 
 
@@ -461,6 +473,17 @@ def _tasks() -> Iterator[Task]:
         yield Task(
             f"terms {recoding}, {dtype}", partial(_terms, recoding=recoding, dtype=dtype),
             f"copyto of {dtype}", limit=1.5,
+        )  # fmt: skip
+
+    for verb_ in ("compress", "decompress"):
+        for dtype in ("int8", "int16", "int32"):
+            yield Task(
+                f"{verb_} {dtype}", partial(_compress, dtype=dtype, verb=verb_),
+                f"copyto of {dtype}",
+            )  # fmt: skip
+        yield Task(
+            f"{verb_} int16, half of it zeros",
+            partial(_compress, dtype="int16", verb=verb_, zeros=True), "copyto of int16",
         )  # fmt: skip
 
     # the same on awkward data; plain data stands beside

@@ -214,9 +214,44 @@ typedef struct {
     void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int is_signed);
     void (*or_rows)(const void *x, void *all, ptrdiff_t n, int is_signed);
     void (*magnitudes)(const void *x, void *out, ptrdiff_t n);
-    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int is_signed, int more);
+    /* zero: the length of 0, without `more`. */
+    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int is_signed, int more,
+                        int zero);
     void (*lowest_bits)(const void *all, uint8_t *low, ptrdiff_t n);
 } fmt_width_kernels;
+
+/* Groups coded at their own widths: rows of `length` integers, in groups of `group`, the last of a
+ * row perhaps shorter.  Groups are numbered through all rows. */
+typedef struct {
+    int size, is_signed; /* of the integers */
+    enum { SIGNS_NONE, SIGNS_ALL, SIGNS_EACH } signs; /* which groups have a sign in each value */
+    int sparse;          /* only values that are not 0, which a bit of each tells */
+    ptrdiff_t length, group;
+} fmt_compress_plan;
+
+/* dense, sparse: payload bits for SIGNS_ALL, and if only groups with a negative value have signs;
+ * sparse is found for a sparse plan, nonzeros for a dense one. */
+typedef struct {
+    int64_t negative, nonzeros, dense[2], sparse[2];
+} fmt_measured;
+
+enum { NEGATIVE_GROUP = 128 }; /* in a measured width */
+typedef struct {
+    void (*measure)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                    uint8_t *widths, fmt_measured *found);
+    /* headers: measured widths, which become headers.  Streams go on at a bit; 7 bytes after the last
+     * one are written, too. */
+    void (*encode)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                   uint8_t *headers, uint8_t *zeros, int64_t *zero_at, uint8_t *payload,
+                   int64_t *at);
+    /* Reads nothing beyond the sizes, whatever the headers say. */
+    void (*decode)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
+                   const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
+                   const uint8_t *payload, int64_t size, int64_t at, void *out);
+    int64_t (*payload_bits)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
+                            const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
+                            ptrdiff_t every, int64_t *places);
+} fmt_compress_kernels;
 
 /* One table of stages per instruction set. */
 typedef struct {
@@ -291,6 +326,7 @@ typedef struct {
     void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
                         int32_t place, const fmt_spec *, uint32_t mask);
     fmt_width_kernels widths[3]; /* of 8, 16 and 32 bits */
+    fmt_compress_kernels compress[3];
     /* Signed powers of two of each value: of its magnitude, or (Booth) of its two's complement. */
     void (*count_terms[3])(const void *x, uint8_t *terms, ptrdiff_t n, int is_signed, int recoding);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */

@@ -56,7 +56,7 @@ static void write_widths(const fmt_width_plan *p, const uint8_t *x, const region
     const int is_signed = p->encoding == WIDTH_TWOS_COMPLEMENT;
     uint32_t all[WIDTH_GROUPS];
     or_region(p, x, r, runs, is_signed, p->encoding == WIDTH_SIGN_MAGNITUDE, all);
-    k->bit_lengths(all, high, r->n, is_signed, p->encoding != WIDTH_UNSIGNED);
+    k->bit_lengths(all, high, r->n, is_signed, p->encoding != WIDTH_UNSIGNED, 1);
     if (low == NULL)
         return;
     if (is_signed) /* else it is the same OR */

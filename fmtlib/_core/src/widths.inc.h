@@ -114,16 +114,17 @@ static inline void or_words(const uint8_t *x, uint64_t *one, ptrdiff_t groups, p
         }                                                                                          \
     }                                                                                              \
     static void bit_lengths##bits(const void *found, uint8_t *restrict high, ptrdiff_t n,          \
-                                  int is_signed, int more)                                         \
+                                  int is_signed, int more, int zero)                               \
     {                                                                                              \
         const uint##bits##_t *restrict all = found;                                                \
         const uint32_t mask = (uint32_t)(((uint64_t)1 << (bits - is_signed)) - 1);                 \
         for (ptrdiff_t i = 0; i < n; i++) {                                                        \
-            const uint32_t some = (all[i] & mask) | 1;                                             \
+            const uint32_t value = all[i] & mask, some = value | 1;                                \
             /* without the bit below, the top one is not rounded up */                             \
             const uint32_t exact = (some & ~(some >> 1)) & 0x7fffffff;                             \
             const uint32_t length = (int_to_float32_bits(exact) >> 23) - 126;                      \
-            high[i] = (uint8_t)((some >> 31 ? 32 : length) + (uint32_t)more);                      \
+            const uint32_t least = value == 0 ? (uint32_t)(zero - 1) : 0;                          \
+            high[i] = (uint8_t)((some >> 31 ? 32 : length) + least + (uint32_t)more);              \
         }                                                                                          \
     }                                                                                              \
     static void lowest_bits##bits(const void *found, uint8_t *restrict low, ptrdiff_t n)           \
