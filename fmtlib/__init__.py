@@ -18,6 +18,7 @@ from fmtlib.codes import (
     ulp_distance,
 )
 from fmtlib.compression import CompressedArray, compress, decompress
+from fmtlib.encodings import StorageSize, storage_size
 from fmtlib.files import load, save
 from fmtlib.formats import (
     BlockFormat,
@@ -51,6 +52,7 @@ __all__ = [
     "IntegerFormat",
     "PackedOperand",
     "Register",
+    "StorageSize",
     "WidthStatistics",
     "as_ml_dtypes",
     "bfp",
@@ -86,6 +88,7 @@ __all__ = [
     "show",
     "signbit",
     "spacing",
+    "storage_size",
     "terms",
     "ufunc",
     "ulp_distance",

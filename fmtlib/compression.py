@@ -274,7 +274,7 @@ def compress(
     >>> x = np.array([[15, -3, 0, 1], [0, 0, 0, 2]], np.int16)
     >>> c = fl.compress(x, group_size=4)
     >>> c.widths().tolist(), c.header_bits, c.zero_vector_bits, c.payload_bits
-    ([[5], [2]], 10, 0, 28)
+    ([[5], [3]], 8, 8, 18)
     >>> fl.decompress(c.tobytes())
     array([[15, -3,  0,  1],
            [ 0,  0,  0,  2]], dtype=int16)
