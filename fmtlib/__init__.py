@@ -2,6 +2,7 @@
 
 from fmtlib._core.kernels import cpu_target
 from fmtlib.accumulators import Accumulator, Register
+from fmtlib.bit_planes import BitPlanes, SerialDot, bit_planes, serial_dot
 from fmtlib.blocks import BlockArray
 from fmtlib.codec import decode, encode, quantize, ufunc
 from fmtlib.codes import (
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accumulator",
+    "BitPlanes",
     "BlockArray",
     "BlockFormat",
     "CompressedArray",
@@ -52,10 +54,12 @@ __all__ = [
     "IntegerFormat",
     "PackedOperand",
     "Register",
+    "SerialDot",
     "StorageSize",
     "WidthStatistics",
     "as_ml_dtypes",
     "bfp",
+    "bit_planes",
     "classify",
     "compress",
     "convert",
@@ -85,6 +89,7 @@ __all__ = [
     "product_terms",
     "quantize",
     "save",
+    "serial_dot",
     "show",
     "signbit",
     "spacing",
