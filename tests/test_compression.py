@@ -245,3 +245,14 @@ def test_headers_that_ask_for_too_much(target):
 def test_bad_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call(np.ones((3, 4), np.int32))
+
+
+def test_checksum_of_each_target(target):
+    data = np.random.default_rng(0).integers(0, 256, 300).astype(np.uint8).tobytes()
+    for start in range(9):
+        for stop in (start, start + 1, start + 7, start + 64, 299, 300):
+            part = data[start:stop]
+            assert fl._core.kernels.crc32c(part) == reference.crc32c(part)
+    assert fl._core.kernels.crc32c(data[100:], fl._core.kernels.crc32c(data[:100])) == (
+        reference.crc32c(data)
+    )

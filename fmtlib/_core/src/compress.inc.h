@@ -71,14 +71,14 @@ typedef struct {
     unsigned filled; /* fewer than 8 */
 } bit_writer;
 
-static inline bit_writer write_from(uint8_t *out, int64_t position)
+VECTOR_INLINE bit_writer write_from(uint8_t *out, int64_t position)
 {
     bit_writer s = {out + position / 8, 0, (unsigned)(position % 8)};
     s.waiting = s.filled ? *s.to & low_ones(s.filled) : 0;
     return s;
 }
 
-static inline void put_bits(bit_writer *s, uint64_t value, unsigned count)
+VECTOR_INLINE void put_bits(bit_writer *s, uint64_t value, unsigned count)
 {
     const uint64_t low = s->waiting | value << s->filled;
     const uint64_t high = value >> 1 >> (63 - s->filled);
@@ -89,7 +89,7 @@ static inline void put_bits(bit_writer *s, uint64_t value, unsigned count)
     s->filled = all & 7;
 }
 
-static inline int64_t written(const bit_writer *s, uint8_t *out)
+VECTOR_INLINE int64_t written(const bit_writer *s, uint8_t *out)
 {
     if (s->filled)
         *s->to = (uint8_t)s->waiting;
@@ -309,10 +309,15 @@ VECTOR_INLINE void encode_two(const uint8_t *x, uint64_t mask, int width, bit_wr
                               bit_writer *vectors, const int bits, const int sparse)
 {
     const ptrdiff_t lanes = 64 / bits;
-    kept_bits a = keep(load_word(x), mask, lanes, width, bits, sparse);
+    const kept_bits a = keep(load_word(x), mask, lanes, width, bits, sparse);
     const kept_bits b = keep(load_word(x + 8), mask, lanes, width, bits, sparse);
-    if (sparse)
-        put_bits(vectors, a.some | b.some << lanes, (unsigned)(2 * lanes));
+    const uint64_t some = a.some | b.some << lanes;
+    if (sparse && bits <= 16 && vectors->filled == 0) { /* whole bytes */
+        memcpy(vectors->to, &some, sizeof some);
+        vectors->to += lanes / 4;
+    } else if (sparse) {
+        put_bits(vectors, some, (unsigned)(2 * lanes));
+    }
     if (a.count + b.count <= 64) { /* if a has 64, b is nothing */
         put_bits(to, a.value | b.value << a.count % 64, a.count + b.count);
     } else {
@@ -353,7 +358,6 @@ VECTOR_INLINE void encode_groups(const fmt_compress_plan *p, const uint8_t *x, p
                 x += values * bits / 8;
             }
         }
-        to.waiting = to.filled ? to.waiting : 0;
         in_row = in_row + 1 < per_row ? in_row + 1 : 0;
     }
     *at = written(&to, payload);

@@ -327,6 +327,7 @@ typedef struct {
                         int32_t place, const fmt_spec *, uint32_t mask);
     fmt_width_kernels widths[3]; /* of 8, 16 and 32 bits */
     fmt_compress_kernels compress[3];
+    uint32_t (*crc32c)(const uint8_t *data, size_t n, uint32_t crc); /* NULL: by table */
     /* Signed powers of two of each value: of its magnitude, or (Booth) of its two's complement. */
     void (*count_terms[3])(const void *x, uint8_t *terms, ptrdiff_t n, int is_signed, int recoding);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */

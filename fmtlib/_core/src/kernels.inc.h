@@ -190,6 +190,7 @@ static void take_shifts(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, 
 #include "widths.inc.h"
 #include "terms.inc.h"
 #include "compress.inc.h"
+#include "crc32c.inc.h"
 #include "tiles.inc.h"
 
 #define OF_FLOAT32(stem) stem##32
@@ -245,6 +246,7 @@ const fmt_kernels TARGET = {
     .finite_max = finite_max,
     .add_shifts = add_shifts,
     .take_shifts = take_shifts,
+    .crc32c = CRC32C,
     .count_terms = {count_terms8, count_terms16, count_terms32},
     .compress = {COMPRESS_KERNELS(8), COMPRESS_KERNELS(16), COMPRESS_KERNELS(32)},
     .widths = {WIDTH_KERNELS(8), WIDTH_KERNELS(16), WIDTH_KERNELS(32)},
