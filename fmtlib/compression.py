@@ -378,27 +378,24 @@ def _measure(
     groups = x.size // length * -(-length // group_size)
     widths = np.empty(groups, np.uint8)
 
-    def totals(sparse: bool) -> tuple[bool, list[int]]:
-        dtype = x.dtype.newbyteorder("=")
-        codec = kernels.GroupCodec(dtype, "none", sparse, length, group_size)
-        sums, negative = np.zeros(5, np.int64), False
-        for first, count, part, _ in _pieces(x, axis, group_size):
-            signed, *bits = codec.measure(part, first, widths[first : first + count])
-            sums += bits
-            negative |= signed
-        return negative, sums.tolist()
+    dtype = x.dtype.newbyteorder("=")
+    codec = kernels.GroupCodec(dtype, "none", False, length, group_size)
 
-    choices: list[tuple[int, bool, Literal["none", "all", "each"], int]] = []
-    zeros = x.size
-    if not zero_vector:
-        negative, (nonzeros, *payloads, _, _) = totals(False)
-        choices += _choices(payloads, 0, negative, groups, False)
-        zeros -= nonzeros
+    def totals(weigh: bool) -> list[int]:
+        sums = np.zeros(4, np.int64)
+        for first, count, part, _ in _pieces(x, axis, group_size):
+            sums += codec.measure(part, first, widths[first : first + count], weigh)
+        found: list[int] = sums.tolist()
+        return found
+
+    negative, nonzeros, *payloads = totals(weigh=False)
+    choices = [] if zero_vector else _choices(payloads, 0, negative > 0, groups, False)
     # Zero vectors cannot win if each zero saved what the widest group takes.
-    widest = int((widths & 127).max(initial=0)) if zero_vector is None else 0
-    if zero_vector or (zero_vector is None and zeros * widest > x.size):
-        negative, (_, _, _, *payloads) = totals(True)
-        choices += _choices(payloads, x.size, negative, groups, True)
+    if zero_vector is None:
+        widest = int((widths & 127).max(initial=0))
+        zero_vector = (x.size - nonzeros) * widest > x.size
+    if zero_vector:
+        choices += _choices(totals(weigh=True)[2:], x.size, negative > 0, groups, True)
     _, sparse, signs, payload = min(choices)
     return widths, signs, sparse, payload
 

@@ -82,8 +82,8 @@ class GroupCodec:
         self, dtype: np.dtype[Any], signs: str, sparse: bool, length: int, group: int
     ) -> None: ...
     def measure(
-        self, x: NDArray[Any], first: int, widths: NDArray[np.uint8]
-    ) -> tuple[bool, int, int, int, int, int]: ...
+        self, x: NDArray[Any], first: int, widths: NDArray[np.uint8], weigh: bool = False
+    ) -> tuple[int, int, int, int]: ...
     def encode(
         self,
         x: NDArray[Any],

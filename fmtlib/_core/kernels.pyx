@@ -69,6 +69,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fmt_compress_kernels:
         void (*measure)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
                         fmt_measured *) noexcept nogil
+        void (*weigh)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t,
+                      const uint8_t *, fmt_measured *) noexcept nogil
         void (*encode)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
                        uint8_t *, int64_t *, uint8_t *, int64_t *) noexcept nogil
         void (*decode)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
@@ -858,17 +860,25 @@ cdef class GroupCodec:
         cdef Py_ssize_t size = self.position(first + count) - self.position(first)
         return cnp.PyArray_DATA(_flat(x, size, self.plan.size))
 
-    def measure(self, x, Py_ssize_t first, widths):
-        """Write the groups' widths; what they would take: see fmt_measured."""
+    def measure(self, x, Py_ssize_t first, widths, bint weigh=False):
+        """Write the groups' widths; whether there are negative values, how many are not zero, and
+        payload bits: with signs everywhere, and where they must be.
+
+        weigh: read the widths instead; 0, 0 and the bits with zero vectors.
+        """
         cdef Py_ssize_t count = widths.size
         cdef void *data = self.values(x, first, count)
         cdef uint8_t *to = <uint8_t *>cnp.PyArray_DATA(_flat(widths, count, 1))
         cdef fmt_measured found
         memset(&found, 0, sizeof(found))
         with nogil:
-            self.kernels().measure(&self.plan, data, first, count, to, &found)
-        return (found.negative != 0, found.nonzeros, found.dense[0], found.dense[1],
-                found.sparse[0], found.sparse[1])
+            if weigh:
+                self.kernels().weigh(&self.plan, data, first, count, to, &found)
+            else:
+                self.kernels().measure(&self.plan, data, first, count, to, &found)
+        if weigh:
+            return 0, 0, found.sparse[0], found.sparse[1]
+        return found.negative, found.nonzeros, found.dense[0], found.dense[1]
 
     def encode(self, x, Py_ssize_t first, headers, zeros, payload, int64_t at):
         """Make headers of measured widths and write the streams, the payload from bit `at`.

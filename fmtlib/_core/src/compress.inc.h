@@ -195,7 +195,6 @@ VECTOR_INLINE void measure_groups(const fmt_compress_plan *p, const uint8_t *x, 
                                   const int bits, const fmt_width_kernels *k)
 {
     uint32_t all[WIDTH_GROUPS];
-    int64_t nonzeros[WIDTH_GROUPS];
     uint8_t negative[WIDTH_GROUPS];
     memset(all, 0, (size_t)count * bits / 8);
     k->or_runs(x, all, count, length, p->is_signed);
@@ -218,22 +217,31 @@ VECTOR_INLINE void measure_groups(const fmt_compress_plan *p, const uint8_t *x, 
     found->negative |= any;
     found->dense[0] += length * wide;
     found->dense[1] += length * least;
-    if (p->sparse == 0) {
-        found->nonzeros += bits == 8    ? sum_nonzero8((const void *)x, count * length)
-                           : bits == 16 ? sum_nonzero16((const void *)x, count * length)
-                                        : sum_nonzero32((const void *)x, count * length);
-    } else {
-        count_nonzero(x, count, length, nonzeros, bits);
-        for (ptrdiff_t g = 0; g < count; g++) {
-            const int64_t spare = is_signed & (negative[g] ^ 1) & (widths[g] > 1);
-            found->sparse[0] += nonzeros[g] * widths[g];
-            found->sparse[1] += nonzeros[g] * (widths[g] - spare);
-        }
-    }
+    found->nonzeros += bits == 8    ? sum_nonzero8((const void *)x, count * length)
+                       : bits == 16 ? sum_nonzero16((const void *)x, count * length)
+                                    : sum_nonzero32((const void *)x, count * length);
     for (ptrdiff_t g = 0; g < count; g++)
         widths[g] |= (uint8_t)(negative[g] << 7);
 }
 
+/* What zero vectors would leave of groups of these widths. */
+VECTOR_INLINE void weigh_groups(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t count,
+                                ptrdiff_t length, const uint8_t *widths, fmt_measured *found,
+                                const int bits)
+{
+    int64_t nonzeros[WIDTH_GROUPS], wide = 0, least = 0;
+    count_nonzero(x, count, length, nonzeros, bits);
+    for (ptrdiff_t g = 0; g < count; g++) {
+        const int width = widths[g] & ~NEGATIVE_GROUP;
+        const int spare = p->is_signed & (widths[g] < NEGATIVE_GROUP) & (width > 1);
+        wide += nonzeros[g] * width;
+        least += nonzeros[g] * (width - spare);
+    }
+    found->sparse[0] += wide;
+    found->sparse[1] += least;
+}
+
+/* measure_groups, or without kernels weigh_groups, of all groups. */
 VECTOR_INLINE void measure(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t first,
                            ptrdiff_t count, uint8_t *widths, fmt_measured *found, const int bits,
                            const fmt_width_kernels *k)
@@ -246,7 +254,10 @@ VECTOR_INLINE void measure(const fmt_compress_plan *p, const uint8_t *x, ptrdiff
         const ptrdiff_t length = group_length(p, in_row);
         n = whole - in_row < most ? whole - in_row : most;
         n = n < 1 ? 1 : n < count - g ? n : count - g;
-        measure_groups(p, x, n, length, widths + g, found, bits, k);
+        if (k)
+            measure_groups(p, x, n, length, widths + g, found, bits, k);
+        else
+            weigh_groups(p, x, n, length, widths + g, found, bits);
         x += n * length * bits / 8;
         in_row = in_row + n < per_row ? in_row + n : 0;
     }
@@ -506,6 +517,11 @@ static int64_t payload_bits(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff
         static const fmt_width_kernels k = WIDTH_KERNELS(bits);                                    \
         measure(p, x, first, count, widths, found, bits, &k);                                      \
     }                                                                                              \
+    static void weigh##bits(const fmt_compress_plan *p, const void *x, ptrdiff_t first,            \
+                            ptrdiff_t count, const uint8_t *widths, fmt_measured *found)           \
+    {                                                                                              \
+        measure(p, x, first, count, (uint8_t *)widths, found, bits, NULL);                         \
+    }                                                                                              \
     static void encode_groups##bits(const fmt_compress_plan *p, const void *x, ptrdiff_t first,    \
                                     ptrdiff_t count, uint8_t *headers, uint8_t *zeros,             \
                                     int64_t *zero_at, uint8_t *payload, int64_t *at)               \
@@ -535,5 +551,5 @@ COMPRESS_OF(32)
 
 #define COMPRESS_KERNELS(bits)                                                                     \
     {                                                                                              \
-        measure##bits, encode_groups##bits, decode_groups##bits, payload_bits                      \
+        measure##bits, weigh##bits, encode_groups##bits, decode_groups##bits, payload_bits         \
     }

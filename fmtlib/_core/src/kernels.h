@@ -230,7 +230,7 @@ typedef struct {
 } fmt_compress_plan;
 
 /* dense, sparse: payload bits for SIGNS_ALL, and if only groups with a negative value have signs;
- * sparse is found for a sparse plan, nonzeros for a dense one. */
+ * sparse is what `weigh` finds, the rest `measure`. */
 typedef struct {
     int64_t negative, nonzeros, dense[2], sparse[2];
 } fmt_measured;
@@ -239,6 +239,8 @@ enum { NEGATIVE_GROUP = 128 }; /* in a measured width */
 typedef struct {
     void (*measure)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
                     uint8_t *widths, fmt_measured *found);
+    void (*weigh)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                  const uint8_t *widths, fmt_measured *found);
     /* headers: measured widths, which become headers.  Streams go on at a bit; 7 bytes after the last
      * one are written, too. */
     void (*encode)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
