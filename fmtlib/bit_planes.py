@@ -77,16 +77,27 @@ class BitPlanes:
         """
         length = self.shape[self.axis]
         moved = (*self.shape[: self.axis], *self.shape[self.axis + 1 :], length)
-        found = np.zeros(moved, self.dtype)
-        for i, plane in enumerate(self.planes):
-            found <<= 1
-            bit = np.unpackbits(plane, axis=-1, count=length, bitorder="little")
-            if i == 0 and self.dtype.kind == "i":
-                found -= bit.view(np.int8)
-            else:
-                found |= bit
-        found <<= self.bits - len(self.planes)
+        padded = (*moved[:-1], -(-length // 8) * 8)
+        parts = np.zeros((*padded, self.dtype.itemsize), np.uint8)
+        for byte in range(-(-self.bits // 8)):
+            part = np.zeros(padded, np.uint8)
+            for place in range(min(self.bits - 8 * byte, 8)):
+                i = self.bits - 1 - 8 * byte - place
+                if i < len(self.planes):
+                    ones = np.unpackbits(self.planes[i].reshape(-1), bitorder="little")
+                    part |= np.left_shift(ones, place, out=ones).reshape(padded)
+            parts[..., byte] = part
+        found = parts.view(_little(self.dtype))[..., :length, 0]
+        found = found.astype(self.dtype, copy=False)
+        if self.dtype.kind == "i":  # the sign goes up to the top
+            above = 8 * self.dtype.itemsize - self.bits
+            found = found << above >> above
         return np.ascontiguousarray(np.moveaxis(found, -1, self.axis))
+
+
+def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type with its lowest byte first."""
+    return dtype.newbyteorder("<")
 
 
 def bit_planes(x: ArrayLike, bits: int | None = None, axis: int = -1) -> BitPlanes:
@@ -135,9 +146,16 @@ def bit_planes(x: ArrayLike, bits: int | None = None, axis: int = -1) -> BitPlan
     if bits < needed:
         raise ValueError(f"a value needs {needed} bits, more than bits={bits}")
     moved = np.moveaxis(array, axis, -1)
+    little = np.ascontiguousarray(moved, _little(array.dtype))
+    parts = little[..., None].view(np.uint8)
     planes = np.empty((bits, *moved.shape[:-1], -(-moved.shape[-1] // 8)), np.uint8)
-    for i in range(bits):
-        planes[bits - 1 - i] = np.packbits(moved >> i & 1, axis=-1, bitorder="little")
+    # rows filled up with zeros to whole bytes, so that all are packed at once
+    part = np.zeros((*planes.shape[1:-1], 8 * planes.shape[-1]), np.uint8)
+    for byte in range(-(-bits // 8)):
+        part[..., : moved.shape[-1]] = parts[..., byte]
+        for place in range(min(bits - 8 * byte, 8)):
+            ones = np.packbits(part.reshape(-1) & np.uint8(1 << place), bitorder="little")
+            planes[bits - 1 - 8 * byte - place] = ones.reshape(planes.shape[1:])
     return BitPlanes(planes, array.shape, axis, array.dtype.newbyteorder("="), bits)
 
 
