@@ -404,7 +404,14 @@ VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, 
     unsigned kept[2] = {(unsigned)(width * lanes), (unsigned)(width * lanes)};
     uint64_t masks[2] = {mask, mask}, words[2];
     if (sparse) {
-        const uint64_t some = take_bits(vectors, (unsigned)(2 * lanes), 0);
+        uint64_t some;
+        if (bits <= 16 && vectors->position % 8 == 0) { /* whole bytes */
+            const uint8_t *byte = vectors->from + vectors->position / 8;
+            some = bits == 16 ? byte[0] : byte[0] | (uint64_t)byte[1] << 8;
+            vectors->position += 2 * lanes;
+        } else {
+            some = take_bits(vectors, (unsigned)(2 * lanes), 0);
+        }
         const uint64_t lowest[2] = {scatter_bits(some & low_ones(lanes), lane_ones(bits), bits, 1),
                                     scatter_bits(some >> lanes, lane_ones(bits), bits, 1)};
         for (int i = 0; i < 2; i++) {
@@ -496,6 +503,11 @@ static int64_t payload_bits(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff
     ptrdiff_t in_row = first % per_row;
     bit_reader vectors = {zeros, zero_size, first / per_row * p->length + in_row * p->group};
     int64_t bits = 0;
+    if (!p->sparse && !places && p->length % p->group == 0) {
+        for (ptrdiff_t g = 0; g < count; g++)
+            bits += (headers[g] & (8 * p->size - 1)) + 1;
+        return bits * p->group;
+    }
     for (ptrdiff_t g = 0; g < count; g++) {
         if (places && g % every == 0)
             places[g / every] = bits;
