@@ -28,7 +28,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "fmtlib/_core/src"
 # Functions that need not be vectors, and why.
-SCALAR: dict[str, str] = {}
+_BITS = "a word of several values at a time, at places that depend on those before"
+SCALAR: dict[str, str] = {
+    **{f"{verb}_groups{bits}": _BITS for verb in ("encode", "decode") for bits in (8, 16, 32)},
+    "payload_bits": _BITS,
+    "crc32c": "an instruction for eight bytes",
+}
 
 GCC_FUNCTION = re.compile(r"^;; Function (\w+)[\w.]* \(")
 GCC_LOOP = re.compile(

@@ -2,6 +2,7 @@
 
 from fmtlib._core.kernels import cpu_target
 from fmtlib.accumulators import Accumulator, Register
+from fmtlib.bit_planes import BitPlanes, SerialDot, bit_planes, serial_dot
 from fmtlib.blocks import BlockArray
 from fmtlib.calibration import AmaxHistory, Calibration, Calibrator, calibrate
 from fmtlib.codec import decode, encode, quantize, ufunc
@@ -18,6 +19,8 @@ from fmtlib.codes import (
     spacing,
     ulp_distance,
 )
+from fmtlib.compression import CompressedArray, compress, decompress
+from fmtlib.encodings import StorageSize, storage_size
 from fmtlib.files import load, save
 from fmtlib.formats import (
     BlockFormat,
@@ -34,7 +37,7 @@ from fmtlib.limits import finfo
 from fmtlib.listing import show
 from fmtlib.operands import PackedOperand, pack_operand
 from fmtlib.packing import pack, unpack
-from fmtlib.precision import group_bits
+from fmtlib.precision import WidthStatistics, group_bits, product_terms, terms, width_statistics
 from fmtlib.products import dot, dot_passes, matmul
 from fmtlib.statistics import ErrorStatistics, error_statistics
 
@@ -43,23 +46,31 @@ __version__ = "0.1.0"
 __all__ = [
     "Accumulator",
     "AmaxHistory",
+    "BitPlanes",
     "BlockArray",
     "BlockFormat",
     "Calibration",
     "Calibrator",
+    "CompressedArray",
     "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
     "IntegerFormat",
     "PackedOperand",
     "Register",
+    "SerialDot",
+    "StorageSize",
+    "WidthStatistics",
     "as_ml_dtypes",
     "bfp",
+    "bit_planes",
     "calibrate",
     "classify",
+    "compress",
     "convert",
     "cpu_target",
     "decode",
+    "decompress",
     "dot",
     "dot_passes",
     "encode",
@@ -80,12 +91,17 @@ __all__ = [
     "p3109",
     "pack",
     "pack_operand",
+    "product_terms",
     "quantize",
     "save",
+    "serial_dot",
     "show",
     "signbit",
     "spacing",
+    "storage_size",
+    "terms",
     "ufunc",
     "ulp_distance",
     "unpack",
+    "width_statistics",
 ]

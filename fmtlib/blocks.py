@@ -639,7 +639,7 @@ def split_axis(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
-def _split_axes(shape: tuple[int, ...], axis: int | tuple[int, int]) -> tuple[int, ...]:
+def split_axes(shape: tuple[int, ...], axis: int | tuple[int, int]) -> tuple[int, ...]:
     """The shape as kernels see it: (outer, rows, middle, columns, inner), tiles over rows, columns.
 
     Blocks along one axis have it as columns.
@@ -676,7 +676,7 @@ def block_codec(
     return kernels.BlockCodec(fmt, verb, rounding, random_bits, source.name, target.name)
 
 
-def _slabs(
+def slabs_of(
     shape: tuple[int, ...], blocks: dict[int, int], limit: int
 ) -> Iterator[tuple[tuple[slice, ...], int]]:
     """Cut an array into runs of its C order, of about `limit` elements and whole blocks.
@@ -744,7 +744,7 @@ def _run(
     swapped = isinstance(axes, tuple) and axes[0] > axes[1]
     codec = block_codec(fmt, verb, *mode, source, target, swapped)
     if _is_plain(x, source) and _is_plain(out, target):
-        shape = _split_axes(x.shape, axes)
+        shape = split_axes(x.shape, axes)
         _in_threads(
             lambda part, parts: codec.run(shape, x, out, scales, *key, 0, *tensor, part, parts),
             x.size,
@@ -752,15 +752,15 @@ def _run(
         )
         return
     blocks = _blocks(fmt, axes)
-    slabs = list(_slabs(x.shape, blocks, _SLAB))
+    slabs = list(slabs_of(x.shape, blocks, _SLAB))
 
     def work(part: int, parts: int) -> None:
         for index, first in slabs[part::parts]:
             piece = _for_kernels(x[index], source)
-            own, shape = out[index], _split_axes(piece.shape, axes)
+            own, shape = out[index], split_axes(piece.shape, axes)
             direct = _is_plain(own, target)
             to = own if direct else np.empty(piece.shape, target)
-            of_scales = None if scales is None else scales[_scale_index(index, blocks)]
+            of_scales = None if scales is None else scales[scale_index(index, blocks)]
             codec.run(shape, piece, to, of_scales, *key, first, *tensor, 0, 1)
             if not direct:
                 own[...] = to
@@ -768,7 +768,7 @@ def _run(
     _in_threads(work, x.size, workers)
 
 
-def _scale_index(index: tuple[slice, ...], blocks: dict[int, int]) -> tuple[slice, ...]:
+def scale_index(index: tuple[slice, ...], blocks: dict[int, int]) -> tuple[slice, ...]:
     """The scales of a slab."""
     sizes = [blocks.get(axis, 1) for axis in range(len(index))]
     return tuple(
@@ -799,7 +799,7 @@ def _finite_max(x: NDArray[Any]) -> tuple[np.float32, bool]:
         return kernels.finite_max(x, source.name)
     found = [
         kernels.finite_max(_for_kernels(x[index], source), source.name)
-        for index, _ in _slabs(x.shape, {}, _SLAB)
+        for index, _ in slabs_of(x.shape, {}, _SLAB)
     ]
     return max(one for one, _ in found), all(finite for _, finite in found)
 

@@ -972,12 +972,80 @@ def _multiple(value: Value, quantum: Fraction, rounding: str) -> Value:
 # --- widths and random words ----------------------------------------------------------------
 
 
-def group_bits(values: Sequence[int], signed: bool) -> tuple[int, int]:
+def group_bits(
+    values: Sequence[int], signed: bool, encoding: str = "twos_complement"
+) -> tuple[int, int]:
     """Bits that a group of integers needs, and the position of its lowest set bit."""
-    magnitudes = [x if x >= 0 else ~x for x in values] if signed else list(values)
+    magnitudes = [abs(x) for x in values]
+    if signed and encoding == "twos_complement":
+        magnitudes = [x if x >= 0 else ~x for x in values]
     high = max(max(x, 1).bit_length() for x in magnitudes) + signed
     low = min(((x & -x).bit_length() - 1 for x in values if x), default=0)
     return high, low
+
+
+def effectual_terms(value: int, recoding: str) -> list[int]:
+    """The signed powers of two that make up an integer in a recoding, greatest first.
+
+    All but "booth" recode the magnitude and then take the sign.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> [reference.effectual_terms(27, name) for name in ("binary", "naf", "booth", "run_length")]
+    [[16, 8, 2, 1], [32, -4, -1], [32, -4, -1], [16, 8, 2, 1]]
+    """
+    if recoding == "booth":
+        return _booth_terms(value)
+    recode = {"binary": _binary_terms, "naf": _naf_terms, "run_length": _run_length_terms}[recoding]
+    sign = -1 if value < 0 else 1
+    return [sign * term for term in recode(abs(value))]
+
+
+def _binary_terms(magnitude: int) -> list[int]:
+    return [1 << i for i in reversed(range(magnitude.bit_length())) if magnitude >> i & 1]
+
+
+def _naf_terms(magnitude: int) -> list[int]:
+    """Non-adjacent form: an odd number gives the digit that leaves a multiple of four."""
+    found, place = [], 1
+    while magnitude:
+        if magnitude % 2:
+            digit = 2 - magnitude % 4
+            found.append(digit * place)
+            magnitude -= digit
+        magnitude //= 2
+        place *= 2
+    return found[::-1]
+
+
+def _booth_terms(value: int) -> list[int]:
+    """Radix-4 digits of two's complement, from -2 to 2: x[2i-1] + x[2i] - 2 x[2i+1]."""
+    found, doubled = [], value << 1
+    for i in range(value.bit_length() // 2 + 1):
+        below, low, high = (doubled >> (2 * i + j) & 1 for j in range(3))
+        found.append((below + low - 2 * high) << (2 * i))
+    return [term for term in reversed(found) if term]
+
+
+def _run_length_terms(magnitude: int) -> list[int]:
+    """Runs of three ones and more as a difference, which isolated zeros do not end."""
+    runs = [(int(bit), len(list(run))) for bit, run in groupby(f"{magnitude:b}00")]
+    found, place, in_ones = [], magnitude.bit_length() + 2, False
+    for bit, length in runs:
+        place -= length  # of the lowest bit of the run; two zeros were appended
+        lowest = Fraction(2) ** (place - 2)
+        if bit and not in_ones and length < 3:
+            found += [lowest * 2**i for i in reversed(range(length))]
+        elif bit and not in_ones:
+            found.append(lowest * 2**length)
+            in_ones = True
+        elif not bit and in_ones:
+            # an isolated zero takes its own place away; two or more end the ones, just below which
+            # stands the zero that is the highest of them
+            found.append(-lowest if length == 1 else -lowest * 2**length)
+            in_ones = length == 1
+    return [int(term) for term in found]
 
 
 def philox_word(seed: int, stream: int, index: int) -> int:
@@ -1025,6 +1093,38 @@ def pack(codes: Iterable[int], bits: int) -> bytes:
         stream |= (code & (2**bits - 1)) << (i * bits)
         count = i + 1
     return stream.to_bytes(-(-count * bits // 8), "little")
+
+
+def group_streams(
+    groups: Sequence[Sequence[int]], bits: int, signs: str, zero_vector: bool
+) -> tuple[bytes, bytes, bytes]:
+    """The streams of `compress` for integers of `bits` bits: headers, zero vectors, payload.
+
+    `signs` is "none", "all" or "each"; see `fmtlib.compression`.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> [part.hex() for part in reference.group_streams([[3, 0, 1, 0]], 8, "none", True)]
+    ['01', '05', '07']
+    """
+    header_width = (bits - 1).bit_length()
+    headers, flags, payload, position = [], [], 0, 0
+    for group in groups:
+        signed = signs == "all" or (signs == "each" and min(group) < 0)
+        magnitudes = [~x if x < 0 else x for x in group]
+        width = max(max(x.bit_length() for x in magnitudes) + signed, 1)
+        headers.append(width - 1 + ((signs == "each" and signed) << header_width))
+        flags += [int(x != 0) for x in group]
+        for x in group:
+            if x or not zero_vector:
+                payload |= (x & (2**width - 1)) << position
+                position += width
+    return (
+        pack(headers, header_width + (signs == "each")),
+        pack(flags, 1) if zero_vector else b"",
+        payload.to_bytes(-(-position // 8), "little"),
+    )
 
 
 def crc32c(data: bytes) -> int:

@@ -99,8 +99,8 @@ def test_empty(shape):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda x: fl.group_bits(x.astype(float)), TypeError, "int16 or uint16"),
-        (lambda x: fl.group_bits(x.astype(bool)), TypeError, "int16 or uint16"),
+        (lambda x: fl.group_bits(x.astype(float)), TypeError, "uint16 or uint32"),
+        (lambda x: fl.group_bits(x.astype(bool)), TypeError, "uint16 or uint32"),
         (lambda x: fl.group_bits(np.ma.array(x)), TypeError, "masked"),
         (lambda x: fl.group_bits(x, 0), ValueError, "at least 1"),
         (lambda x: fl.group_bits(x, -16), ValueError, "at least 1"),

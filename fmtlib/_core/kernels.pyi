@@ -74,7 +74,54 @@ class BlockCodec:
         parts: int,
     ) -> None: ...
 
-def group_bits(x: NDArray[Any], group_size: int, signed: bool, both: bool) -> Any: ...
+def group_bits(
+    x: NDArray[Any],
+    shape: tuple[int, ...],
+    tile_rows: int,
+    tile_columns: int,
+    encoding: str,
+    high: NDArray[np.uint8],
+    low: NDArray[np.uint8] | None = None,
+) -> None: ...
+
+RECODINGS: dict[str, int]
+
+def count_terms(x: NDArray[Any], recoding: str, out: NDArray[np.uint8]) -> None: ...
+
+@disjoint_base
+class GroupCodec:
+    def __init__(
+        self, dtype: np.dtype[Any], signs: str, sparse: bool, length: int, group: int
+    ) -> None: ...
+    def measure(
+        self, x: NDArray[Any], first: int, widths: NDArray[np.uint8], weigh: bool = False
+    ) -> tuple[int, int, int, int]: ...
+    def encode(
+        self,
+        x: NDArray[Any],
+        first: int,
+        headers: NDArray[np.uint8],
+        zeros: NDArray[np.uint8],
+        payload: NDArray[np.uint8],
+        at: int,
+    ) -> int: ...
+    def decode(
+        self,
+        first: int,
+        headers: NDArray[np.uint8],
+        zeros: NDArray[np.uint8],
+        payload: NDArray[np.uint8],
+        at: int,
+        out: NDArray[Any],
+    ) -> None: ...
+    def payload_bits(
+        self,
+        first: int,
+        headers: NDArray[np.uint8],
+        zeros: NDArray[np.uint8],
+        places: NDArray[np.int64] | None = None,
+        every: int = 1,
+    ) -> int: ...
 
 class Packing:
     data: NDArray[np.uint8]

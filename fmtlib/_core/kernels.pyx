@@ -54,9 +54,36 @@ cdef extern from "kernels.h" nogil:
         int32_t max_code, last_number
         uint32_t nan_zero
 
+    enum:
+        SIGNS_NONE, SIGNS_ALL, SIGNS_EACH
+
+    ctypedef struct fmt_compress_plan:
+        int size, is_signed, signs, sparse
+        Py_ssize_t length, group
+
+    ctypedef struct fmt_measured:
+        int64_t negative, nonzeros
+        int64_t dense[2]
+        int64_t sparse[2]
+
+    ctypedef struct fmt_compress_kernels:
+        void (*measure)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
+                        fmt_measured *) noexcept nogil
+        void (*weigh)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t,
+                      const uint8_t *, fmt_measured *) noexcept nogil
+        void (*encode)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
+                       uint8_t *, int64_t *, uint8_t *, int64_t *) noexcept nogil
+        void (*decode)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
+                       const uint8_t *, int64_t, const uint8_t *, int64_t, int64_t,
+                       void *) noexcept nogil
+        int64_t (*payload_bits)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
+                                const uint8_t *, int64_t, Py_ssize_t, int64_t *) noexcept nogil
+
     ctypedef struct fmt_kernels:
+        fmt_compress_kernels compress[3]
         const char *name
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
+        void (*count_terms[3])(const void *, uint8_t *, Py_ssize_t, int, int) noexcept nogil
 
     ctypedef struct fmt_plan:
         int verb, family, source, target, stochastic, scaled, wide
@@ -164,8 +191,16 @@ cdef extern from "kernels.h" nogil:
     void fmt_decode_blocks(const fmt_block_plan *, const void *, const void *, void *, Py_ssize_t,
                            Py_ssize_t)
     float fmt_finite_max(int, const void *, Py_ssize_t, int *)
-    void fmt_group_bits(const int16_t *, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t, int,
-                        uint8_t *, uint8_t *)
+
+    enum:
+        WIDTH_UNSIGNED, WIDTH_TWOS_COMPLEMENT, WIDTH_SIGN_MAGNITUDE
+        TERMS_BINARY, TERMS_NAF, TERMS_BOOTH, TERMS_RUN_LENGTH
+
+    ctypedef struct fmt_width_plan:
+        int size, encoding
+        Py_ssize_t outer, rows, middle, columns, inner, tile_rows, tile_columns
+
+    void fmt_group_bits(const fmt_width_plan *, const void *, uint8_t *, uint8_t *)
     size_t fmt_matmul_scratch(const fmt_matmul_plan *)
     void fmt_matmul(const fmt_matmul_plan *, float *, void *)
     int fmt_matmul_layout(const fmt_matrix *, const fmt_matrix *, Py_ssize_t)
@@ -834,24 +869,140 @@ cdef class BlockCodec:
 
 # --- group widths ---------------------------------------------------------------------------
 
-def group_bits(x, Py_ssize_t group_size, bint signed, bint both):
-    """Widths of the groups of an (outer, length, inner) int16 or uint16 array."""
-    outer, length, inner = x.shape
-    cdef cnp.ndarray x_array = _check(x, x.dtype, x.shape)
-    if x.dtype.itemsize != 2 or x.dtype.kind not in "iu":
-        raise TypeError(f"expected 16-bit integers, got {x.dtype}")
-    groups = -(-length // group_size)
-    cdef cnp.ndarray high = np.empty((outer, groups, inner), np.uint8)
-    cdef cnp.ndarray low = np.empty((outer, groups, inner) if both else 0, np.uint8)
-    cdef Py_ssize_t n_outer = outer, n_length = length, n_inner = inner
-    cdef int16_t *x_data = <int16_t *>cnp.PyArray_DATA(x_array)
-    cdef uint8_t *high_data = <uint8_t *>cnp.PyArray_DATA(high)
-    cdef uint8_t *low_data = <uint8_t *>cnp.PyArray_DATA(low) if both else NULL
-    if x.size:
+_WIDTH_ENCODINGS = {
+    "unsigned": WIDTH_UNSIGNED,
+    "twos_complement": WIDTH_TWOS_COMPLEMENT,
+    "sign_magnitude": WIDTH_SIGN_MAGNITUDE,
+}
+
+
+def group_bits(x, tuple shape, Py_ssize_t tile_rows, Py_ssize_t tile_columns, str encoding, high,
+               low=None):
+    """Widths of the groups of an (outer, rows, middle, columns, inner) array of integers."""
+    cdef fmt_width_plan plan
+    plan.outer, plan.rows, plan.middle, plan.columns, plan.inner = shape
+    plan.tile_rows, plan.tile_columns = tile_rows, tile_columns
+    plan.size, plan.encoding = x.dtype.itemsize, _WIDTH_ENCODINGS[encoding]
+    if x.dtype.kind not in "iu" or plan.size not in (1, 2, 4) or tile_rows < 1 or tile_columns < 1:
+        raise TypeError(f"expected integers of 8, 16 or 32 bits and groups, got {x.dtype}")
+    cdef Py_ssize_t size = plan.outer * plan.rows * plan.middle * plan.columns * plan.inner
+    cdef Py_ssize_t groups = (plan.outer * -(-plan.rows // tile_rows) * plan.middle
+                              * -(-plan.columns // tile_columns) * plan.inner)
+    cdef void *data = cnp.PyArray_DATA(_flat(x, size, plan.size))
+    cdef uint8_t *high_data = <uint8_t *>cnp.PyArray_DATA(_flat(high, groups, 1))
+    cdef uint8_t *low_data = NULL
+    if low is not None:
+        low_data = <uint8_t *>cnp.PyArray_DATA(_flat(low, groups, 1))
+    if size:
         with nogil:
-            fmt_group_bits(x_data, n_outer, n_length, n_inner, group_size, signed, high_data,
-                           low_data)
-    return (high, low) if both else high
+            fmt_group_bits(&plan, data, high_data, low_data)
+
+
+RECODINGS = {
+    "binary": TERMS_BINARY, "naf": TERMS_NAF, "booth": TERMS_BOOTH, "run_length": TERMS_RUN_LENGTH
+}
+
+
+def count_terms(x, str recoding, out):
+    """Effectual terms of each value of a C-contiguous array of integers."""
+    cdef Py_ssize_t n = x.size
+    cdef int size = x.dtype.itemsize, is_signed = x.dtype.kind == "i", which = RECODINGS[recoding]
+    if x.dtype.kind not in "iu" or size not in (1, 2, 4):
+        raise TypeError(f"expected integers of 8, 16 or 32 bits, got {x.dtype}")
+    cdef void *data = cnp.PyArray_DATA(_flat(x, n, size))
+    cdef uint8_t *terms = <uint8_t *>cnp.PyArray_DATA(_flat(out, n, 1))
+    with nogil:
+        fmt_active.count_terms[2 if size == 4 else size - 1](data, terms, n, is_signed, which)
+
+
+cdef class GroupCodec:
+    """Rows of `length` integers in groups at widths of their own; see compress.inc.h.
+
+    Values are those of the groups `first` to ``first + count - 1``, numbered through all rows.
+    """
+
+    cdef fmt_compress_plan plan
+    cdef Py_ssize_t per_row
+
+    def __init__(self, dtype, str signs, bint sparse, Py_ssize_t length, Py_ssize_t group):
+        if dtype.kind not in "iu" or dtype.itemsize not in (1, 2, 4) or length < 1 or group < 1:
+            raise TypeError(f"expected integers of 8, 16 or 32 bits in groups, got {dtype}")
+        self.plan.size, self.plan.is_signed = dtype.itemsize, dtype.kind == "i"
+        self.plan.signs = {"none": SIGNS_NONE, "all": SIGNS_ALL, "each": SIGNS_EACH}[signs]
+        self.plan.sparse, self.plan.length, self.plan.group = sparse, length, group
+        self.per_row = -(-length // group)
+
+    cdef const fmt_compress_kernels *kernels(self) noexcept nogil:
+        return &fmt_active.compress[2 if self.plan.size == 4 else self.plan.size - 1]
+
+    cdef Py_ssize_t position(self, Py_ssize_t group) noexcept:
+        """Values before this group."""
+        return (group // self.per_row * self.plan.length + group % self.per_row * self.plan.group)
+
+    cdef void *values(self, x, Py_ssize_t first, Py_ssize_t count) except NULL:
+        cdef Py_ssize_t size = self.position(first + count) - self.position(first)
+        return cnp.PyArray_DATA(_flat(x, size, self.plan.size))
+
+    def measure(self, x, Py_ssize_t first, widths, bint weigh=False):
+        """Write the groups' widths; whether there are negative values, how many are not zero, and
+        payload bits: with signs everywhere, and where they must be.
+
+        weigh: read the widths instead; 0, 0 and the bits with zero vectors.
+        """
+        cdef Py_ssize_t count = widths.size
+        cdef void *data = self.values(x, first, count)
+        cdef uint8_t *to = <uint8_t *>cnp.PyArray_DATA(_flat(widths, count, 1))
+        cdef fmt_measured found
+        memset(&found, 0, sizeof(found))
+        with nogil:
+            if weigh:
+                self.kernels().weigh(&self.plan, data, first, count, to, &found)
+            else:
+                self.kernels().measure(&self.plan, data, first, count, to, &found)
+        if weigh:
+            return 0, 0, found.sparse[0], found.sparse[1]
+        return found.negative, found.nonzeros, found.dense[0], found.dense[1]
+
+    def encode(self, x, Py_ssize_t first, headers, zeros, payload, int64_t at):
+        """Make headers of measured widths and write the streams, the payload from bit `at`.
+
+        There must be room for what was measured and 8 bytes more.
+        """
+        cdef Py_ssize_t count = headers.size
+        cdef void *data = self.values(x, first, count)
+        cdef uint8_t *to = <uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
+        cdef uint8_t *bits = <uint8_t *>cnp.PyArray_DATA(_flat(zeros, zeros.size, 1))
+        cdef uint8_t *out = <uint8_t *>cnp.PyArray_DATA(_flat(payload, payload.size, 1))
+        cdef int64_t zero_at = self.position(first)
+        with nogil:
+            self.kernels().encode(&self.plan, data, first, count, to, bits, &zero_at, out, &at)
+        return at
+
+    def decode(self, Py_ssize_t first, headers, zeros, payload, int64_t at, out):
+        """Values of as many groups as there are headers, the payload from bit `at`."""
+        cdef Py_ssize_t count = headers.size
+        cdef void *data = self.values(out, first, count)
+        cdef const uint8_t *widths = <const uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
+        cdef int64_t zero_size = zeros.size, size = payload.size
+        cdef const uint8_t *bits = <const uint8_t *>cnp.PyArray_DATA(_flat(zeros, zero_size, 1))
+        cdef const uint8_t *stream = <const uint8_t *>cnp.PyArray_DATA(_flat(payload, size, 1))
+        with nogil:
+            self.kernels().decode(&self.plan, first, count, widths, bits, zero_size, stream, size,
+                                  at, data)
+
+    def payload_bits(self, Py_ssize_t first, headers, zeros, places=None, Py_ssize_t every=1):
+        """Bits of the payload of these groups; writes the place of each `every`th."""
+        cdef Py_ssize_t count = headers.size
+        cdef int64_t zero_size = zeros.size, bits
+        cdef const uint8_t *widths = <const uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
+        cdef const uint8_t *vector = <const uint8_t *>cnp.PyArray_DATA(_flat(zeros, zero_size, 1))
+        cdef int64_t *to = NULL
+        if places is not None:
+            to = <int64_t *>cnp.PyArray_DATA(_flat(places, -(-count // every), 8))
+        with nogil:
+            bits = self.kernels().payload_bits(&self.plan, first, count, widths, vector, zero_size,
+                                               every, to)
+        return bits
 
 
 # --- block matmul ---------------------------------------------------------------------------

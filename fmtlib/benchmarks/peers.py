@@ -61,6 +61,9 @@ class Peer:
     def group_bits(self, x: Array, group: int) -> Call | None:
         """Widths of groups of int16."""
 
+    def compress(self, x: Array, verb: str) -> Call | None:
+        """Compress integers without loss, or decompress them again."""
+
     def matmul(self, a: Array, b: Array) -> Call | None:
         """The product in float32."""
 
@@ -413,7 +416,29 @@ class QTorch(Peer):
         return None
 
 
-PEERS: tuple[type[Peer], ...] = (NumPy, MLDtypes, GFloat, Torch, Jax, QTorch)
+class Blosc2(Peer):
+    """Blosc2: a compressor for arrays, here with its bit shuffle and LZ4, on one thread."""
+
+    name = "blosc2"
+
+    def __init__(self) -> None:
+        self._module = importlib.import_module("blosc2")
+        self._module.set_nthreads(1)
+
+    def compress(self, x: Array, verb: str) -> Call | None:
+        """compress2 and decompress2."""
+        module = self._module
+        how = {
+            "codec": module.Codec.LZ4, "filters": [module.Filter.BITSHUFFLE], "filters_meta": [0],
+            "clevel": 5, "typesize": x.itemsize, "nthreads": 1,
+        }  # fmt: skip
+        if verb == "compress":
+            return partial(module.compress2, x, **how)
+        out = np.empty_like(x)
+        return partial(module.decompress2, module.compress2(x, **how), dst=out, nthreads=1)
+
+
+PEERS: tuple[type[Peer], ...] = (NumPy, MLDtypes, GFloat, Torch, Jax, QTorch, Blosc2)
 # The hand-written NumPy of the benchmarks, as tables call it.
 HANDWRITTEN = NumPy.name
 

@@ -291,21 +291,44 @@ def _blocks(n: int, verb: str, fmt: Any, axis: int | None = None, **how: Any) ->
     return _case(x, Variant("fmtlib", call, moved), peer=peer)
 
 
-def _group_bits(n: int, group: int, axis: int) -> Case:
-    data = _matrix((_normal(n) * 1000).astype(np.int16))
-    copy = np.ones_like(data)
-    return Case(
-        data,
-        partial(np.copyto, copy, data),
-        (Variant("fmtlib", partial(fl.group_bits, data, group, axis), data.nbytes),),
-        (lambda peer, part: peer.group_bits(part, group)) if axis == -1 else None,
-        moved=2 * data.nbytes,
+def _integers(n: int, dtype: str = "int16") -> Array:
+    return _matrix((_normal(n) * (30 if dtype == "int8" else 1000)).astype(dtype))
+
+
+def _beside_copy(data: Array, peer: Any, *ours: Variant) -> Case:
+    copy = partial(np.copyto, np.ones_like(data), data)
+    return Case(data, copy, ours, peer, moved=2 * data.nbytes)
+
+
+def _group_bits(n: int, group: Any, axis: Any, dtype: str = "int16") -> Case:
+    data = _integers(n, dtype)
+    peer = (lambda peer, part: peer.group_bits(part, group)) if axis == -1 else None
+    ours = Variant("fmtlib", partial(fl.group_bits, data, group, axis), data.nbytes)
+    return _beside_copy(data, peer, ours)
+
+
+def _terms(n: int, recoding: Any, dtype: str) -> Case:
+    data = _integers(n, dtype)
+    return _beside_copy(
+        data, None, Variant("fmtlib", partial(fl.terms, data, recoding), 2 * data.nbytes)
     )
 
 
 def _calibrate(n: int, method: Any) -> Case:
     x = _normal(n)
     return _case(x, Variant("fmtlib", partial(fl.calibrate, x, "int8", method), x.nbytes))
+
+
+def _compress(n: int, dtype: str, verb: str, zeros: bool = False) -> Case:
+    """Normal values; with zeros those below 0 are, as after a ReLU."""
+    data = _integers(n, dtype)
+    if zeros:
+        np.maximum(data, 0, out=data)
+    peer = lambda peer, part: peer.compress(part, verb)  # noqa: E731
+    call: Call = partial(fl.compress, data)
+    if verb == "decompress":
+        call = partial(fl.decompress, fl.compress(data))
+    return _beside_copy(data, peer, Variant("fmtlib", call, data.nbytes))
 
 
 # --- products -------------------------------------------------------------------------------
@@ -467,9 +490,34 @@ def _tasks() -> Iterator[Task]:
             f"group_bits of {group}", partial(_group_bits, group=group, axis=-1),
             "copyto of int16", limit=1.2, headline=group == 16,
         )  # fmt: skip
-    yield Task(
-        "group_bits of 16 along axis 0", partial(_group_bits, group=16, axis=0), "copyto of int16"
-    )
+    tiles: dict[str, tuple[Any, Any]] = {" along axis 0": (16, 0), " by 16": ((16, 16), (0, 1))}
+    for what, (across, axes) in tiles.items():
+        yield Task(
+            f"group_bits of 16{what}", partial(_group_bits, group=across, axis=axes),
+            "copyto of int16", limit=1.2,
+        )  # fmt: skip
+    for dtype in ("int8", "int32"):
+        yield Task(
+            f"group_bits of 16, {dtype}", partial(_group_bits, group=16, axis=-1, dtype=dtype),
+            f"copyto of {dtype}", limit=1.2,
+        )  # fmt: skip
+
+    for recoding, dtype in (("naf", "int8"), ("naf", "int16"), ("booth", "int16")):
+        yield Task(
+            f"terms {recoding}, {dtype}", partial(_terms, recoding=recoding, dtype=dtype),
+            f"copyto of {dtype}", limit=1.5,
+        )  # fmt: skip
+
+    for verb_ in ("compress", "decompress"):
+        for dtype in ("int8", "int16", "int32"):
+            yield Task(
+                f"{verb_} {dtype}", partial(_compress, dtype=dtype, verb=verb_),
+                f"copyto of {dtype}",
+            )  # fmt: skip
+        yield Task(
+            f"{verb_} int16, half of it zeros",
+            partial(_compress, dtype="int16", verb=verb_, zeros=True), "copyto of int16",
+        )  # fmt: skip
 
     for method in METHODS:
         yield Task(

@@ -262,6 +262,25 @@ def widths() -> Calls:
             yield partial(fl.group_bits, y, size, axis, ends=ends)
 
 
+def narrow() -> Calls:
+    """Groups of all integer types: widths, terms, and the bytes they are compressed to."""
+    for dtype in ("int8", "uint8", "int16", "uint16", "int32", "uint32"):
+        x = integers(dtype, 3100)
+        x[::3] = 0
+        for encoding, size in product(["twos_complement", "sign_magnitude"], [1, 5, 16, 64]):
+            yield partial(fl.group_bits, x, size, ends="both", encoding=encoding)
+            yield partial(fl.group_bits, x.reshape(23, -1), (size, 3), (0, 1), encoding=encoding)
+        for recoding in ("binary", "naf", "booth", "run_length"):
+            yield partial(fl.terms, x, recoding)
+        for size, zero_vector in product([1, 5, 16, 24, 64], [False, True]):
+            yield partial(there_and_back, x, size, zero_vector)
+
+
+def there_and_back(x: np.ndarray, size: int, zero_vector: bool) -> tuple[np.ndarray, np.ndarray]:
+    data = fl.compress(x, size, zero_vector=zero_vector).tobytes()
+    return np.frombuffer(data, np.uint8), fl.decompress(data)
+
+
 SHAPES = [(1, 1, 1), (1, 16, 1), (4, 16, 16), (3, 17, 5), (9, 40, 131), (1, 33, 300), (70, 5, 2),
           (13, 200, 37), (2, 2100, 3), (33, 64, 65)]  # fmt: skip
 
@@ -362,8 +381,8 @@ def storage() -> Calls:
 FAMILIES: dict[str, Callable[[], Calls]] = {
     family.__name__: family
     for family in (
-        elementwise, layouts, scaled, stochastic, blocks, widths, block_products, code_products,
-        statistics, storage,
+        elementwise, layouts, scaled, stochastic, blocks, widths, narrow, block_products,
+        code_products, statistics, storage,
     )
 }  # fmt: skip
 

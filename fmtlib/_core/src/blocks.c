@@ -1,4 +1,4 @@
-/* Groups that share something: a scale (block formats) or a width (group_bits).
+/* Groups that share a scale: block formats.
  *
  * A block-coded array is seen as (outer, rows, middle, columns, inner), C-contiguous, with
  * groups of tile_rows x tile_columns; blocks along one axis have one row.  There are three ways
@@ -866,51 +866,4 @@ float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite)
     fmt_leave(callers);
     *nonfinite = all >= 0x7f800000;
     return value;
-}
-
-/* n groups side by side: of runs if depth is 0, else columns of so many rows `step` apart. */
-static void write_widths(const int16_t *x, ptrdiff_t n, ptrdiff_t width, ptrdiff_t depth,
-                         ptrdiff_t step, int is_signed, uint8_t *high, uint8_t *low)
-{
-    uint16_t all[WIDTH_CHUNK];
-    for (int ends = 0; ends < (low ? 2 : 1); ends++) {
-        const int16_t flip = is_signed && ends == 0 ? -1 : 0;
-        if (ends == 0 || is_signed) { /* else it is the same OR */
-            if (depth)
-                memset(all, 0, (size_t)n * sizeof *all);
-            else
-                fmt_active->or_runs(x, all, n, width, flip);
-            for (ptrdiff_t i = 0; i < depth; i++)
-                fmt_active->or_rows(x + i * step, all, n, flip);
-        }
-        if (ends == 0)
-            fmt_active->bit_lengths(all, high, n, is_signed != 0);
-        else
-            fmt_active->lowest_bits(all, low, n);
-    }
-}
-
-void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
-                    ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low)
-{
-    const ptrdiff_t most = inner == 1 && group <= WIDTH_CHUNK ? WIDTH_CHUNK / group : 1;
-    if (inner == 1 && length % group == 0) { /* no group is cut: one long row */
-        length *= outer;
-        outer = 1;
-    }
-    const ptrdiff_t groups = parts(length, group), whole = length / group;
-    for (ptrdiff_t o = 0; o < outer; o++) {
-        for (ptrdiff_t g = 0; g < groups;) {
-            const ptrdiff_t depth = smaller(group, length - g * group);
-            const ptrdiff_t to = (o * groups + g) * inner;
-            const ptrdiff_t n = inner == 1 && g < whole ? smaller(most, whole - g) : 1;
-            const int16_t *from = x + (o * length + g * group) * inner;
-            if (inner == 1)
-                write_widths(from, n, depth, 0, 0, is_signed, high + to, low ? low + to : NULL);
-            for (ptrdiff_t j = 0; inner > 1 && j < inner; j += WIDTH_CHUNK)
-                write_widths(from + j, smaller(WIDTH_CHUNK, inner - j), 0, depth, inner, is_signed,
-                             high + to + j, low ? low + to + j : NULL);
-            g += n;
-        }
-    }
 }

@@ -20,7 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CHUNK = 512, WIDTH_CHUNK = 2048 };
+enum { CHUNK = 512 };
 
 /* Stands for the exponent of a group of NaN between the stages. */
 #define NAN_EXPONENT (1 << 20)
@@ -43,6 +43,9 @@ static inline ptrdiff_t fmt_size_of(int type)
 
 /* How a magnitude rounds: by an addend, or by a random word in one of P3109's three ways. */
 enum fmt_noise { NO_NOISE, NOISE_A, NOISE_B, NOISE_C };
+
+/* Recodings of integers. */
+enum fmt_recoding { TERMS_BINARY, TERMS_NAF, TERMS_BOOTH, TERMS_RUN_LENGTH };
 
 /* What cores report of the values they met; NumPy is told as floating-point flags. */
 enum fmt_status { STATUS_INVALID = 1, STATUS_OVERFLOW = 2, STATUS_UNSURE = 4 };
@@ -228,6 +231,53 @@ typedef struct {
     void (*multiply_all)(const void *x, void *out, ptrdiff_t n, float factor);
 } fmt_group_kernels;
 
+/* Of integers of one size; see widths.inc.h.  `all` holds an unsigned one per group or column. */
+enum { WIDTH_BYTES = 8192, WIDTH_GROUPS = 1024 }; /* at most so much at once */
+typedef struct {
+    void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int is_signed);
+    void (*or_rows)(const void *x, void *all, ptrdiff_t n, int is_signed);
+    void (*magnitudes)(const void *x, void *out, ptrdiff_t n);
+    /* zero: the length of 0, without `more`. */
+    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int is_signed, int more,
+                        int zero);
+    void (*lowest_bits)(const void *all, uint8_t *low, ptrdiff_t n);
+} fmt_width_kernels;
+
+/* Groups coded at their own widths: rows of `length` integers, in groups of `group`, the last of a
+ * row perhaps shorter.  Groups are numbered through all rows. */
+typedef struct {
+    int size, is_signed; /* of the integers */
+    enum { SIGNS_NONE, SIGNS_ALL, SIGNS_EACH } signs; /* which groups have a sign in each value */
+    int sparse;          /* only values that are not 0, which a bit of each tells */
+    ptrdiff_t length, group;
+} fmt_compress_plan;
+
+/* dense, sparse: payload bits for SIGNS_ALL, and if only groups with a negative value have signs;
+ * sparse is what `weigh` finds, the rest `measure`. */
+typedef struct {
+    int64_t negative, nonzeros, dense[2], sparse[2];
+} fmt_measured;
+
+enum { NEGATIVE_GROUP = 128 }; /* in a measured width */
+typedef struct {
+    void (*measure)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                    uint8_t *widths, fmt_measured *found);
+    void (*weigh)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                  const uint8_t *widths, fmt_measured *found);
+    /* headers: measured widths, which become headers.  Streams go on at a bit; 7 bytes after the last
+     * one are written, too. */
+    void (*encode)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                   uint8_t *headers, uint8_t *zeros, int64_t *zero_at, uint8_t *payload,
+                   int64_t *at);
+    /* Reads nothing beyond the sizes, whatever the headers say. */
+    void (*decode)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
+                   const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
+                   const uint8_t *payload, int64_t size, int64_t at, void *out);
+    int64_t (*payload_bits)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
+                            const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
+                            ptrdiff_t every, int64_t *places);
+} fmt_compress_kernels;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -304,12 +354,11 @@ typedef struct {
                        int32_t place);
     void (*take_shifts)(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, ptrdiff_t per,
                         int32_t place, const fmt_spec *, uint32_t mask);
-    /* The OR of each column, or of each group of a run, of x ^ (x >> 15 & flip); what it says. */
-    void (*or_rows)(const int16_t *x, uint16_t *all, ptrdiff_t n, int16_t flip);
-    void (*or_runs)(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,
-                    int16_t flip);
-    void (*bit_lengths)(const uint16_t *all, uint8_t *high, ptrdiff_t n, int more);
-    void (*lowest_bits)(const uint16_t *all, uint8_t *low, ptrdiff_t n);
+    fmt_width_kernels widths[3]; /* of 8, 16 and 32 bits */
+    fmt_compress_kernels compress[3];
+    uint32_t (*crc32c)(const uint8_t *data, size_t n, uint32_t crc); /* NULL: by table */
+    /* Signed powers of two of each value: of its magnitude, or (Booth) of its two's complement. */
+    void (*count_terms[3])(const void *x, uint8_t *terms, ptrdiff_t n, int is_signed, int recoding);
     const struct fmt_integer_dot *integer_dot; /* of the block matmul */
     int (*any_beyond)(const uint64_t *y, ptrdiff_t n, const uint64_t limit[2]);
     void (*describe_errors)(const fmt_statistics_plan *, const double *x, const double *q,
@@ -413,9 +462,16 @@ void fmt_decode_blocks(const fmt_block_plan *plan, const void *codes, const void
  * finite. */
 float fmt_finite_max(int source, const void *x, ptrdiff_t n, int *nonfinite);
 
+/* Widths of groups: x is a C-contiguous (outer, rows, middle, columns, inner) array of integers of
+ * `size` bytes; a group is a tile of tile_rows x tile_columns, as in a fmt_block_plan. */
+typedef struct {
+    int size;
+    enum { WIDTH_UNSIGNED, WIDTH_TWOS_COMPLEMENT, WIDTH_SIGN_MAGNITUDE } encoding;
+    ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
+} fmt_width_plan;
+
 /* high: bits each group needs; low (may be NULL): position of the lowest set bit. */
-void fmt_group_bits(const int16_t *x, ptrdiff_t outer, ptrdiff_t length, ptrdiff_t inner,
-                    ptrdiff_t group, int is_signed, uint8_t *high, uint8_t *low);
+void fmt_group_bits(const fmt_width_plan *plan, const void *x, uint8_t *high, uint8_t *low);
 
 /* How operands of the block matmul are laid out; see integer_dot.inc.h.  Each serves wherever a later
  * one does. */

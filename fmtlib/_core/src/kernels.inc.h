@@ -221,75 +221,10 @@ static void take_shifts(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, 
         take_shifts_of(codes, own, groups, per, place, p, mask);
 }
 
-/* The bits of x that groups are asked about: with `flip` all ones those below the sign that two's
- * complement needs (of x or ~x), with 0 all. */
-static inline uint16_t bits_of_interest(int16_t x, int16_t flip)
-{
-    return (uint16_t)(x ^ (x >> 15 & flip));
-}
-
-static void or_rows(const int16_t *restrict x, uint16_t *restrict all, ptrdiff_t n, int16_t flip)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        all[i] |= bits_of_interest(x[i], flip);
-}
-
-static inline void or_pairs(const uint16_t *restrict from, uint16_t *restrict to, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        to[i] = from[2 * i] | from[2 * i + 1];
-}
-
-/* Of `groups` groups of 8 * times values, at most a WIDTH_CHUNK of them, as in groups.inc.h. */
-static inline void or_eights(const int16_t *restrict x, uint16_t *restrict all, ptrdiff_t groups,
-                             ptrdiff_t times, int16_t flip)
-{
-    uint16_t eights[WIDTH_CHUNK], fours[WIDTH_CHUNK / 2];
-    for (ptrdiff_t g = 0; g < groups; g++) {
-        uint16_t lanes[8] = {0};
-        for (ptrdiff_t i = 0; i < times; i++)
-            for (int j = 0; j < 8; j++)
-                lanes[j] |= bits_of_interest(x[(g * times + i) * 8 + j], flip);
-        memcpy(eights + 8 * g, lanes, sizeof lanes);
-    }
-    or_pairs(eights, fours, 4 * groups);
-    or_pairs(fours, eights, 2 * groups);
-    or_pairs(eights, all, groups);
-}
-
-static void or_runs(const int16_t *x, uint16_t *all, ptrdiff_t groups, ptrdiff_t width,
-                    int16_t flip)
-{
-    if (width == 16) {
-        or_eights(x, all, groups, 2, flip);
-    } else if (width % 8 == 0 && width <= WIDTH_CHUNK) {
-        or_eights(x, all, groups, width / 8, flip);
-    } else {
-        for (ptrdiff_t g = 0; g < groups; g++) {
-            uint16_t found = 0;
-            for (ptrdiff_t i = 0; i < width; i++)
-                found |= bits_of_interest(x[g * width + i], flip);
-            all[g] = found;
-        }
-    }
-}
-
-/* Bit lengths, at least 1, and more. */
-static void bit_lengths(const uint16_t *restrict all, uint8_t *restrict high, ptrdiff_t n, int more)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        high[i] = (uint8_t)((int_to_float32_bits(all[i] | 1u) >> 23) - 126 + (uint32_t)more);
-}
-
-/* Positions of the lowest bits; 0 if there are none. */
-static void lowest_bits(const uint16_t *restrict all, uint8_t *restrict low, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++) {
-        const uint32_t some = all[i] | (uint32_t)(all[i] == 0);
-        low[i] = (uint8_t)((int_to_float32_bits(some & (0 - some)) >> 23) - 127);
-    }
-}
-
+#include "widths.inc.h"
+#include "terms.inc.h"
+#include "compress.inc.h"
+#include "crc32c.inc.h"
 #include "tiles.inc.h"
 
 #define OF_FLOAT32(stem) stem##32
@@ -347,10 +282,10 @@ const fmt_kernels TARGET = {
     .finite_max = finite_max,
     .add_shifts = add_shifts,
     .take_shifts = take_shifts,
-    .or_rows = or_rows,
-    .or_runs = or_runs,
-    .bit_lengths = bit_lengths,
-    .lowest_bits = lowest_bits,
+    .crc32c = CRC32C,
+    .count_terms = {count_terms8, count_terms16, count_terms32},
+    .compress = {COMPRESS_KERNELS(8), COMPRESS_KERNELS(16), COMPRESS_KERNELS(32)},
+    .widths = {WIDTH_KERNELS(8), WIDTH_KERNELS(16), WIDTH_KERNELS(32)},
     .integer_dot = &INTEGER_DOT,
     .any_beyond = any_beyond,
     .describe_errors = describe_errors,

@@ -1,0 +1,465 @@
+"""Lossless compression of integers in small groups, each at the width that it needs.
+
+DPRed and ShapeShifter store a group of neighbouring values at the width of the widest, which a
+short header tells, and may leave out the zeros, which a bit of each value tells.  Streams, each in
+little-endian bit order (bit j is bit ``j % 8`` of byte ``j // 8``) and without gaps:
+
+- headers: for each group its width less one, in 3, 4 or 5 bits (8-, 16-, 32-bit integers), and one
+  more bit where groups have signs of their own;
+- zero vectors, if there are any: a bit of each value, 1 if it is not zero;
+- payload: of each value (that is not zero) as many low bits as its group is wide.  Signed groups
+  hold two's complement.
+
+Values come in C order of the array with the groups' axis moved last; the last group of a row may be
+shorter.  Whether groups have signs (none, all, each for itself), and zero vectors or not, is chosen
+for the whole array as takes least.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fmtlib._core import kernels
+from fmtlib.arguments import whole_number
+from fmtlib.blocks import for_kernels, normalize_axis, slabs_of
+from fmtlib.precision import INTEGERS, integer_array
+
+_MAGIC, _VERSION = b"\x93fmtgroups", 1
+_HEADER = struct.Struct("<10s6B2Q")  # and the shape, 8 bytes a length
+_SIGNS = ("none", "all", "each")
+_SLAB = 1 << 16
+_EVERY = 64  # groups from one known place in the payload to the next
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CompressedArray:
+    """An array of integers as `compress` stores it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    group_size : int
+    axis : int
+        Of the groups, counted from the front.
+    signs : {"none", "all", "each"}
+        Which groups hold signed values.
+    zero_vector : bool
+        Whether zeros are left out of the payload.
+    headers, zeros, payload : ndarray of uint8
+        The streams.
+    payload_bits : int
+        Bits of the payload that are used.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    group_size: int
+    axis: int
+    signs: Literal["none", "all", "each"]
+    zero_vector: bool
+    headers: NDArray[np.uint8]
+    zeros: NDArray[np.uint8]
+    payload: NDArray[np.uint8]
+    payload_bits: int
+
+    def __repr__(self) -> str:
+        return (
+            f"CompressedArray(shape={self.shape}, dtype={self.dtype}, group_size={self.group_size},"
+            f" axis={self.axis}, signs={self.signs!r}, zero_vector={self.zero_vector}, "
+            f"nbytes={self.nbytes}, ratio={self.ratio:.3g})"
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """How many groups there are along each axis, that of the groups moved last."""
+        rows = (*self.shape[: self.axis], *self.shape[self.axis + 1 :])
+        return (*rows, -(-self.shape[self.axis] // self.group_size))
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return math.prod(self.grid)
+
+    @property
+    def header_bits(self) -> int:
+        """Bits of all headers."""
+        return self.groups * _header_width(self.dtype, self.signs)
+
+    @property
+    def zero_vector_bits(self) -> int:
+        """Bits that tell which values are zero."""
+        return self.size if self.zero_vector else 0
+
+    @property
+    def bits(self) -> int:
+        """Bits of all streams."""
+        return self.header_bits + self.zero_vector_bits + self.payload_bits
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of `tobytes`, everything included."""
+        streams = self.headers.size + self.zeros.size + self.payload.size
+        return _HEADER.size + 8 * len(self.shape) + streams + 4
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the array per byte of `tobytes`."""
+        return self.size * self.dtype.itemsize / self.nbytes
+
+    def widths(self) -> NDArray[np.uint8]:
+        """Width of each group, in the shape of `grid`."""
+        below = self._unpacked & np.uint8(8 * self.dtype.itemsize - 1)
+        return (below + np.uint8(1)).reshape(self.grid)
+
+    def read(self, start: int, stop: int | None = None) -> NDArray[Any]:
+        """Values of the groups `start` to ``stop - 1``, without decoding the others.
+
+        Parameters
+        ----------
+        start, stop : int
+            Numbers of groups in C order of `grid`; one group if `stop` is not given.
+
+        Returns
+        -------
+        ndarray
+            One-dimensional: the groups' values one after the other.
+
+        Raises
+        ------
+        IndexError
+            If there is no such group.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> c = fl.compress(np.arange(100, dtype=np.int16), group_size=8)
+        >>> c.read(2)
+        array([16, 17, 18, 19, 20, 21, 22, 23], dtype=int16)
+        """
+        start = whole_number("start", start, 0)
+        stop = start + 1 if stop is None else whole_number("stop", stop, 0)
+        if not start <= stop <= self.groups or start >= self.groups:
+            raise IndexError(f"groups {start} to {stop} of {self.groups}")
+        known = start // _EVERY
+        at = int(self._places[known])
+        before = self._unpacked[known * _EVERY : start]
+        at += self._codec.payload_bits(known * _EVERY, before, self.zeros)
+        values = np.empty(self._position(stop) - self._position(start), self.dtype)
+        headers = self._unpacked[start:stop]
+        self._codec.decode(start, headers, self.zeros, self.payload, at, values)
+        return values
+
+    def tobytes(self) -> bytes:
+        r"""The array as bytes, with a header that says all about it and a checksum.
+
+        Little-endian: magic ``b"\x93fmtgroups"``; version 1, number of the dtype (of int8, int16,
+        int32, uint8, uint16, uint32), number of dimensions, axis, signs (0 none, 1 all, 2 each), 1
+        if there are zero vectors (a byte each); group size, bits of the payload, the shape (8 bytes
+        each); the streams of headers, zero vectors and payload, each filled up to a byte with zero
+        bits; CRC-32C of all that.
+        """
+        head = _HEADER.pack(
+            _MAGIC, _VERSION, INTEGERS.index(self.dtype.name), len(self.shape), self.axis,
+            _SIGNS.index(self.signs), self.zero_vector, self.group_size, self.payload_bits,
+        )  # fmt: skip
+        shape = struct.pack(f"<{len(self.shape)}Q", *self.shape)
+        parts: list[Any] = [head, shape, self.headers, self.zeros, self.payload]
+        crc = 0
+        for part in parts:
+            crc = kernels.crc32c(part, crc)
+        return b"".join([*parts, struct.pack("<I", crc)])
+
+    @classmethod
+    def frombytes(cls, data: bytes | bytearray | memoryview) -> CompressedArray:
+        """What `tobytes` wrote; its streams are views of `data`.
+
+        Nothing in `data` is trusted: sizes are compared before memory is taken for them.
+
+        Raises
+        ------
+        TypeError
+            If `data` is not bytes.
+        ValueError
+            If it is not what `tobytes` writes: truncated, corrupted, of an unknown version, or
+            followed by anything.
+        """
+        return _parse(cls, data)
+
+    @cached_property
+    def _codec(self) -> kernels.GroupCodec:
+        length = max(self.shape[self.axis], 1)
+        return kernels.GroupCodec(self.dtype, self.signs, self.zero_vector, length, self.group_size)
+
+    @cached_property
+    def _unpacked(self) -> NDArray[np.uint8]:
+        headers = np.empty(self.groups, np.uint8)
+        kernels.unpack_codes(self.headers, _header_width(self.dtype, self.signs), headers)
+        return headers
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        places = np.empty(-(-self.groups // _EVERY), np.int64)
+        self._codec.payload_bits(0, self._unpacked, self.zeros, places, _EVERY)
+        return places
+
+    def _position(self, group: int) -> int:
+        """Values before a group."""
+        row, column = divmod(group, max(self.grid[-1], 1))
+        return row * self.shape[self.axis] + column * self.group_size
+
+
+def compress(
+    x: ArrayLike,
+    group_size: int = 16,
+    axis: int = -1,
+    *,
+    zero_vector: bool | None = None,
+) -> CompressedArray:
+    """Compress integers without loss, each group at the width that it needs.
+
+    Parameters
+    ----------
+    x : array_like of int8, int16, int32, uint8, uint16 or uint32
+        At least one dimension, any strides.
+    group_size : int
+        Values per group; the last group of an axis may be shorter.
+    axis : int
+        The axis that groups lie along.
+    zero_vector : bool, optional
+        Whether zeros are left out and told by a bit of each value.  None: if that takes less.
+
+    Returns
+    -------
+    CompressedArray
+
+    Raises
+    ------
+    TypeError
+        If `x` is none of these integers.
+    ValueError
+        If `group_size` is less than 1, or `x` has no axis.
+
+    See Also
+    --------
+    decompress, group_bits
+
+    Notes
+    -----
+    A group's width is that of two's complement: -32768 takes 16 bits, an all-zero group 1.  If no
+    value of the array is negative there are no signs; else they are in all groups, or a bit more
+    in each header tells, as takes less.
+
+    References
+    ----------
+    A. Delmas Lascorz et al., "DPRed: Making Typical Activation and Weight Values Matter In Deep
+    Learning Computing", arXiv 1804.06732; "ShapeShifter", MICRO 2019.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> x = np.array([[15, -3, 0, 1], [0, 0, 0, 2]], np.int16)
+    >>> c = fl.compress(x, group_size=4)
+    >>> c.widths().tolist(), c.header_bits, c.zero_vector_bits, c.payload_bits
+    ([[5], [3]], 8, 8, 18)
+    >>> fl.decompress(c.tobytes())
+    array([[15, -3,  0,  1],
+           [ 0,  0,  0,  2]], dtype=int16)
+    """
+    array = integer_array(x)
+    axis = normalize_axis(axis, array.ndim)
+    group_size = whole_number("group_size", group_size, 1)
+    if zero_vector is not None and not isinstance(zero_vector, (bool, np.bool_)):
+        raise TypeError(f"zero_vector must be True, False or None, got {zero_vector!r}")
+    dtype, length = array.dtype.newbyteorder("="), array.shape[axis]
+    group_size = min(group_size, max(length, 1))
+    widths, signs, sparse, bits = _measure(array, axis, group_size, zero_vector)
+    payload = np.empty(-(-bits // 8) + 8, np.uint8)
+    zeros = np.empty(-(-array.size // 8) + 8 if sparse else 0, np.uint8)
+    codec = kernels.GroupCodec(dtype, signs, sparse, max(length, 1), group_size)
+    at = 0
+    for first, count, part, _ in _pieces(array, axis, group_size):
+        at = codec.encode(part, first, widths[first : first + count], zeros, payload, at)
+    return CompressedArray(
+        shape=array.shape,
+        dtype=dtype,
+        group_size=group_size,
+        axis=axis,
+        signs=signs,
+        zero_vector=sparse,
+        headers=kernels.pack_codes(widths, _header_width(dtype, signs)),
+        zeros=zeros[: -(-array.size // 8)],
+        payload=payload[: -(-bits // 8)],
+        payload_bits=bits,
+    )
+
+
+def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[Any]:
+    """The array that `compress` was given.
+
+    Parameters
+    ----------
+    c : CompressedArray or bytes
+        What `compress` returned, or the bytes of it.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous, of native byte order.
+
+    Raises
+    ------
+    TypeError
+        If `c` is neither.
+    ValueError
+        If bytes are truncated, corrupted, or not those of a compressed array.
+
+    Examples
+    --------
+    >>> import numpy as np, fmtlib as fl
+    >>> fl.decompress(fl.compress(np.int8([0, -128, 127])))
+    array([   0, -128,  127], dtype=int8)
+    """
+    if not isinstance(c, CompressedArray):
+        c = CompressedArray.frombytes(c)
+    out = np.empty(c.shape, c.dtype)
+    at = 0
+    for first, count, part, back in _pieces(out, c.axis, c.group_size, copy=False):
+        headers = c._unpacked[first : first + count]
+        c._codec.decode(first, headers, c.zeros, c.payload, at, part)
+        if back is not None:
+            back[...] = part
+            at += c._codec.payload_bits(first, headers, c.zeros)
+    return out
+
+
+def _header_width(dtype: np.dtype[Any], signs: str) -> int:
+    return {1: 3, 2: 4, 4: 5}[dtype.itemsize] + (signs == "each")
+
+
+def _pieces(
+    x: NDArray[Any], axis: int, group_size: int, copy: bool = True
+) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any] | None]]:
+    """Number of the first group, groups, their values in order; of a copy, where it belongs."""
+    moved = np.moveaxis(x, axis, -1)
+    if not x.size:
+        return
+    groups = -(-moved.shape[-1] // group_size)
+    if moved.flags.c_contiguous and moved.flags.aligned and moved.dtype.isnative:
+        yield 0, moved.size // moved.shape[-1] * groups, moved, None
+        return
+    first = 0
+    for index, _ in slabs_of(moved.shape, {moved.ndim - 1: group_size}, _SLAB):
+        back = moved[index]
+        part = for_kernels(back) if copy else np.empty(back.shape, back.dtype)
+        count = part.size // part.shape[-1] * -(-part.shape[-1] // group_size)
+        yield first, count, part, back
+        first += count
+
+
+def _measure(
+    x: NDArray[Any], axis: int, group_size: int, zero_vector: bool | None
+) -> tuple[NDArray[np.uint8], Literal["none", "all", "each"], bool, int]:
+    """Widths as `GroupCodec.encode` takes them, signs, zero vectors or not, bits of the payload."""
+    length = max(x.shape[axis], 1)
+    groups = x.size // length * -(-length // group_size)
+    widths = np.empty(groups, np.uint8)
+
+    dtype = x.dtype.newbyteorder("=")
+    codec = kernels.GroupCodec(dtype, "none", False, length, group_size)
+
+    def totals(weigh: bool) -> list[int]:
+        sums = np.zeros(4, np.int64)
+        for first, count, part, _ in _pieces(x, axis, group_size):
+            sums += codec.measure(part, first, widths[first : first + count], weigh)
+        found: list[int] = sums.tolist()
+        return found
+
+    negative, nonzeros, *payloads = totals(weigh=False)
+    choices = [] if zero_vector else _choices(payloads, 0, negative > 0, groups, False)
+    # Zero vectors cannot win if each zero saved what the widest group takes.
+    if zero_vector is None:
+        widest = int((widths & 127).max(initial=0))
+        zero_vector = (x.size - nonzeros) * widest > x.size
+    if zero_vector:
+        choices += _choices(totals(weigh=True)[2:], x.size, negative > 0, groups, True)
+    _, sparse, signs, payload = min(choices)
+    return widths, signs, sparse, payload
+
+
+def _choices(
+    payloads: list[int], vectors: int, negative: bool, groups: int, sparse: bool
+) -> list[tuple[int, bool, Literal["none", "all", "each"], int]]:
+    """Bits (but for the headers' own), zero vectors or not, signs, bits of the payload."""
+    signed, least = payloads
+    if not negative:
+        return [(least + vectors, sparse, "none", least)]
+    return [
+        (signed + vectors, sparse, "all", signed),
+        (least + vectors + groups, sparse, "each", least),
+    ]
+
+
+def _parse(cls: type[CompressedArray], data: object) -> CompressedArray:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"data must be a CompressedArray or bytes, got {type(data).__name__}")
+    view = memoryview(data).cast("B")
+    if len(view) < _HEADER.size + 4:
+        raise ValueError(f"truncated: no compressed array has {len(view)} bytes")
+    magic, version, number, ndim, axis, signs, sparse, group_size, bits = _HEADER.unpack_from(view)
+    if magic != _MAGIC:
+        raise ValueError("not the bytes of a compressed array: they do not start with its magic")
+    if version != _VERSION:
+        raise ValueError(f"version {version} is unknown, this fmtlib reads {_VERSION}")
+    start = _HEADER.size + 8 * ndim
+    if len(view) < start + 4:
+        raise ValueError("truncated: the header of the compressed array is not whole")
+    shape = struct.unpack_from(f"<{ndim}Q", view, _HEADER.size)
+    if (
+        number >= len(INTEGERS)
+        or not axis < ndim <= 64
+        or signs >= len(_SIGNS)
+        or sparse > 1
+        or (INTEGERS[number].startswith("u") and signs)
+        or math.prod(max(length, 1) for length in shape) >= 2**58
+        or not 1 <= group_size <= max(shape[axis], 1)
+        or bits >= 2**63
+    ):
+        raise ValueError("corrupted: the header of the compressed array makes no sense")
+    empty = np.empty(0, np.uint8)
+    c = cls(
+        shape, np.dtype(INTEGERS[number]), group_size, axis, _SIGNS[signs],  # type: ignore[arg-type]
+        bool(sparse), empty, empty, empty, bits,
+    )  # fmt: skip
+    sizes = [-(-n // 8) for n in (c.header_bits, c.zero_vector_bits, bits)]
+    if len(view) != start + sum(sizes) + 4:
+        raise ValueError(
+            f"truncated or corrupted: {start + sum(sizes) + 4} bytes expected, got {len(view)}"
+        )
+    if kernels.crc32c(view[:-4]) != struct.unpack_from("<I", view, len(view) - 4)[0]:
+        raise ValueError("corrupted: the checksum (CRC-32C) of the compressed array is wrong")
+    streams = []
+    for size, used in zip(sizes, (c.header_bits, c.zero_vector_bits, bits), strict=True):
+        stream = np.frombuffer(view, np.uint8, size, start) if size else empty
+        if used % 8 and stream[-1] >> used % 8:
+            raise ValueError("corrupted: the bits after the end of a stream must be zero")
+        streams.append(stream)
+        start += size
+    headers, zeros, payload = streams
+    c = replace(c, headers=headers, zeros=zeros, payload=payload)
+    if c._codec.payload_bits(0, c._unpacked, c.zeros) != bits:
+        raise ValueError("corrupted: the headers and the payload differ about its size")
+    return c
