@@ -295,7 +295,7 @@ DOT_INLINE void add_scaled(int scaling, int wide, dot_ints high, dot_ints low, d
         dot_wide sum = __builtin_convertvector(low, dot_wide);
         if (wide)
             sum += __builtin_convertvector(high, dot_wide) * 0x1p16;
-        sum *= __builtin_convertvector(b_scale, dot_wide) 
+        sum *= __builtin_convertvector(b_scale, dot_wide)
                * __builtin_convertvector(a_scale, dot_wide);
         *to += __builtin_convertvector(sum, dot_lanes);
         return;

@@ -342,7 +342,7 @@ static inline U NAME(compose)(U k, I exponent)
 static inline U NAME(compose_or_infinity)(U k, I exponent)
 {
     const I field = (I)(TO_FLOAT_BITS(k) >> MANTISSA) + exponent;
-    return (k != 0) & (field > 2 * BIAS) ? INFINITE : NAME(compose)(k, exponent);
+    return ((k != 0) & (field > 2 * BIAS)) ? INFINITE : NAME(compose)(k, exponent);
 }
 
 static inline U NAME(decode_float_one)(uint32_t code, I exponent, const fmt_spec *p)

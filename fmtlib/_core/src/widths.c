@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "stream.h"
 
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
@@ -18,6 +19,7 @@ static ptrdiff_t parts(ptrdiff_t length, ptrdiff_t size)
  * `column` elements apart, of `length` elements (1 of columns). */
 typedef struct {
     ptrdiff_t n, length, depth, row, depth_columns, column;
+    int is_long; /* of an array that is, see stream.h, and read in order */
 } region;
 
 /* ORs of the values of the region, or of what counts of them. */
@@ -36,6 +38,8 @@ static void or_region(const fmt_width_plan *p, const uint8_t *x, const region *r
                 /* a part longer than `most` is of one group */
                 count = smaller(most, elements - done);
                 const void *values = part + done * p->size;
+                if (r->is_long)
+                    fmt_ask_ahead(values, count * p->size);
                 if (magnitudes) {
                     k->magnitudes(values, scratch, count);
                     values = scratch;
@@ -76,6 +80,7 @@ void fmt_group_bits(const fmt_width_plan *plan, const void *x, uint8_t *high, ui
     ptrdiff_t most = WIDTH_BYTES / p.size / p.tile_columns; /* groups at once */
     most = smaller(most > 1 ? most : 1, WIDTH_GROUPS);
     const ptrdiff_t column = p.inner, row = p.middle * p.columns * p.inner;
+    const int is_long = p.outer * row * p.rows * p.size > FMT_LONG && p.tile_rows == 1 && runs;
     ptrdiff_t to = 0;
     for (ptrdiff_t o = 0; o < p.outer; o++) {
         for (ptrdiff_t i = 0; i < p.rows; i += p.tile_rows) {
@@ -86,7 +91,7 @@ void fmt_group_bits(const fmt_width_plan *plan, const void *x, uint8_t *high, ui
                     n = runs && g < whole ? smaller(most, whole - g) : 1;
                     const uint8_t *from = (const uint8_t *)x
                         + (((o * p.rows + i) * p.middle + m) * p.columns + first) * p.inner * p.size;
-                    region r = {n, width, smaller(p.tile_rows, p.rows - i), row, 1, 0};
+                    region r = {n, width, smaller(p.tile_rows, p.rows - i), row, 1, 0, is_long};
                     if (runs)
                         write_widths(&p, from, &r, 1, high + to, low ? low + to : NULL);
                     for (ptrdiff_t j = 0; !runs && j < p.inner; j += WIDTH_GROUPS) {
