@@ -314,7 +314,7 @@ VECTOR_INLINE void put_kept(kept_bits k, ptrdiff_t values, bit_writer *to, bit_w
     put_bits(to, k.value, k.count);
 }
 
-/* Two words of values, mostly together. */
+/* Two words of values. */
 VECTOR_INLINE void encode_two(const uint8_t *x, uint64_t mask, int width, bit_writer *to,
                               bit_writer *vectors, const int bits, const int sparse)
 {
@@ -328,7 +328,7 @@ VECTOR_INLINE void encode_two(const uint8_t *x, uint64_t mask, int width, bit_wr
     } else if (sparse) {
         put_bits(vectors, some, (unsigned)(2 * lanes));
     }
-    if (2 * lanes * width <= 64) { /* by the width, which predicts better than the counts */
+    if (bits == 32 && 4 * width <= 64) { /* four values, mostly narrow; else it mispredicts */
         put_bits(to, a.value | b.value << a.count, a.count + b.count);
     } else {
         put_bits(to, a.value, a.count);
@@ -395,7 +395,7 @@ VECTOR_INLINE uint64_t decode_word(bit_reader *from, bit_reader *vectors, ptrdif
     return spread(take_bits(from, kept, near_end), mask, width, above, bits);
 }
 
-/* Two words of values, mostly together, if no stream ends within 9 bytes of them. */
+/* Two words of values, if no stream ends within 9 bytes of them. */
 VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, uint64_t mask,
                               uint64_t above, uint8_t *out, const int bits, const int sparse)
 {
@@ -418,7 +418,7 @@ VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, 
             kept[i] = (unsigned)__builtin_popcountll(masks[i]);
         }
     }
-    if (2 * lanes * width <= 57) { /* by the width, which predicts better than the counts */
+    if (bits == 32 && 4 * width <= 57) {
         const uint64_t stored = load_word(from->from + from->position / 8) >> from->position % 8;
         from->position += kept[0] + kept[1];
         words[0] = spread(stored, masks[0], width, above, bits);
