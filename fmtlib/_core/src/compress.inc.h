@@ -3,7 +3,8 @@
  * together, and back, is one instruction of BMI2 (slow before Zen 3 on AMD's).  Layout of the
  * streams: fmtlib/compression.py.  Machines are little-endian. */
 
-static inline uint64_t low_ones(ptrdiff_t n) { return n >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1; }
+/* n: 1 to 64.  No branches here and below: lengths cannot be foreseen. */
+static inline uint64_t low_ones(ptrdiff_t n) { return ~UINT64_C(0) >> (64 - n); }
 
 /* A one at the bottom of each lane. */
 VECTOR_INLINE uint64_t lane_ones(const int bits) { return ~UINT64_C(0) / low_ones(bits); }
@@ -85,7 +86,8 @@ VECTOR_INLINE void put_bits(bit_writer *s, uint64_t value, unsigned count)
     const unsigned all = s->filled + count;
     memcpy(s->to, &low, sizeof low);
     s->to += all / 8;
-    s->waiting = all >= 64 ? high : low >> (all & 56);
+    const uint64_t over = 0 - (uint64_t)(all / 64); /* all ones or 0: all is at most 71 */
+    s->waiting = (high & over) | (low >> (all & 56) & ~over);
     s->filled = all & 7;
 }
 
@@ -102,7 +104,7 @@ typedef struct {
     int64_t size, position;
 } bit_reader;
 
-/* near_end: perhaps less than 9 bytes are left. */
+/* `count` bits, and above them whatever follows.  near_end: perhaps less than 9 bytes are left. */
 VECTOR_INLINE uint64_t take_bits(bit_reader *s, unsigned count, const int near_end)
 {
     const int64_t at = s->position / 8;
@@ -114,12 +116,9 @@ VECTOR_INLINE uint64_t take_bits(bit_reader *s, unsigned count, const int near_e
             memcpy(last, from, (size_t)(s->size - at));
         from = last;
     }
-    const uint64_t word = load_word(from) >> skip | (uint64_t)from[8] << 1 << (63 - skip);
     s->position += count;
-    return word & low_ones(count);
+    return load_word(from) >> skip | (uint64_t)from[8] << 1 << (63 - skip);
 }
-
-static inline uint64_t get_bits(bit_reader *s, unsigned count) { return take_bits(s, count, 1); }
 
 /* Where group number g stands in its row. */
 static inline ptrdiff_t group_length(const fmt_compress_plan *p, ptrdiff_t in_row)
@@ -315,7 +314,7 @@ VECTOR_INLINE void put_kept(kept_bits k, ptrdiff_t values, bit_writer *to, bit_w
     put_bits(to, k.value, k.count);
 }
 
-/* Two words of values, mostly together. */
+/* Two words of values. */
 VECTOR_INLINE void encode_two(const uint8_t *x, uint64_t mask, int width, bit_writer *to,
                               bit_writer *vectors, const int bits, const int sparse)
 {
@@ -329,8 +328,8 @@ VECTOR_INLINE void encode_two(const uint8_t *x, uint64_t mask, int width, bit_wr
     } else if (sparse) {
         put_bits(vectors, some, (unsigned)(2 * lanes));
     }
-    if (a.count + b.count <= 64) { /* if a has 64, b is nothing */
-        put_bits(to, a.value | b.value << a.count % 64, a.count + b.count);
+    if (bits == 32 && 4 * width <= 64) { /* four values, mostly narrow; else it mispredicts */
+        put_bits(to, a.value | b.value << a.count, a.count + b.count);
     } else {
         put_bits(to, a.value, a.count);
         put_bits(to, b.value, b.count);
@@ -389,14 +388,14 @@ VECTOR_INLINE uint64_t decode_word(bit_reader *from, bit_reader *vectors, ptrdif
 {
     unsigned kept = (unsigned)(width * values);
     if (sparse) {
-        const uint64_t some = take_bits(vectors, (unsigned)values, near_end);
+        const uint64_t some = take_bits(vectors, (unsigned)values, near_end) & low_ones(values);
         mask = scatter_bits(some, lane_ones(bits), bits, 1) * low_ones(width);
         kept = (unsigned)__builtin_popcountll(mask);
     }
     return spread(take_bits(from, kept, near_end), mask, width, above, bits);
 }
 
-/* Two words of values, mostly together, if no stream ends within 9 bytes of them. */
+/* Two words of values, if no stream ends within 9 bytes of them. */
 VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, uint64_t mask,
                               uint64_t above, uint8_t *out, const int bits, const int sparse)
 {
@@ -410,7 +409,7 @@ VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, 
             some = bits == 16 ? byte[0] : byte[0] | (uint64_t)byte[1] << 8;
             vectors->position += 2 * lanes;
         } else {
-            some = take_bits(vectors, (unsigned)(2 * lanes), 0);
+            some = take_bits(vectors, (unsigned)(2 * lanes), 0) & low_ones(2 * lanes);
         }
         const uint64_t lowest[2] = {scatter_bits(some & low_ones(lanes), lane_ones(bits), bits, 1),
                                     scatter_bits(some >> lanes, lane_ones(bits), bits, 1)};
@@ -419,7 +418,7 @@ VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, 
             kept[i] = (unsigned)__builtin_popcountll(masks[i]);
         }
     }
-    if (kept[0] + kept[1] <= 57) {
+    if (bits == 32 && 4 * width <= 57) {
         const uint64_t stored = load_word(from->from + from->position / 8) >> from->position % 8;
         from->position += kept[0] + kept[1];
         words[0] = spread(stored, masks[0], width, above, bits);
@@ -513,8 +512,10 @@ static int64_t payload_bits(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff
             places[g / every] = bits;
         ptrdiff_t n = group_length(p, in_row), kept = n;
         if (p->sparse) {
-            for (kept = 0; n > 0; n -= 64)
-                kept += __builtin_popcountll(get_bits(&vectors, n < 64 ? (unsigned)n : 64));
+            for (kept = 0; n > 0; n -= 64) {
+                const unsigned some = n < 64 ? (unsigned)n : 64;
+                kept += __builtin_popcountll(take_bits(&vectors, some, 1) & low_ones(some));
+            }
         }
         bits += ((headers[g] & (8 * p->size - 1)) + 1) * (int64_t)kept;
         in_row = in_row + 1 < per_row ? in_row + 1 : 0;
