@@ -80,7 +80,9 @@ static void to_slices(const slicing *cut, const fmt_number *x, int special_in_va
     }
     const int shift = x->magnitude ? x->exponent - cut->low : 0; /* below 0 only zeros go */
     const u128 mask = ((u128)1 << cut->bits) - 1;
-    u128 value = shift < 0 ? x->magnitude >> -shift : (u128)x->magnitude << shift;
+    u128 value = 0; /* of a code beyond the range of the data, which no element has */
+    if (shift > -64 && shift < 128)
+        value = shift < 0 ? x->magnitude >> -shift : (u128)x->magnitude << shift;
     for (int i = 0; i < cut->count; i++, value >>= cut->bits) {
         slices[i] = (double)(int64_t)(value & mask) * (double)sign_of(x);
     }
