@@ -121,6 +121,12 @@ static inline uint32_t narrow_one16(uint32_t bits)
 static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff_t n)
 {
     ptrdiff_t i = 0;
+#if VECTOR_BYTES == 64
+    for (; i + 16 <= n; i += 16) {
+        const __m256i sixteen = _mm256_loadu_si256((const __m256i *)(x + i));
+        _mm512_storeu_ps((float *)(bits + i), _mm512_cvtph_ps(sixteen));
+    }
+#endif
     for (; i + 8 <= n; i += 8) {
         const __m128i eight = _mm_loadu_si128((const __m128i *)(x + i));
         _mm256_storeu_ps((float *)(bits + i), _mm256_cvtph_ps(eight));
@@ -132,6 +138,13 @@ static void widen16(const uint16_t *restrict x, uint32_t *restrict bits, ptrdiff
 static void narrow16(const uint32_t *restrict bits, uint16_t *restrict x, ptrdiff_t n)
 {
     ptrdiff_t i = 0;
+#if VECTOR_BYTES == 64
+    for (; i + 16 <= n; i += 16) {
+        const __m512 sixteen = _mm512_loadu_ps((const float *)(bits + i));
+        _mm256_storeu_si256((__m256i *)(x + i),
+                            _mm512_cvtps_ph(sixteen, _MM_FROUND_TO_NEAREST_INT));
+    }
+#endif
     for (; i + 8 <= n; i += 8) {
         const __m256 eight = _mm256_loadu_ps((const float *)(bits + i));
         _mm_storeu_si128((__m128i *)(x + i), _mm256_cvtps_ph(eight, _MM_FROUND_TO_NEAREST_INT));
