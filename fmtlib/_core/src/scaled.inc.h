@@ -235,16 +235,20 @@ static int encode_integers(int type, const void *x, uint32_t *restrict codes, pt
  * numbers just below and just above the exact quotient, and if both have one code the quotient has
  * it too.  The inverse of a scale, or the scale, and the product, or the quotient, are rounded once
  * each, by less than 2**-23.99 of it; 2**-22 away from that there is room for it.  Of FP8 five
- * elements in a million are unsure.  A scale that is a power of two has no error.  Where products
- * are subnormal, all of NEAREST_MAGIC's formats have code 0. */
+ * elements in a million are unsure.  A scale that is a power of two has no error.
+ *
+ * Subnormal x, which arithmetic is slow with, are taken for zeros: over scales above 2**-60 they are
+ * below 2**-66, and have code 0 in formats whose least number is twice that or more, as have
+ * products that are subnormal.  Unsigned formats tell zeros from what is just below. */
 static int encode_scaled_floats(const uint32_t *restrict x, const double *restrict scales,
                                 int uniform, uint32_t *restrict codes, ptrdiff_t n,
                                 const fmt_nearest *p)
 {
-    const double below = 1 - 0x1p-22, above = 1 + 0x1p-22, least = 0x1p-100, most = 0x1p100;
+    const double below = 1 - 0x1p-22, above = 1 + 0x1p-22, least = 0x1p-60, most = 0x1p100;
+    const int32_t lowest = p->min_binade >> 23, mantissa_bits = 23 - p->drop;
     uint32_t low[CHUNK], high[CHUNK], unsure = 0;
     low[0] = high[0] = 0; /* for compilers: n is not 0 */
-    if (p->how != NEAREST_MAGIC)
+    if (p->how != NEAREST_MAGIC || p->not_negative == 0 || lowest - mantissa_bits < 127 - 65)
         return STATUS_UNSURE;
     if (uniform) {
         const double inverse = 1 / scales[0];
@@ -254,23 +258,23 @@ static int encode_scaled_floats(const uint32_t *restrict x, const double *restri
         if (!(scales[0] > least && scales[0] < most))
             return STATUS_UNSURE;
         for (ptrdiff_t i = 0; i < n; i++)
-            low[i] = to_bits(to_float(x[i]) * factor);
+            low[i] = to_bits(normal32(x[i]) * factor);
         if (exact)
             return nearest_encode(low, codes, n, p);
         for (ptrdiff_t i = 0; i < n; i++)
-            high[i] = to_bits(to_float(x[i]) * other);
+            high[i] = to_bits(normal32(x[i]) * other);
     } else {
         float divisors[CHUNK];
         for (ptrdiff_t i = 0; i < n; i++)
             divisors[i] = (float)scales[i];
         for (ptrdiff_t i = 0; i < n; i++)
-            unsure |= (to_bits(divisors[i]) - to_bits(0x1p-100f))
+            unsure |= (to_bits(divisors[i]) - to_bits(0x1p-60f))
                       | (to_bits(0x1p100f) - to_bits(divisors[i]));
         if (unsure >> 31)
             return STATUS_UNSURE;
         unsure = 0;
         for (ptrdiff_t i = 0; i < n; i++) {
-            const float quotient = to_float(x[i]) / divisors[i];
+            const float quotient = normal32(x[i]) / divisors[i];
             low[i] = to_bits(quotient * (float)below);
             high[i] = to_bits(quotient * (float)above);
         }
