@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from fmtlib.arguments import whole_number
 from fmtlib.files import replaced
+from fmtlib.progress import reporting
 from fmtlib.search.configurations import Configuration, LayerSize, Precision, footprint
 from fmtlib.search.results import Phase, Point, SearchResult
 
@@ -62,9 +62,18 @@ class Evaluations:
             self.budget = whole_number("budget", self.budget, 1)
         if self.path is not None and Path(self.path).exists():
             self.known = _read(Path(self.path), self.sizes)
-        self._reporting = _reporting(self.progress, self.budget)
+        self._reporting = reporting(self.progress, "search", self._shown)
         self._report = self._reporting.__enter__()
         return self
+
+    def _shown(self, at: Progress) -> dict[str, Any]:
+        """What a progress bar says."""
+        done = f"{at.evaluated} evaluated, {at.best.footprint:.1%} of 32 bits"
+        return {
+            "completed": at.evaluated,
+            "total": self.budget,
+            "description": f"{done}, accuracy {at.best.accuracy:.4g}",
+        }
 
     def __exit__(self, *error: Any) -> None:
         self._reporting.__exit__(*error)
@@ -132,35 +141,3 @@ def _read(path: Path, sizes: Sequence[LayerSize]) -> dict[Configuration, float]:
     if layers != list(sizes):
         raise ValueError(f"{path} is of other layers: {layers}")
     return known
-
-
-@contextmanager
-def _reporting(progress: Report | bool | None, budget: int | None) -> Iterator[Report]:
-    """Give the function to call after every evaluation."""
-    if progress is None or progress is False:
-        yield lambda _: None
-        return
-    if progress is not True:
-        if not callable(progress):
-            raise TypeError(f"progress must be a callable, a bool or None, got {progress!r}")
-        yield progress
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-    except ImportError as error:
-        raise ImportError(
-            'progress=True draws its bar with rich: pip install "fmtlib[demo]"'
-        ) from error
-    with Bar(console=Console(stderr=True)) as bar:
-        task = bar.add_task("search", total=budget)
-
-        def report(at: Progress) -> None:
-            shown = f"{at.evaluated} evaluated, {at.best.footprint:.1%} of 32 bits"
-            bar.update(
-                task,
-                completed=at.evaluated,
-                description=f"{shown}, accuracy {at.best.accuracy:.4g}",
-            )
-
-        yield report

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from fmtlib.arguments import whole_number
+from fmtlib.progress import check_progress, reporting
 from fmtlib.training.datasets import Dataset, Part
 from fmtlib.training.layers import softmax_cross_entropy
 from fmtlib.training.network import Network
@@ -144,7 +145,7 @@ def fit(
         name: []
         for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
     }
-    with _reporting(progress) as report:
+    with reporting(progress, "training", _shown) as report:
         for _ in range(epochs):
             order = generator.permutation(len(train))
             loss = correct = 0.0
@@ -227,42 +228,18 @@ def _check(
     whole_number("seed", seed, 0, 2**64 - 1)
     if not 0 < learning_rate < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, got {learning_rate}")
-    if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise TypeError(f"progress must be a callable, a bool or None, got {progress!r}")
+    check_progress(progress)
     assert isinstance(data, Dataset)
     if not len(data.train):
         raise ValueError("the training part of the data is empty")
 
 
-@contextmanager
-def _reporting(
-    progress: Callable[[Progress], object] | bool | None,
-) -> Iterator[Callable[[Progress], object]]:
-    """Give the function to call after every step."""
-    if not isinstance(progress, bool) and progress is not None:
-        yield progress
-        return
-    if not progress:
-        yield lambda _: None
-        return
-    try:
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-    except ImportError as error:
-        raise ImportError(
-            'progress=True draws its bar with rich: pip install "fmtlib[demo]"'
-        ) from error
-    with Bar(console=Console(stderr=True)) as bar:
-        task = bar.add_task("training")
-
-        def report(at: Progress) -> None:
-            accuracy = at.validation_accuracy
-            shown = "" if accuracy is None else f", validation {accuracy:.1%}"
-            bar.update(
-                task,
-                completed=at.iteration,
-                total=at.iterations,
-                description=f"loss {at.loss:.3f}{shown}",
-            )
-
-        yield report
+def _shown(at: Progress) -> dict[str, Any]:
+    """What a progress bar says."""
+    accuracy = at.validation_accuracy
+    shown = "" if accuracy is None else f", validation {accuracy:.1%}"
+    return {
+        "completed": at.iteration,
+        "total": at.iterations,
+        "description": f"loss {at.loss:.3f}{shown}",
+    }
