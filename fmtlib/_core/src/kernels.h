@@ -319,15 +319,17 @@ typedef struct {
     void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     /* Shorter ways, see noise.inc.h and scaled.inc.h; with STATUS_UNSURE there was none, and what
-     * was written is of no meaning.  uniform: all scales and all zero points are the same. */
+     * was written is of no meaning.  uniform: only the first scale and zero point are there, for all. */
     int (*encode_noise)(const uint32_t *x, const uint32_t *words, uint32_t *codes, ptrdiff_t n,
                         const fmt_spec *);
     int (*quantize_noise)(const uint32_t *x, const uint32_t *words, uint32_t *values, ptrdiff_t n,
                           const fmt_spec *);
+    int (*encode_scaled_bytes)(const uint32_t *x, const double *scales, const int64_t *zeros,
+                               int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled32)(const uint32_t *x, const double *scales, const int64_t *zeros,
-                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+                           uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled64)(const uint64_t *x, const double *scales, const int64_t *zeros,
-                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+                           uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*decode_scaled)(const uint32_t *codes, const double *scales, const int64_t *zeros,
                          uint32_t *bits, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled_floats)(const uint32_t *x, const double *scales, int uniform,
