@@ -536,9 +536,10 @@ typedef struct {
     int32_t *range;
 } fmt_panel;
 
-/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more by parts,
- * or with the sum of their top bytes. */
-enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE, DOT_TOPPED };
+/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more by short
+ * or by long runs, or with the sum of their top bytes. */
+enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE, DOT_RUNS, DOT_TOPPED };
+enum { DOT_LONG_RUN = 4 }; /* steps of a run of DOT_RUNS, or more */
 enum { TOPPED_LONGEST = 128 }; /* elements of a piece */
 /* EXACT: no product of an exact sum rounded to float32 and the scales overflows or is subnormal;
  * OVERFLOW: none is subnormal; DOUBLE: they are computed in float64. */
@@ -548,7 +549,7 @@ typedef struct {
     fmt_panel a, b;
     ptrdiff_t pieces;
     const int32_t *steps;
-    ptrdiff_t run;   /* DOT_WIDE: steps whose products fit 32 bits */
+    ptrdiff_t run;   /* DOT_WIDE, DOT_RUNS: steps whose products fit 32 bits */
     int offset_bits; /* of bytes */
     float down, up;  /* SCALING_OVERFLOW: 2**-n and 2**n, which keep a's scales in range */
 } fmt_tile;
