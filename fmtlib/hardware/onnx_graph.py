@@ -191,12 +191,9 @@ def nodes_of(
         If there is nothing to trace.
     """
     constants = {tensor.name for tensor in model.graph.initializer} - set(feeds)
-    counts: dict[str, int] = {}
-    for node in model.graph.node:
-        counts[node.name] = counts.get(node.name, 0) + 1
     found, skipped = [], []
     for node in model.graph.node:
-        name = node.name if node.name and counts[node.name] == 1 else node.output[0]
+        name = node.name or node.output[0]
         inputs = [x for x in node.input if x]
         inner = any(a.HasField("g") or a.graphs for a in node.attribute)
         if all(x in constants for x in inputs) and not inner and node.op_type not in _RANDOM:

@@ -145,9 +145,8 @@ def trace(
         Of the types and shapes that the model takes, the batch first.  The dict is for ONNX
         models with several inputs.
     layers : sequence of str, optional
-        Names of the nodes to trace, where not all are wanted: a node's name, or where it has none
-        or shares it, that of its output.  Of the trainer's networks conv1, fc2 and so on, numbered
-        through.
+        Names of the layers to trace, where not all are wanted: a node's name or, if it has none,
+        that of its output.  Of the trainer's networks conv1, fc2 and so on, numbered through.
     activation_bits, weight_bits : int or dict of str to int, optional
         Profiled widths in bits, 2..16, sign bit included: one for all layers, or by name.  Values
         are rounded to integers of that many bits.  Where there is none, to 16 bits, with
