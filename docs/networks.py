@@ -74,8 +74,10 @@ def uniform(networks: list[dict[str, Any]]) -> str:
             f"{least['below_percent']:.0f} % below that "
             f"({least['below_percent_mean_of_layers']:.0f} % as the mean of layers)"
         )
-    least_widths = f"For {AGREED} % of agreement it takes {'; '.join(kept)}."
-    return f"{table}\n\n{least_widths}\n\nAgreement with the network in floating point: {'; '.join(kinds)}."
+    return (
+        f"{table}\n\n{AGREED} % of agreement takes: {'; '.join(kept)}.\n\n"
+        f"Agreement with the network in floating point: {'; '.join(kinds)}."
+    )
 
 
 def layers(networks: list[dict[str, Any]]) -> str:
