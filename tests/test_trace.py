@@ -464,7 +464,7 @@ def test_scales_that_are_not_powers_of_two():
 def test_calibrated_activations_saturate():
     x = np.float32(np.arange(1, 401).reshape(100, 4))
     x[-1, -1] = 1e6
-    w = np.append(np.zeros(399, np.float32), np.float32(1e6)).reshape(4, 100)
+    w = np.append(np.ones(399, np.float32), np.float32(1e6)).reshape(4, 100)
     (traced,) = hardware.trace(linear(w), x, method="percentile", percentile=99).traced
     scale = fl.calibrate(
         x, fl.IntegerFormat(15, signed=False), "percentile", percentile=99, power_of_two=True
