@@ -13,7 +13,7 @@ import numpy as np
 
 import fmtlib as fl
 
-ENCODINGS = ("groups", "profiled", "zero_run")
+ENCODINGS = ("dpred", "profiled", "zero_run")
 COUNT = 1 << 20
 
 

@@ -146,8 +146,9 @@ def test_documented_layout():
     c = fl.compress(np.array([[1, -1], [0, 3]], np.int8), 2, 1, zero_vector=True)
     data = c.tobytes()
     assert data[:10] == b"\x93fmtgroups"
-    assert data[10:16] == bytes([1, 0, 2, 1, ("none", "all", "each").index(c.signs), 1])
-    assert struct.unpack("<4Q", data[16:48]) == (2, c.payload_bits, 2, 2)
+    signs = ("none", "all", "each").index(c.signs)
+    assert data[10:18] == bytes([1, 0, 0, 2, 1, signs, 1, 0])
+    assert struct.unpack("<4Q", data[18:50]) == (2, c.payload_bits, 2, 2)
     assert int.from_bytes(data[-4:], "little") == reference.crc32c(data[:-4])
 
 
