@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import bricks
 from fmtlib._core import kernels
 from fmtlib.arguments import whole_number
+from fmtlib.axes import axis_back, axis_last, is_plain
 from fmtlib.blocks import for_kernels, normalize_axis, slabs_of
 from fmtlib.precision import INTEGERS, integer_array
 
@@ -45,7 +46,8 @@ _HEADER = struct.Struct("<10s8B2Q")  # and the shape, 8 bytes a length
 _ENCODINGS = ("dpred", *bricks.CODECS)  # by number
 _SIGNS = ("none", "all", "each")
 _MOST_VALUES = 1 << 16  # of a brick
-_SLAB = 1 << 16
+_SLAB = 1 << 20  # bytes that are copied at once
+_FEW_COLUMNS = 16  # fewer are measured one after the other
 _EVERY = 64  # groups from one known place in the payload to the next
 
 
@@ -364,8 +366,8 @@ def compress(
     dtype, length = array.dtype.newbyteorder("="), array.shape[axis]
     group_size = min(group_size, max(length, 1))
     widths, signs, sparse, bits = _measure(array, axis, group_size, zero_vector)
-    payload = np.empty(-(-bits // 8) + 8, np.uint8)
-    zeros = np.empty(-(-array.size // 8) + 8 if sparse else 0, np.uint8)
+    payload = np.empty(-(-bits // 8) + kernels.SLACK, np.uint8)
+    zeros = np.empty(-(-array.size // 8) + kernels.SLACK if sparse else 0, np.uint8)
     codec = kernels.GroupCodec(dtype, signs, sparse, max(length, 1), group_size)
     at = 0
     for first, count, part, _ in _pieces(array, axis, group_size):
@@ -419,10 +421,9 @@ def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[A
     at = 0
     for first, count, part, back in _pieces(out, c.axis, c.group_size, copy=False):
         headers = c._unpacked[first : first + count]
-        c._codec.decode(first, headers, c.zeros, c.payload, at, part)
+        at = c._codec.decode(first, headers, c.zeros, c.payload, at, part)
         if back is not None:
-            back[...] = part
-            at += c._codec.payload_bits(first, headers, c.zeros)
+            kernels.transpose(part, back)
     return out
 
 
@@ -441,7 +442,7 @@ def _in_bricks(
         encoding, x.shape, dtype, group_size, axis, signs, codec.zero_vector, _NONE, _NONE, _NONE,
         0, pointer_bits,
     )  # fmt: skip
-    rows = np.moveaxis(x, axis, -1) if codec.along_axis else x
+    rows = axis_last(x, axis) if codec.along_axis else x
     words = np.ascontiguousarray(rows, dtype.newbyteorder("<")).view(c._layout.dtype)
     streams = bricks.encode(codec, c._layout, words.reshape(c._layout.rows, c._layout.length))
     return replace(c, **vars(streams))
@@ -456,8 +457,7 @@ def _from_bricks(c: CompressedArray) -> NDArray[Any]:
         raise ValueError("corrupted: the signs of the compressed array make no sense")
     if c._brick_codec.along_axis:
         rest = (*c.shape[: c.axis], *c.shape[c.axis + 1 :])
-        moved = values.reshape(*rest, c.shape[c.axis])
-        return np.ascontiguousarray(np.moveaxis(moved, -1, c.axis))
+        return axis_back(values.reshape(*rest, c.shape[c.axis]), c.axis)
     return values.reshape(c.shape)
 
 
@@ -468,21 +468,40 @@ def _header_width(dtype: np.dtype[Any], signs: str) -> int:
 def _pieces(
     x: NDArray[Any], axis: int, group_size: int, copy: bool = True
 ) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any] | None]]:
-    """Number of the first group, groups, their values in order; of a copy, where it belongs."""
-    moved = np.moveaxis(x, axis, -1)
+    """Number of the first group, groups, their values in order; of a copy, where it belongs.
+
+    That is the transpose of what is copied; always so without `copy`, of arrays in C order.
+    """
     if not x.size:
         return
-    groups = -(-moved.shape[-1] // group_size)
-    if moved.flags.c_contiguous and moved.flags.aligned and moved.dtype.isnative:
-        yield 0, moved.size // moved.shape[-1] * groups, moved, None
-        return
-    first = 0
-    for index, _ in slabs_of(moved.shape, {moved.ndim - 1: group_size}, _SLAB):
-        back = moved[index]
-        part = for_kernels(back) if copy else np.empty(back.shape, back.dtype)
-        count = part.size // part.shape[-1] * -(-part.shape[-1] // group_size)
-        yield first, count, part, back
-        first += count
+    moved, length = np.moveaxis(x, axis, -1), x.shape[axis]
+    per_row, slab = -(-length // group_size), _SLAB // x.itemsize
+    if is_plain(moved):
+        yield 0, moved.size // length * per_row, moved, None
+    elif is_plain(x):
+        inner = math.prod(x.shape[axis + 1 :])
+        matrices = x.reshape(-1, length, inner)
+        step = max(slab // (length * inner), 1)
+        columns = max(slab // length, 1)
+        columns -= columns % 64 if columns > 64 else 0  # whole lines of memory
+        buffer = np.empty(min(step * columns * length, x.size), x.dtype)
+        first = 0
+        for i in range(0, len(matrices), step):
+            for j in range(0, inner, columns):
+                back = matrices[i : i + step, :, j : j + columns]
+                part = buffer[: back.size].reshape(len(back), back.shape[2], length)
+                if copy:
+                    kernels.transpose(back, part)
+                count = part.size // length * per_row
+                yield first, count, part, back
+                first += count
+    else:
+        first = 0
+        for index, _ in slabs_of(moved.shape, {moved.ndim - 1: group_size}, slab):
+            part = for_kernels(moved[index])
+            count = part.size // part.shape[-1] * -(-part.shape[-1] // group_size)
+            yield first, count, part, None
+            first += count
 
 
 def _measure(
@@ -496,30 +515,29 @@ def _measure(
     dtype = x.dtype.newbyteorder("=")
     codec = kernels.GroupCodec(dtype, "none", False, length, group_size)
 
-    def totals(weigh: bool) -> list[int]:
-        sums = np.zeros(4, np.int64)
-        for first, count, part, _ in _pieces(x, axis, group_size):
-            sums += codec.measure(part, first, widths[first : first + count], weigh)
-        found: list[int] = sums.tolist()
-        return found
-
-    negative, nonzeros, *payloads = totals(weigh=False)
-    choices = [] if zero_vector else _choices(payloads, 0, negative > 0, groups, False)
-    # Zero vectors cannot win if each zero saved what the widest group takes.
-    if zero_vector is None:
-        widest = int((widths & 127).max(initial=0))
-        zero_vector = (x.size - nonzeros) * widest > x.size
-    if zero_vector:
-        choices += _choices(totals(weigh=True)[2:], x.size, negative > 0, groups, True)
+    negative, sums = False, np.zeros(4, np.int64)
+    inner = math.prod(x.shape[axis + 1 :])
+    pieces: Any = _pieces(x, axis, group_size)
+    if is_plain(x) and inner >= _FEW_COLUMNS and group_size <= _MOST_VALUES:
+        pieces = [(0, groups, x, None)] if x.size else []
+    else:
+        inner = 1
+    for first, count, part, _ in pieces:
+        found, *bits = codec.measure(part, first, widths[first : first + count], inner)
+        negative |= found
+        sums += bits
+    choices = []
+    for sparse in (False, True) if zero_vector is None else (bool(zero_vector),):
+        signed, least = (int(total) for total in sums[2 * sparse : 2 * sparse + 2])
+        choices += _choices(signed, least, x.size * sparse, negative, groups, sparse)
     _, sparse, signs, payload = min(choices)
     return widths, signs, sparse, payload
 
 
 def _choices(
-    payloads: list[int], vectors: int, negative: bool, groups: int, sparse: bool
+    signed: int, least: int, vectors: int, negative: bool, groups: int, sparse: bool
 ) -> list[tuple[int, bool, Literal["none", "all", "each"], int]]:
     """Bits (but for the headers' own), zero vectors or not, signs, bits of the payload."""
-    signed, least = payloads
     if not negative:
         return [(least + vectors, sparse, "none", least)]
     return [

@@ -3,15 +3,8 @@
  *
  * Of a number in two's complement counts the highest bit that differs from the sign.  That is the
  * highest set bit of x ^ x >> 1, below the sign's own place: no shift by the sign is needed, and so
- * eight bytes are worked on as one word, whatever the integers' size; what the shift brings across
- * falls on the sign's place, where nobody looks. */
-
-static inline uint64_t load_word(const uint8_t *x)
-{
-    uint64_t word;
-    memcpy(&word, x, sizeof word);
-    return word;
-}
+ * eight bytes are worked on as one word, whatever the integers' size, if nothing is brought across to
+ * the sign's place.  That keeps the sign: of the OR it tells whether any value is negative. */
 
 static inline void or_pairs(const uint64_t *restrict from, uint64_t *restrict to, ptrdiff_t n)
 {
@@ -19,7 +12,7 @@ static inline void or_pairs(const uint64_t *restrict from, uint64_t *restrict to
         to[i] = from[2 * i] | from[2 * i + 1];
 }
 
-/* Groups of times * lanes words, ORed down to `lanes` words each; signs: all ones or 0. */
+/* Groups of times * lanes words, ORed down to `lanes` words each; signs: where x >> 1 counts. */
 VECTOR_INLINE void or_lanes(const uint8_t *restrict x, uint64_t *restrict out, ptrdiff_t groups,
                             ptrdiff_t times, const int lanes, uint64_t signs)
 {
@@ -88,7 +81,8 @@ static inline void or_words(const uint8_t *x, uint64_t *one, ptrdiff_t groups, p
         const uint##bits##_t signs = (uint##bits##_t)(0 - is_signed);                              \
         uint64_t words[WIDTH_GROUPS];                                                              \
         if (length % (64 / bits) == 0) {                                                           \
-            or_words(x, words, groups, length / (64 / bits), 0 - (uint64_t)is_signed);             \
+            const uint64_t below = ~(lane_ones(bits) << (bits - 1));                               \
+            or_words(x, words, groups, length / (64 / bits), is_signed ? below : 0);               \
             fold##bits(words, all, groups);                                                        \
         } else if (length == 1) {                                                                  \
             or_each##bits(x, all, groups, 1, signs);                                               \
