@@ -221,13 +221,7 @@ def serial_dot(
         )
     shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
     total = np.empty(shape, np.int64)
-    operands: list[Any] = []
-    for one in (a, b):
-        words = _words(one.planes)
-        rows = np.arange(words.shape[1], dtype=np.int64).reshape(one.shape[:-1])
-        weights = np.array([_weight(one, i) for i in range(len(words))], np.int64)
-        operands += [words, weights, np.ascontiguousarray(np.broadcast_to(rows, shape))]
-    kernels.serial_dot(*operands, total)
+    kernels.serial_dot(*_operand(a, shape), *_operand(b, shape), total)
     steps = -(-len(a.planes) // serial_bits) * (1 if b_parallel else len(b.planes))
     return SerialDot(total, -(-length // lanes) * steps)
 
@@ -236,6 +230,16 @@ def _weight(p: BitPlanes, i: int) -> int:
     """What a one in plane i is worth."""
     magnitude = 1 << (p.bits - 1 - i)
     return -magnitude if i == 0 and p.dtype.kind == "i" else magnitude
+
+
+def _operand(
+    p: BitPlanes, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Words of the planes, what a one in each is worth, and the row of each dot product."""
+    words = _words(p.planes)
+    rows = np.arange(words.shape[1], dtype=np.int64).reshape(p.shape[:-1])
+    weights = np.array([_weight(p, i) for i in range(len(words))], np.int64)
+    return words, weights, np.ascontiguousarray(np.broadcast_to(rows, shape))
 
 
 def _words(planes: NDArray[np.uint8]) -> NDArray[np.uint64]:

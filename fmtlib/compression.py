@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -33,8 +32,8 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import bricks
 from fmtlib._core import kernels
 from fmtlib.arguments import whole_number
-from fmtlib.axes import axis_back, axis_last, is_plain
-from fmtlib.blocks import for_kernels, normalize_axis, slabs_of
+from fmtlib.axes import axis_back, axis_last, is_plain, rows_of_groups
+from fmtlib.blocks import normalize_axis
 from fmtlib.precision import INTEGERS, integer_array
 
 Encoding = Literal[
@@ -370,7 +369,7 @@ def compress(
     zeros = np.empty(-(-array.size // 8) + kernels.SLACK if sparse else 0, np.uint8)
     codec = kernels.GroupCodec(dtype, signs, sparse, max(length, 1), group_size)
     at = 0
-    for first, count, part, _ in _pieces(array, axis, group_size):
+    for first, count, part, _ in rows_of_groups(array, axis, group_size, _SLAB):
         at = codec.encode(part, first, widths[first : first + count], zeros, payload, at)
     return CompressedArray(
         encoding="dpred",
@@ -419,7 +418,7 @@ def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[A
         return _from_bricks(c)
     out = np.empty(c.shape, c.dtype)
     at = 0
-    for first, count, part, back in _pieces(out, c.axis, c.group_size, copy=False):
+    for first, count, part, back in rows_of_groups(out, c.axis, c.group_size, _SLAB, copy=False):
         headers = c._unpacked[first : first + count]
         at = c._codec.decode(first, headers, c.zeros, c.payload, at, part)
         if back is not None:
@@ -465,45 +464,6 @@ def _header_width(dtype: np.dtype[Any], signs: str) -> int:
     return {1: 3, 2: 4, 4: 5}[dtype.itemsize] + (signs == "each")
 
 
-def _pieces(
-    x: NDArray[Any], axis: int, group_size: int, copy: bool = True
-) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any] | None]]:
-    """Number of the first group, groups, their values in order; of a copy, where it belongs.
-
-    That is the transpose of what is copied; always so without `copy`, of arrays in C order.
-    """
-    if not x.size:
-        return
-    moved, length = np.moveaxis(x, axis, -1), x.shape[axis]
-    per_row, slab = -(-length // group_size), _SLAB // x.itemsize
-    if is_plain(moved):
-        yield 0, moved.size // length * per_row, moved, None
-    elif is_plain(x):
-        inner = math.prod(x.shape[axis + 1 :])
-        matrices = x.reshape(-1, length, inner)
-        step = max(slab // (length * inner), 1)
-        columns = max(slab // length, 1)
-        columns -= columns % 64 if columns > 64 else 0  # whole lines of memory
-        buffer = np.empty(min(step * columns * length, x.size), x.dtype)
-        first = 0
-        for i in range(0, len(matrices), step):
-            for j in range(0, inner, columns):
-                back = matrices[i : i + step, :, j : j + columns]
-                part = buffer[: back.size].reshape(len(back), back.shape[2], length)
-                if copy:
-                    kernels.transpose(back, part)
-                count = part.size // length * per_row
-                yield first, count, part, back
-                first += count
-    else:
-        first = 0
-        for index, _ in slabs_of(moved.shape, {moved.ndim - 1: group_size}, slab):
-            part = for_kernels(moved[index])
-            count = part.size // part.shape[-1] * -(-part.shape[-1] // group_size)
-            yield first, count, part, None
-            first += count
-
-
 def _measure(
     x: NDArray[Any], axis: int, group_size: int, zero_vector: bool | None
 ) -> tuple[NDArray[np.uint8], Literal["none", "all", "each"], bool, int]:
@@ -517,7 +477,7 @@ def _measure(
 
     negative, sums = False, np.zeros(4, np.int64)
     inner = math.prod(x.shape[axis + 1 :])
-    pieces: Any = _pieces(x, axis, group_size)
+    pieces: Any = rows_of_groups(x, axis, group_size, _SLAB)
     if is_plain(x) and inner >= _FEW_COLUMNS and group_size <= _MOST_VALUES:
         pieces = [(0, groups, x, None)] if x.size else []
     else:

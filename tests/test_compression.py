@@ -136,6 +136,20 @@ def test_random_access(target, dtype, zero_vector):
             c.read(*bad)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns(target, dtype):
+    """Groups along other axes, where columns are measured side by side and copied in tiles."""
+    for shape, axis in (((40, 70), 0), ((3, 33, 5, 40), 1), ((300, 17), 0), ((2, 600, 1100), 1)):
+        x = spread(dtype, shape, zeros=0.6)
+        for group_size in (5, 16, 290):
+            plain = fl.compress(np.ascontiguousarray(np.moveaxis(x, axis, -1)), group_size, -1)
+            c = fl.compress(x, group_size, axis)
+            assert (c.signs, c.zero_vector, c.bits) == (plain.signs, plain.zero_vector, plain.bits)
+            for name in ("headers", "zeros", "payload"):
+                assert_array_equal(getattr(c, name), getattr(plain, name))
+            assert_array_equal(fl.decompress(c), x)
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0)])
 def test_empty(shape):
     for axis in range(len(shape)):

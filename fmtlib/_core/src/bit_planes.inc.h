@@ -1,35 +1,9 @@
-/* Integers plane by plane and back, 64 values at a time: their bytes of one significance are eight
- * words; the bits of each word, as a matrix of 8 by 8, are transposed, then the bytes of all.
+/* Integers plane by plane and back, 64 values at a time, their bytes of one significance together.
  * Layout: fmtlib/bit_planes.py. */
 
+#include "bit_columns.inc.h"
+
 enum { PLANE_VALUES = 512 }; /* of one line of memory in each plane */
-
-/* Bit j of byte i of each word becomes bit i of byte j. */
-static inline void swap_bits(uint64_t *w)
-{
-    for (int i = 0; i < 8; i++) {
-        uint64_t t = (w[i] ^ w[i] >> 7) & UINT64_C(0x00aa00aa00aa00aa);
-        w[i] ^= t ^ t << 7;
-        t = (w[i] ^ w[i] >> 14) & UINT64_C(0x0000cccc0000cccc);
-        w[i] ^= t ^ t << 14;
-        t = (w[i] ^ w[i] >> 28) & UINT64_C(0x00000000f0f0f0f0);
-        w[i] ^= t ^ t << 28;
-    }
-}
-
-/* Byte j of word i becomes byte i of word j. */
-static inline void swap_bytes(uint64_t *w)
-{
-    for (int apart = 4; apart > 0; apart /= 2) {
-        const uint64_t even = even_lanes(8 * apart, 8 * apart);
-        for (int k = 0; k < 4; k++) {
-            const int i = k / apart * 2 * apart + k % apart;
-            const uint64_t t = (w[i] >> 8 * apart ^ w[i + apart]) & even;
-            w[i] ^= t << 8 * apart;
-            w[i + apart] ^= t;
-        }
-    }
-}
 
 #define PLANES_OF(bits)                                                                            \
     static void to_planes##bits(const void *from, ptrdiff_t n, int planes, uint8_t *out,           \
@@ -49,9 +23,7 @@ static inline void swap_bytes(uint64_t *w)
                     uint8_t bytes[64];                                                             \
                     for (int j = 0; j < 64; j++)                                                   \
                         bytes[j] = (uint8_t)(values[j] >> 8 * byte);                               \
-                    memcpy(words, bytes, sizeof words);                                            \
-                    swap_bits(words);                                                              \
-                    swap_bytes(words);                                                             \
+                    split_bits(bytes, words);                                                      \
                     for (int k = 0; k < 8; k++)                                                    \
                         lines[8 * byte + k][i / 64] = words[k];                                    \
                 }                                                                                  \
@@ -86,9 +58,7 @@ static inline void swap_bytes(uint64_t *w)
                     uint8_t bytes[64];                                                             \
                     for (int k = 0; k < 8; k++)                                                    \
                         words[k] = lines[8 * byte + k][i / 64];                                    \
-                    swap_bytes(words);                                                             \
-                    swap_bits(words);                                                              \
-                    memcpy(bytes, words, sizeof bytes);                                            \
+                    join_bits(words, bytes);                                                       \
                     for (int j = 0; j < 64; j++)                                                   \
                         values[j] |= (uint##bits##_t)((uint##bits##_t)bytes[j] << 8 * byte);       \
                 }                                                                                  \

@@ -65,7 +65,8 @@ VECTOR_INLINE void finish_widths(const fmt_compress_plan *p, const uint32_t *all
                                  const fmt_width_kernels *k)
 {
     const uint8_t *top = (const uint8_t *)all + bits / 8 - 1;
-    k->bit_lengths(all, widths, count, p->is_signed, p->is_signed, !p->is_signed);
+    k->bit_lengths(all, widths, count, p->is_signed ? OR_SIGNED : OR_VALUES, p->is_signed,
+                   !p->is_signed);
     if (p->is_signed)
         for (ptrdiff_t g = 0; g < count; g++)
             widths[g] |= top[g * (bits / 8)] & NEGATIVE_GROUP;
@@ -99,7 +100,7 @@ VECTOR_INLINE void measure_groups(const fmt_compress_plan *p, const uint8_t *x, 
 {
     uint32_t all[WIDTH_GROUPS], nonzeros[WIDTH_GROUPS];
     memset(all, 0, (size_t)count * bits / 8);
-    k->or_runs(x, all, count, length, p->is_signed);
+    k->or_runs(x, all, count, length, p->is_signed ? OR_SIGNED : OR_VALUES);
     finish_widths(p, all, widths, count, bits, k);
     if (length > WIDTH_BYTES) { /* one group */
         const int64_t some = bits == 8    ? sum_nonzero8((const void *)x, length)

@@ -231,15 +231,16 @@ typedef struct {
     void (*multiply_all)(const void *x, void *out, ptrdiff_t n, float factor);
 } fmt_group_kernels;
 
-/* Of integers of one size; see widths.inc.h.  `all` holds an unsigned one per group or column. */
+/* Of integers of one size; see widths.inc.h.  `all` holds an unsigned one per group or column: the OR of
+ * the values x, or of numbers in two's complement of x ^ x >> 1 or of x ^ x << 1. */
+enum { OR_VALUES, OR_SIGNED, OR_ENDS };
 enum { WIDTH_BYTES = 8192, WIDTH_GROUPS = 1024 }; /* at most so much at once */
 typedef struct {
-    void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int is_signed);
-    void (*or_rows)(const void *x, void *all, ptrdiff_t n, int is_signed);
+    void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int what);
+    void (*or_rows)(const void *x, void *all, ptrdiff_t n, int what);
     void (*magnitudes)(const void *x, void *out, ptrdiff_t n);
     /* zero: the length of 0, without `more`. */
-    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int is_signed, int more,
-                        int zero);
+    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int what, int more, int zero);
     void (*lowest_bits)(const void *all, uint8_t *low, ptrdiff_t n);
 } fmt_width_kernels;
 
