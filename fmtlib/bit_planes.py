@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmtlib._core import kernels
 from fmtlib.arguments import whole_number
+from fmtlib.axes import axis_back, axis_last
 from fmtlib.blocks import normalize_axis
-from fmtlib.precision import integer_array
+from fmtlib.precision import group_bits, integer_array
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,29 +77,20 @@ class BitPlanes:
         >>> p.values(), p.read(2).values()
         (array([ 3, -7,  6], dtype=int16), array([ 0, -8,  4], dtype=int16))
         """
-        length = self.shape[self.axis]
-        moved = (*self.shape[: self.axis], *self.shape[self.axis + 1 :], length)
-        padded = (*moved[:-1], -(-length // 8) * 8)
-        parts = np.zeros((*padded, self.dtype.itemsize), np.uint8)
-        for byte in range(-(-self.bits // 8)):
-            part = np.zeros(padded, np.uint8)
-            for place in range(min(self.bits - 8 * byte, 8)):
-                i = self.bits - 1 - 8 * byte - place
-                if i < len(self.planes):
-                    ones = np.unpackbits(self.planes[i].reshape(-1), bitorder="little")
-                    part |= np.left_shift(ones, place, out=ones).reshape(padded)
-            parts[..., byte] = part
-        found = parts.view(_little(self.dtype))[..., :length, 0]
-        found = found.astype(self.dtype, copy=False)
-        if self.dtype.kind == "i":  # the sign goes up to the top
-            above = 8 * self.dtype.itemsize - self.bits
-            found = found << above >> above
-        return np.ascontiguousarray(np.moveaxis(found, -1, self.axis))
+        moved = (*self.shape[: self.axis], *self.shape[self.axis + 1 :], self.shape[self.axis])
+        found = np.empty(moved, self.dtype)
+        kernels.from_planes(_rows(self.planes), self.bits, found.reshape(_two(moved)))
+        return axis_back(found, self.axis)
 
 
-def _little(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type with its lowest byte first."""
-    return dtype.newbyteorder("<")
+def _two(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and their length."""
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def _rows(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(planes, rows, bytes) of planes of any shape."""
+    return np.ascontiguousarray(planes).reshape(len(planes), *_two(planes.shape[1:]))
 
 
 def bit_planes(x: ArrayLike, bits: int | None = None, axis: int = -1) -> BitPlanes:
@@ -138,25 +131,26 @@ def bit_planes(x: ArrayLike, bits: int | None = None, axis: int = -1) -> BitPlan
     """
     array = integer_array(x)
     axis = normalize_axis(axis, array.ndim)
-    least, greatest = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    needed = max(max(greatest, ~least, 0).bit_length() + (array.dtype.kind == "i"), 1)
+    moved = axis_last(array, axis)
+    needed = _bits_needed(moved)
     if bits is None:
         bits = needed
     bits = whole_number("bits", bits, 1, 8 * array.dtype.itemsize)
     if bits < needed:
         raise ValueError(f"a value needs {needed} bits, more than bits={bits}")
-    moved = np.moveaxis(array, axis, -1)
-    little = np.ascontiguousarray(moved, _little(array.dtype))
-    parts = little[..., None].view(np.uint8)
     planes = np.empty((bits, *moved.shape[:-1], -(-moved.shape[-1] // 8)), np.uint8)
-    # rows filled up with zeros to whole bytes, so that all are packed at once
-    part = np.zeros((*planes.shape[1:-1], 8 * planes.shape[-1]), np.uint8)
-    for byte in range(-(-bits // 8)):
-        part[..., : moved.shape[-1]] = parts[..., byte]
-        for place in range(min(bits - 8 * byte, 8)):
-            ones = np.packbits(part.reshape(-1) & np.uint8(1 << place), bitorder="little")
-            planes[bits - 1 - 8 * byte - place] = ones.reshape(planes.shape[1:])
-    return BitPlanes(planes, array.shape, axis, array.dtype.newbyteorder("="), bits)
+    kernels.to_planes(moved.reshape(_two(moved.shape)), bits, planes.reshape(_rows(planes).shape))
+    return BitPlanes(planes, array.shape, axis, moved.dtype, bits)
+
+
+def _bits_needed(x: NDArray[Any]) -> int:
+    """The width of all values as one group, in which -1 and 0 need a bit."""
+    if not x.size:
+        return 1
+    found = int(group_bits(x.reshape(-1), x.size)[0])
+    if found == 2 and x.dtype.kind == "i" and int(x.min()) >= -1 and int(x.max()) <= 0:
+        return 1
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,17 +219,11 @@ def serial_dot(
         raise ValueError(
             f"sums of {length} products of {a.bits} and {b.bits} bits might not fit into int64"
         )
-    a_words, b_words = _words(a.planes), _words(b.planes)
     shape = np.broadcast_shapes(a.shape[:-1], b.shape[:-1])
-    total, cycles = np.zeros(shape, np.int64), 0
-    bricks = -(-length // lanes)
-    for first in range(0, len(a_words), serial_bits):
-        cycles += bricks if b_parallel else bricks * len(b_words)
-        for i in range(first, min(first + serial_bits, len(a_words))):
-            for j, plane in enumerate(b_words):
-                ones = np.bitwise_count(a_words[i] & plane).sum(axis=-1, dtype=np.int64)
-                total += _weight(a, i) * _weight(b, j) * ones
-    return SerialDot(total, cycles)
+    total = np.empty(shape, np.int64)
+    kernels.serial_dot(*_operand(a, shape), *_operand(b, shape), total)
+    steps = -(-len(a.planes) // serial_bits) * (1 if b_parallel else len(b.planes))
+    return SerialDot(total, -(-length // lanes) * steps)
 
 
 def _weight(p: BitPlanes, i: int) -> int:
@@ -244,9 +232,22 @@ def _weight(p: BitPlanes, i: int) -> int:
     return -magnitude if i == 0 and p.dtype.kind == "i" else magnitude
 
 
+def _operand(
+    p: BitPlanes, shape: tuple[int, ...]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+    """Words of the planes, what a one in each is worth, and the row of each dot product."""
+    words = _words(p.planes)
+    rows = np.arange(words.shape[1], dtype=np.int64).reshape(p.shape[:-1])
+    weights = np.array([_weight(p, i) for i in range(len(words))], np.int64)
+    return words, weights, np.ascontiguousarray(np.broadcast_to(rows, shape))
+
+
 def _words(planes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The bytes of each row as words, filled up with zeros."""
-    size = planes.shape[-1]
-    padded = np.zeros((*planes.shape[:-1], math.ceil(size / 8) * 8), np.uint8)
-    padded[..., :size] = planes
-    return padded.view(np.uint64)
+    """(planes, rows, words): the bytes of each row, filled up with zeros."""
+    rows = _rows(planes)
+    size = rows.shape[-1]
+    if size % 8:
+        padded = np.zeros((*rows.shape[:-1], -(-size // 8) * 8), np.uint8)
+        padded[..., :size] = rows
+        rows = padded
+    return np.require(rows.view(np.uint64), requirements="A")

@@ -13,13 +13,15 @@ little-endian bit order (bit j is bit ``j % 8`` of byte ``j // 8``) and without 
 Values come in C order of the array with the groups' axis moved last; the last group of a row may be
 shorter.  Whether groups have signs (none, all, each for itself), and zero vectors or not, is chosen
 for the whole array as takes least.
+
+That is "dpred", in C and at the speed of memory.  The encodings that it competes with
+(`fmtlib.bricks`) fill the same three streams in their own ways, for comparison.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -27,15 +29,24 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmtlib import bricks
 from fmtlib._core import kernels
 from fmtlib.arguments import whole_number
-from fmtlib.blocks import for_kernels, normalize_axis, slabs_of
+from fmtlib.axes import axis_back, axis_last, is_plain, rows_of_groups
+from fmtlib.blocks import normalize_axis
 from fmtlib.precision import INTEGERS, integer_array
 
+Encoding = Literal[
+    "dpred", "raw", "profiled", "zero_run", "zfnaf", "roe", "viai", "indirection"
+]  # fmt: skip
+
 _MAGIC, _VERSION = b"\x93fmtgroups", 1
-_HEADER = struct.Struct("<10s6B2Q")  # and the shape, 8 bytes a length
+_HEADER = struct.Struct("<10s8B2Q")  # and the shape, 8 bytes a length
+_ENCODINGS = ("dpred", *bricks.CODECS)  # by number
 _SIGNS = ("none", "all", "each")
-_SLAB = 1 << 16
+_MOST_VALUES = 1 << 16  # of a brick
+_SLAB = 1 << 20  # bytes that are copied at once
+_FEW_COLUMNS = 16  # fewer are measured one after the other
 _EVERY = 64  # groups from one known place in the payload to the next
 
 
@@ -45,21 +56,25 @@ class CompressedArray:
 
     Attributes
     ----------
+    encoding : str
     shape : tuple of int
     dtype : dtype
     group_size : int
     axis : int
         Of the groups, counted from the front.
     signs : {"none", "all", "each"}
-        Which groups hold signed values.
+        Which groups hold values of fewer bits with signs of their own.
     zero_vector : bool
-        Whether zeros are left out of the payload.
+        Whether a bit of each value tells whether it is zero.
     headers, zeros, payload : ndarray of uint8
-        The streams.
+        The streams: headers are widths, flags, offsets, pointers or lengths of runs.
     payload_bits : int
         Bits of the payload that are used.
+    pointer_bits : int
+        Of each header of "indirection"; else 0.
     """
 
+    encoding: Encoding
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     group_size: int
@@ -70,12 +85,13 @@ class CompressedArray:
     zeros: NDArray[np.uint8]
     payload: NDArray[np.uint8]
     payload_bits: int
+    pointer_bits: int = 0
 
     def __repr__(self) -> str:
         return (
-            f"CompressedArray(shape={self.shape}, dtype={self.dtype}, group_size={self.group_size},"
-            f" axis={self.axis}, signs={self.signs!r}, zero_vector={self.zero_vector}, "
-            f"nbytes={self.nbytes}, ratio={self.ratio:.3g})"
+            f"CompressedArray(encoding={self.encoding!r}, shape={self.shape}, dtype={self.dtype}, "
+            f"group_size={self.group_size}, axis={self.axis}, signs={self.signs!r}, "
+            f"zero_vector={self.zero_vector}, nbytes={self.nbytes}, ratio={self.ratio:.3g})"
         )
 
     @property
@@ -97,7 +113,10 @@ class CompressedArray:
     @property
     def header_bits(self) -> int:
         """Bits of all headers."""
-        return self.groups * _header_width(self.dtype, self.signs)
+        if self.encoding == "dpred":
+            return self.groups * _header_width(self.dtype, self.signs)
+        number, width = self._brick_codec.headers(self._layout, self._words)
+        return number * width
 
     @property
     def zero_vector_bits(self) -> int:
@@ -121,12 +140,13 @@ class CompressedArray:
         return self.size * self.dtype.itemsize / self.nbytes
 
     def widths(self) -> NDArray[np.uint8]:
-        """Width of each group, in the shape of `grid`."""
+        """Width of each group, in the shape of `grid`; of "dpred" alone."""
+        self._check_grouped()
         below = self._unpacked & np.uint8(8 * self.dtype.itemsize - 1)
         return (below + np.uint8(1)).reshape(self.grid)
 
     def read(self, start: int, stop: int | None = None) -> NDArray[Any]:
-        """Values of the groups `start` to ``stop - 1``, without decoding the others.
+        """Values of the groups `start` to ``stop - 1`` of "dpred", without decoding the others.
 
         Parameters
         ----------
@@ -142,6 +162,8 @@ class CompressedArray:
         ------
         IndexError
             If there is no such group.
+        ValueError
+            If the encoding is another one.
 
         Examples
         --------
@@ -150,6 +172,7 @@ class CompressedArray:
         >>> c.read(2)
         array([16, 17, 18, 19, 20, 21, 22, 23], dtype=int16)
         """
+        self._check_grouped()
         start = whole_number("start", start, 0)
         stop = start + 1 if stop is None else whole_number("stop", stop, 0)
         if not start <= stop <= self.groups or start >= self.groups:
@@ -166,15 +189,17 @@ class CompressedArray:
     def tobytes(self) -> bytes:
         r"""The array as bytes, with a header that says all about it and a checksum.
 
-        Little-endian: magic ``b"\x93fmtgroups"``; version 1, number of the dtype (of int8, int16,
+        Little-endian: magic ``b"\x93fmtgroups"``; version 1, number of the encoding (of dpred, raw,
+        profiled, zero_run, zfnaf, roe, viai, indirection), number of the dtype (of int8, int16,
         int32, uint8, uint16, uint32), number of dimensions, axis, signs (0 none, 1 all, 2 each), 1
-        if there are zero vectors (a byte each); group size, bits of the payload, the shape (8 bytes
-        each); the streams of headers, zero vectors and payload, each filled up to a byte with zero
-        bits; CRC-32C of all that.
+        if there are zero vectors, bits of a pointer (a byte each); group size, bits of the
+        payload, the shape (8 bytes each); the streams of headers, zero vectors and payload, each
+        filled up to a byte with zero bits; CRC-32C of all that.
         """
         head = _HEADER.pack(
-            _MAGIC, _VERSION, INTEGERS.index(self.dtype.name), len(self.shape), self.axis,
-            _SIGNS.index(self.signs), self.zero_vector, self.group_size, self.payload_bits,
+            _MAGIC, _VERSION, _ENCODINGS.index(self.encoding), INTEGERS.index(self.dtype.name),
+            len(self.shape), self.axis, _SIGNS.index(self.signs), self.zero_vector,
+            self.pointer_bits, self.group_size, self.payload_bits,
         )  # fmt: skip
         shape = struct.pack(f"<{len(self.shape)}Q", *self.shape)
         parts: list[Any] = [head, shape, self.headers, self.zeros, self.payload]
@@ -198,6 +223,28 @@ class CompressedArray:
             followed by anything.
         """
         return _parse(cls, data)
+
+    def _check_grouped(self) -> None:
+        if self.encoding != "dpred":
+            raise ValueError(f"only 'dpred' has groups of their own widths, not {self.encoding!r}")
+
+    @property
+    def _brick_codec(self) -> bricks.BrickCodec:
+        return bricks.CODECS[self.encoding]
+
+    @property
+    def _layout(self) -> bricks.Layout:
+        length = self.shape[self.axis] if self._brick_codec.along_axis else self.size
+        rows = self.size // length if length else 0
+        return bricks.Layout(
+            rows, length, 8 * self.dtype.itemsize, self.group_size, self.pointer_bits,
+            self.signs == "all",
+        )  # fmt: skip
+
+    @property
+    def _words(self) -> int:
+        """Words of the payload, if they are not narrow."""
+        return self.payload_bits // (8 * self.dtype.itemsize)
 
     @cached_property
     def _codec(self) -> kernels.GroupCodec:
@@ -227,7 +274,9 @@ def compress(
     group_size: int = 16,
     axis: int = -1,
     *,
+    encoding: Encoding = "dpred",
     zero_vector: bool | None = None,
+    pointer_bits: int | None = None,
 ) -> CompressedArray:
     """Compress integers without loss, each group at the width that it needs.
 
@@ -239,8 +288,16 @@ def compress(
         Values per group; the last group of an axis may be shorter.
     axis : int
         The axis that groups lie along.
+    encoding : str
+        "dpred", or for comparison one that it competes with: "raw", "profiled", "zero_run",
+        "zfnaf", "roe", "viai", "indirection"; see `storage_size`, which tells their sizes.  All
+        hold all integers; they are in NumPy, far slower, and take some times the memory of `x`.
     zero_vector : bool, optional
-        Whether zeros are left out and told by a bit of each value.  None: if that takes less.
+        Of "dpred": whether zeros are left out and told by a bit of each value.  None: if that takes
+        less.
+    pointer_bits : int, optional
+        Of "indirection": the bits of a pointer, up to 64.  None: as many as tell any place in an
+        array of this size.
 
     Returns
     -------
@@ -251,11 +308,12 @@ def compress(
     TypeError
         If `x` is none of these integers.
     ValueError
-        If `group_size` is less than 1, or `x` has no axis.
+        If `group_size` is less than 1 (or, but for "dpred", more than 65536), `x` has no axis,
+        there is no such encoding, an argument is of another one, or pointers are too short.
 
     See Also
     --------
-    decompress, group_bits
+    decompress, storage_size, group_bits
 
     Notes
     -----
@@ -278,22 +336,43 @@ def compress(
     >>> fl.decompress(c.tobytes())
     array([[15, -3,  0,  1],
            [ 0,  0,  0,  2]], dtype=int16)
+
+    The zero-run coding of SCNN takes four runs of zeros and four values:
+
+    >>> c = fl.compress(x, encoding="zero_run")
+    >>> c.header_bits, c.payload_bits
+    (16, 64)
     """
     array = integer_array(x)
     axis = normalize_axis(axis, array.ndim)
-    group_size = whole_number("group_size", group_size, 1)
     if zero_vector is not None and not isinstance(zero_vector, (bool, np.bool_)):
         raise TypeError(f"zero_vector must be True, False or None, got {zero_vector!r}")
+    if encoding not in _ENCODINGS:
+        raise ValueError(
+            f"encoding must be one that can be decoded, {', '.join(_ENCODINGS)}, got {encoding!r}"
+        )
+    if encoding != "indirection" and pointer_bits is not None:
+        raise ValueError(f"pointer_bits is for 'indirection', not for {encoding!r}")
+    if encoding != "dpred":
+        if zero_vector is not None:
+            raise ValueError(f"zero_vector is for 'dpred', not for {encoding!r}")
+        group_size = whole_number("group_size", group_size, 1, _MOST_VALUES)
+        if encoding == "indirection" and pointer_bits is None:
+            pointer_bits = max(array.size - 1, 0).bit_length()
+        pointer_bits = whole_number("pointer_bits", pointer_bits or 0, 0, 64)
+        return _in_bricks(array, encoding, group_size, axis, pointer_bits)
+    group_size = whole_number("group_size", group_size, 1)
     dtype, length = array.dtype.newbyteorder("="), array.shape[axis]
     group_size = min(group_size, max(length, 1))
     widths, signs, sparse, bits = _measure(array, axis, group_size, zero_vector)
-    payload = np.empty(-(-bits // 8) + 8, np.uint8)
-    zeros = np.empty(-(-array.size // 8) + 8 if sparse else 0, np.uint8)
+    payload = np.empty(-(-bits // 8) + kernels.SLACK, np.uint8)
+    zeros = np.empty(-(-array.size // 8) + kernels.SLACK if sparse else 0, np.uint8)
     codec = kernels.GroupCodec(dtype, signs, sparse, max(length, 1), group_size)
     at = 0
-    for first, count, part, _ in _pieces(array, axis, group_size):
+    for first, count, part, _ in rows_of_groups(array, axis, group_size, _SLAB):
         at = codec.encode(part, first, widths[first : first + count], zeros, payload, at)
     return CompressedArray(
+        encoding="dpred",
         shape=array.shape,
         dtype=dtype,
         group_size=group_size,
@@ -335,39 +414,54 @@ def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[A
     """
     if not isinstance(c, CompressedArray):
         c = CompressedArray.frombytes(c)
+    if c.encoding != "dpred":
+        return _from_bricks(c)
     out = np.empty(c.shape, c.dtype)
     at = 0
-    for first, count, part, back in _pieces(out, c.axis, c.group_size, copy=False):
+    for first, count, part, back in rows_of_groups(out, c.axis, c.group_size, _SLAB, copy=False):
         headers = c._unpacked[first : first + count]
-        c._codec.decode(first, headers, c.zeros, c.payload, at, part)
+        at = c._codec.decode(first, headers, c.zeros, c.payload, at, part)
         if back is not None:
-            back[...] = part
-            at += c._codec.payload_bits(first, headers, c.zeros)
+            kernels.transpose(part, back)
     return out
+
+
+_NONE = np.empty(0, np.uint8)
+
+
+def _in_bricks(
+    x: NDArray[Any], encoding: Encoding, group_size: int, axis: int, pointer_bits: int
+) -> CompressedArray:
+    """`compress` in one of the other encodings."""
+    codec, dtype = bricks.CODECS[encoding], x.dtype.newbyteorder("=")
+    signs: Literal["none", "all"] = "none"
+    if codec.narrow and dtype.kind == "i" and bool((x < 0).any()):
+        signs = "all"
+    c = CompressedArray(
+        encoding, x.shape, dtype, group_size, axis, signs, codec.zero_vector, _NONE, _NONE, _NONE,
+        0, pointer_bits,
+    )  # fmt: skip
+    rows = axis_last(x, axis) if codec.along_axis else x
+    words = np.ascontiguousarray(rows, dtype.newbyteorder("<")).view(c._layout.dtype)
+    streams = bricks.encode(codec, c._layout, words.reshape(c._layout.rows, c._layout.length))
+    return replace(c, **vars(streams))
+
+
+def _from_bricks(c: CompressedArray) -> NDArray[Any]:
+    """`decompress` of one of the other encodings."""
+    streams = bricks.Streams(c.headers, c.zeros, c.payload, c.payload_bits)
+    words = bricks.decode(c._brick_codec, c._layout, streams)
+    values = words.view(c.dtype.newbyteorder("<")).astype(c.dtype, copy=False)
+    if c._brick_codec.narrow and bool((values < 0).any()) != (c.signs == "all"):
+        raise ValueError("corrupted: the signs of the compressed array make no sense")
+    if c._brick_codec.along_axis:
+        rest = (*c.shape[: c.axis], *c.shape[c.axis + 1 :])
+        return axis_back(values.reshape(*rest, c.shape[c.axis]), c.axis)
+    return values.reshape(c.shape)
 
 
 def _header_width(dtype: np.dtype[Any], signs: str) -> int:
     return {1: 3, 2: 4, 4: 5}[dtype.itemsize] + (signs == "each")
-
-
-def _pieces(
-    x: NDArray[Any], axis: int, group_size: int, copy: bool = True
-) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any] | None]]:
-    """Number of the first group, groups, their values in order; of a copy, where it belongs."""
-    moved = np.moveaxis(x, axis, -1)
-    if not x.size:
-        return
-    groups = -(-moved.shape[-1] // group_size)
-    if moved.flags.c_contiguous and moved.flags.aligned and moved.dtype.isnative:
-        yield 0, moved.size // moved.shape[-1] * groups, moved, None
-        return
-    first = 0
-    for index, _ in slabs_of(moved.shape, {moved.ndim - 1: group_size}, _SLAB):
-        back = moved[index]
-        part = for_kernels(back) if copy else np.empty(back.shape, back.dtype)
-        count = part.size // part.shape[-1] * -(-part.shape[-1] // group_size)
-        yield first, count, part, back
-        first += count
 
 
 def _measure(
@@ -381,30 +475,29 @@ def _measure(
     dtype = x.dtype.newbyteorder("=")
     codec = kernels.GroupCodec(dtype, "none", False, length, group_size)
 
-    def totals(weigh: bool) -> list[int]:
-        sums = np.zeros(4, np.int64)
-        for first, count, part, _ in _pieces(x, axis, group_size):
-            sums += codec.measure(part, first, widths[first : first + count], weigh)
-        found: list[int] = sums.tolist()
-        return found
-
-    negative, nonzeros, *payloads = totals(weigh=False)
-    choices = [] if zero_vector else _choices(payloads, 0, negative > 0, groups, False)
-    # Zero vectors cannot win if each zero saved what the widest group takes.
-    if zero_vector is None:
-        widest = int((widths & 127).max(initial=0))
-        zero_vector = (x.size - nonzeros) * widest > x.size
-    if zero_vector:
-        choices += _choices(totals(weigh=True)[2:], x.size, negative > 0, groups, True)
+    negative, sums = False, np.zeros(4, np.int64)
+    inner = math.prod(x.shape[axis + 1 :])
+    pieces: Any = rows_of_groups(x, axis, group_size, _SLAB)
+    if is_plain(x) and inner >= _FEW_COLUMNS and group_size <= _MOST_VALUES:
+        pieces = [(0, groups, x, None)] if x.size else []
+    else:
+        inner = 1
+    for first, count, part, _ in pieces:
+        found, *bits = codec.measure(part, first, widths[first : first + count], inner)
+        negative |= found
+        sums += bits
+    choices = []
+    for sparse in (False, True) if zero_vector is None else (bool(zero_vector),):
+        signed, least = (int(total) for total in sums[2 * sparse : 2 * sparse + 2])
+        choices += _choices(signed, least, x.size * sparse, negative, groups, sparse)
     _, sparse, signs, payload = min(choices)
     return widths, signs, sparse, payload
 
 
 def _choices(
-    payloads: list[int], vectors: int, negative: bool, groups: int, sparse: bool
+    signed: int, least: int, vectors: int, negative: bool, groups: int, sparse: bool
 ) -> list[tuple[int, bool, Literal["none", "all", "each"], int]]:
     """Bits (but for the headers' own), zero vectors or not, signs, bits of the payload."""
-    signed, least = payloads
     if not negative:
         return [(least + vectors, sparse, "none", least)]
     return [
@@ -419,30 +512,35 @@ def _parse(cls: type[CompressedArray], data: object) -> CompressedArray:
     view = memoryview(data).cast("B")
     if len(view) < _HEADER.size + 4:
         raise ValueError(f"truncated: no compressed array has {len(view)} bytes")
-    magic, version, number, ndim, axis, signs, sparse, group_size, bits = _HEADER.unpack_from(view)
+    magic, version, *fields = _HEADER.unpack_from(view)
     if magic != _MAGIC:
         raise ValueError("not the bytes of a compressed array: they do not start with its magic")
     if version != _VERSION:
         raise ValueError(f"version {version} is unknown, this fmtlib reads {_VERSION}")
+    which, number, ndim, axis, signs, sparse, pointer_bits, group_size, bits = fields
     start = _HEADER.size + 8 * ndim
     if len(view) < start + 4:
         raise ValueError("truncated: the header of the compressed array is not whole")
     shape = struct.unpack_from(f"<{ndim}Q", view, _HEADER.size)
     if (
-        number >= len(INTEGERS)
+        which >= len(_ENCODINGS)
+        or number >= len(INTEGERS)
         or not axis < ndim <= 64
         or signs >= len(_SIGNS)
         or sparse > 1
         or (INTEGERS[number].startswith("u") and signs)
         or math.prod(max(length, 1) for length in shape) >= 2**58
-        or not 1 <= group_size <= max(shape[axis], 1)
+        or not 1 <= group_size <= (_MOST_VALUES if which else max(shape[axis], 1))
         or bits >= 2**63
+        or pointer_bits > 64 * (_ENCODINGS[which] == "indirection")
+        or (which and sparse != bricks.CODECS[_ENCODINGS[which]].zero_vector)
+        or (which and signs > bricks.CODECS[_ENCODINGS[which]].narrow)
     ):
         raise ValueError("corrupted: the header of the compressed array makes no sense")
-    empty = np.empty(0, np.uint8)
     c = cls(
-        shape, np.dtype(INTEGERS[number]), group_size, axis, _SIGNS[signs],  # type: ignore[arg-type]
-        bool(sparse), empty, empty, empty, bits,
+        _ENCODINGS[which], shape, np.dtype(INTEGERS[number]),
+        group_size, axis, _SIGNS[signs],  # type: ignore[arg-type]
+        bool(sparse), _NONE, _NONE, _NONE, bits, pointer_bits,
     )  # fmt: skip
     sizes = [-(-n // 8) for n in (c.header_bits, c.zero_vector_bits, bits)]
     if len(view) != start + sum(sizes) + 4:
@@ -453,13 +551,15 @@ def _parse(cls: type[CompressedArray], data: object) -> CompressedArray:
         raise ValueError("corrupted: the checksum (CRC-32C) of the compressed array is wrong")
     streams = []
     for size, used in zip(sizes, (c.header_bits, c.zero_vector_bits, bits), strict=True):
-        stream = np.frombuffer(view, np.uint8, size, start) if size else empty
+        stream = np.frombuffer(view, np.uint8, size, start) if size else _NONE
         if used % 8 and stream[-1] >> used % 8:
             raise ValueError("corrupted: the bits after the end of a stream must be zero")
         streams.append(stream)
         start += size
     headers, zeros, payload = streams
     c = replace(c, headers=headers, zeros=zeros, payload=payload)
-    if c._codec.payload_bits(0, c._unpacked, c.zeros) != bits:
+    if c.encoding != "dpred":
+        _from_bricks(c)
+    elif c._codec.payload_bits(0, c._unpacked, c.zeros) != bits:
         raise ValueError("corrupted: the headers and the payload differ about its size")
     return c

@@ -1,8 +1,8 @@
 """What integers take in the encodings that accelerators have for narrow and for zero values.
 
-Sizes, exact to the bit, of `compress` and of the published encodings that it competes with.  A
-brick is a group of neighbouring values; the last of an axis may be shorter and counts as short as
-it is.
+Sizes, exact to the bit, of `compress` in each of its encodings and of published counts, from
+formulas, nothing being encoded but for "dpred".  A brick is a group of neighbouring values; the
+last of an axis may be shorter and counts as short as it is.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmtlib import compression
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import normalize_axis
-from fmtlib.compression import compress
 from fmtlib.precision import group_bits, integer_array, integer_slabs
 
-Encoding = Literal[
-    "groups", "shapeshifter", "shapeshifter_ends", "profiled", "zero_run", "zfnaf", "roe", "viai",
-    "indirection", "raw",
-]  # fmt: skip
+Encoding = compression.Encoding | Literal["shapeshifter", "shapeshifter_ends"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class StorageSize:
 
 def storage_size(
     x: ArrayLike,
-    encoding: Encoding = "groups",
+    encoding: Encoding = "dpred",
     group_size: int = 16,
     axis: int = -1,
     *,
@@ -99,7 +96,9 @@ def storage_size(
 
     Notes
     -----
-    - "groups": what `compress` writes, without the record that says what array it is.
+    `compress` writes so many bits, and a record that says what array it is.
+
+    - "dpred": groups at their own widths, as `fmtlib.compression` tells.
     - "shapeshifter": the count of published simulators of DPRed and ShapeShifter.  A group is as
       wide as its longest magnitude, one more for negative values only (0 if all are zero); 4 bits
       of header (b = 8: 3, 32: 5) for every `group_size` values of the whole array.  Dense: a short
@@ -108,7 +107,7 @@ def storage_size(
       a value, in which 15 and the negative ones do not all differ.  "shapeshifter_ends": less the
       zeros below every value of a group.
     - "profiled": one width for the array, that of `group_bits` (signed if a value is negative), and
-      4 bits that tell it (3, 5).
+      4 bits that tell it (3, 5).  Whether there are signs is part of the record.
     - "zero_run" (SCNN): b + 4 bits for each value that is not zero, with the zeros before it, up to
       15; and for every 16 zeros of a run.  The whole array in C order, whatever the axis; fewer
       than 16 zeros at its end take nothing.
@@ -129,7 +128,7 @@ def storage_size(
     --------
     >>> import numpy as np, fmtlib as fl
     >>> x = np.int16([15, -3, 0, 0, 0, 0, 0, 1])
-    >>> [fl.storage_size(x, name, 4).bits for name in ("raw", "zero_run", "groups")]
+    >>> [fl.storage_size(x, name, 4).bits for name in ("raw", "zero_run", "dpred")]
     [128, 60, 28]
     >>> fl.storage_size(x, "shapeshifter", 4)
     StorageSize(encoding='shapeshifter', raw_bits=128, metadata_bits=16, payload_bits=9, \
@@ -192,8 +191,8 @@ class _Bricks:
         return widths
 
 
-def _groups(b: _Bricks) -> tuple[int, int]:
-    found = compress(b.x, b.size, b.axis)
+def _dpred(b: _Bricks) -> tuple[int, int]:
+    found = compression.compress(b.x, b.size, b.axis)
     return found.header_bits + found.zero_vector_bits, found.payload_bits
 
 
@@ -233,7 +232,7 @@ def _indirection(b: _Bricks) -> tuple[int, int]:
 
 
 _SIZES: dict[str, Callable[[_Bricks], tuple[int, int]]] = {
-    "groups": _groups,
+    "dpred": _dpred,
     "shapeshifter": _shapeshifter,
     "shapeshifter_ends": lambda b: _shapeshifter(b, ends=True),
     "profiled": _profiled,

@@ -23,13 +23,30 @@ def reference_planes(row, bits):
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
-def test_every_value(dtype):
+def test_every_value(target, dtype):
     bits = 8 * np.dtype(dtype).itemsize
     x = np.arange(1 << bits, dtype=f"u{bits // 8}").view(dtype)
     planes = fl.bit_planes(x)
     assert planes.bits == bits
     assert planes.planes.tolist() == reference_planes(x.tolist(), bits)
     assert_array_equal(planes.values(), x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [1, 8, 63, 64, 65, 512, 1000, 1025])
+def test_any_length(target, dtype, length):
+    info = np.iinfo(dtype)
+    rng = np.random.default_rng(length)
+    x = rng.integers(info.min, info.max, (3, length), dtype, endpoint=True)
+    x = (x >> int(rng.integers(0, 6))).astype(dtype)
+    planes = fl.bit_planes(x)
+    flat = planes.planes
+    for r, row in enumerate(x.tolist()):
+        assert flat[:, r].tolist() == reference_planes(row, planes.bits)
+    assert_array_equal(planes.values(), x)
+    if planes.bits > 2:
+        below = planes.bits - 2
+        assert_array_equal(planes.read(2).values(), x >> below << below)
 
 
 @given(st.sampled_from(DTYPES), st.data())
@@ -50,7 +67,7 @@ def test_any_array(dtype, data):
 
 
 @pytest.mark.parametrize("bits", range(1, 17))
-def test_bits(bits):
+def test_bits(target, bits):
     for dtype in ("int16", "uint16"):
         low = -(1 << (bits - 1)) if dtype == "int16" else 0
         x = np.array([low, low + (1 << bits) - 1], dtype)
@@ -64,7 +81,7 @@ def test_bits(bits):
     assert fl.bit_planes(np.zeros(3, np.int16)).bits == 1
 
 
-def test_any_memory():
+def test_any_memory(target):
     x = np.random.default_rng(0).integers(-999, 999, (12, 31)).astype(np.int16)
     for view in (x.T, x[::-1, ::2], x.astype(">i2"), np.asfortranarray(x)):
         for axis in (0, 1):
@@ -98,6 +115,13 @@ def test_dot_is_that_of_integers(a_dtype, b_dtype, data):
     stripes = fl.serial_dot(pa, pb, b_parallel=True)
     assert_array_equal(stripes.values, found.values)
     assert stripes.cycles == bricks * a_bits
+
+
+def test_dots_of_each_target(target):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-128, 128, (3, 1, 700)), rng.integers(0, 1000, (2, 700))
+    found = fl.serial_dot(fl.bit_planes(a.astype(np.int8)), fl.bit_planes(b.astype(np.uint16)))
+    assert_array_equal(found.values, (a * b).sum(axis=-1))
 
 
 def test_fewer_planes_cost_less():

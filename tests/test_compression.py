@@ -136,6 +136,20 @@ def test_random_access(target, dtype, zero_vector):
             c.read(*bad)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_columns(target, dtype):
+    """Groups along other axes, where columns are measured side by side and copied in tiles."""
+    for shape, axis in (((40, 70), 0), ((3, 33, 5, 40), 1), ((300, 17), 0), ((2, 600, 1100), 1)):
+        x = spread(dtype, shape, zeros=0.6)
+        for group_size in (5, 16, 290):
+            plain = fl.compress(np.ascontiguousarray(np.moveaxis(x, axis, -1)), group_size, -1)
+            c = fl.compress(x, group_size, axis)
+            assert (c.signs, c.zero_vector, c.bits) == (plain.signs, plain.zero_vector, plain.bits)
+            for name in ("headers", "zeros", "payload"):
+                assert_array_equal(getattr(c, name), getattr(plain, name))
+            assert_array_equal(fl.decompress(c), x)
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0)])
 def test_empty(shape):
     for axis in range(len(shape)):
@@ -146,8 +160,9 @@ def test_documented_layout():
     c = fl.compress(np.array([[1, -1], [0, 3]], np.int8), 2, 1, zero_vector=True)
     data = c.tobytes()
     assert data[:10] == b"\x93fmtgroups"
-    assert data[10:16] == bytes([1, 0, 2, 1, ("none", "all", "each").index(c.signs), 1])
-    assert struct.unpack("<4Q", data[16:48]) == (2, c.payload_bits, 2, 2)
+    signs = ("none", "all", "each").index(c.signs)
+    assert data[10:18] == bytes([1, 0, 0, 2, 1, signs, 1, 0])
+    assert struct.unpack("<4Q", data[18:50]) == (2, c.payload_bits, 2, 2)
     assert int.from_bytes(data[-4:], "little") == reference.crc32c(data[:-4])
 
 

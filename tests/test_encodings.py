@@ -163,7 +163,7 @@ def test_profiled_and_groups(dtype):
     assert fl.storage_size(x, "profiled").bits == (bits - 1).bit_length() + 8 * 4
     if x.dtype.kind == "i":
         assert fl.storage_size(-x, "profiled").bits == (bits - 1).bit_length() + 8 * 5
-    found = fl.storage_size(x, "groups", 2)
+    found = fl.storage_size(x, "dpred", 2)
     assert found.bits == fl.compress(x, 2).bits
     assert found.ratio == x.size * bits / found.bits
 
@@ -189,7 +189,7 @@ def test_any_memory(name):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda x: fl.storage_size(x, "zip"), ValueError, "groups, shapeshifter"),
+        (lambda x: fl.storage_size(x, "zip"), ValueError, "dpred, shapeshifter"),
         (lambda x: fl.storage_size(x, "raw", 0), ValueError, "65536"),
         (lambda x: fl.storage_size(x, "raw", pointer_bits=4), ValueError, "'indirection'"),
         (lambda x: fl.storage_size(x.astype(float)), TypeError, "float64"),

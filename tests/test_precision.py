@@ -40,7 +40,7 @@ def test_every_16_bit_value(target):
     check(np.arange(1 << 15, dtype=np.uint16), 1, 0, signed=True)
 
 
-@pytest.mark.parametrize("group_size", [1, 2, 7, 16, 100, 10**9])
+@pytest.mark.parametrize("group_size", [1, 2, 3, 4, 5, 7, 12, 16, 31, 33, 100, 10**9])
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_sizes_and_axes(target, group_size, axis):
     rng = np.random.default_rng(0)

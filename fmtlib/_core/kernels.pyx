@@ -62,25 +62,42 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t length, group
 
     ctypedef struct fmt_measured:
-        int64_t negative, nonzeros
+        int64_t negative
         int64_t dense[2]
         int64_t sparse[2]
+
+    enum:
+        COMPRESS_SLACK
+
+    ctypedef struct fmt_group_coder:
+        void (*encode)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
+                       uint8_t *, int64_t *, uint8_t *, int64_t *) noexcept nogil
+        int64_t (*decode)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
+                          const uint8_t *, int64_t, const uint8_t *, int64_t, int64_t,
+                          void *) noexcept nogil
 
     ctypedef struct fmt_compress_kernels:
         void (*measure)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
                         fmt_measured *) noexcept nogil
-        void (*weigh)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t,
-                      const uint8_t *, fmt_measured *) noexcept nogil
-        void (*encode)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t, uint8_t *,
-                       uint8_t *, int64_t *, uint8_t *, int64_t *) noexcept nogil
-        void (*decode)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
-                       const uint8_t *, int64_t, const uint8_t *, int64_t, int64_t,
-                       void *) noexcept nogil
+        void (*measure_columns)(const fmt_compress_plan *, const void *, Py_ssize_t, Py_ssize_t,
+                                uint8_t *, fmt_measured *) noexcept nogil
+        fmt_group_coder coder
         int64_t (*payload_bits)(const fmt_compress_plan *, Py_ssize_t, Py_ssize_t, const uint8_t *,
                                 const uint8_t *, int64_t, Py_ssize_t, int64_t *) noexcept nogil
 
+    ctypedef struct fmt_serial_operand:
+        const uint64_t *words
+        Py_ssize_t stride
+        const int64_t *weights
+        int planes
+
     ctypedef struct fmt_kernels:
         fmt_compress_kernels compress[3]
+        void (*to_planes[3])(const void *, Py_ssize_t, int, uint8_t *, Py_ssize_t) noexcept nogil
+        void (*from_planes[3])(const uint8_t *, Py_ssize_t, int, int, int, Py_ssize_t,
+                               void *) noexcept nogil
+        int64_t (*serial_dot)(const fmt_serial_operand *, Py_ssize_t, const fmt_serial_operand *,
+                              Py_ssize_t, Py_ssize_t) noexcept nogil
         const char *name
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
         void (*count_terms[3])(const void *, uint8_t *, Py_ssize_t, int, int) noexcept nogil
@@ -209,6 +226,8 @@ cdef extern from "kernels.h" nogil:
     void fmt_pack(const void *, int, int, Py_ssize_t, uint8_t *)
     void fmt_unpack(const uint8_t *, int, int, Py_ssize_t, void *, int)
     void fmt_crc32c_init()
+    void fmt_lanes_init()
+    void fmt_transpose(const void *, Py_ssize_t, void *, Py_ssize_t, Py_ssize_t, Py_ssize_t, int)
     uint32_t fmt_crc32c(const uint8_t *, size_t, uint32_t)
     size_t fmt_accumulate_scratch(const fmt_product *)
     void fmt_accumulate(const fmt_product *, void *)
@@ -915,6 +934,9 @@ def count_terms(x, str recoding, out):
         fmt_active.count_terms[2 if size == 4 else size - 1](data, terms, n, is_signed, which)
 
 
+SLACK = COMPRESS_SLACK
+
+
 cdef class GroupCodec:
     """Rows of `length` integers in groups at widths of their own; see compress.inc.h.
 
@@ -943,30 +965,33 @@ cdef class GroupCodec:
         cdef Py_ssize_t size = self.position(first + count) - self.position(first)
         return cnp.PyArray_DATA(_flat(x, size, self.plan.size))
 
-    def measure(self, x, Py_ssize_t first, widths, bint weigh=False):
-        """Write the groups' widths; whether there are negative values, how many are not zero, and
-        payload bits: with signs everywhere, and where they must be.
+    def measure(self, x, Py_ssize_t first, widths, Py_ssize_t inner=1):
+        """Write the groups' widths; whether there are negative values, and payload bits: without zero
+        vectors, with signs everywhere and where they must be, and the same with zero vectors.
 
-        weigh: read the widths instead; 0, 0 and the bits with zero vectors.
+        inner: the rows are the columns of matrices of so many, and all there are; groups of at most
+        65536 values.
         """
-        cdef Py_ssize_t count = widths.size
+        cdef Py_ssize_t count = widths.size, outer = count // (self.per_row * inner)
+        if inner > 1 and (first or count != outer * inner * self.per_row
+                          or self.plan.group > 1 << 16):
+            raise ValueError("columns are measured whole")
         cdef void *data = self.values(x, first, count)
         cdef uint8_t *to = <uint8_t *>cnp.PyArray_DATA(_flat(widths, count, 1))
         cdef fmt_measured found
         memset(&found, 0, sizeof(found))
         with nogil:
-            if weigh:
-                self.kernels().weigh(&self.plan, data, first, count, to, &found)
+            if inner > 1:
+                self.kernels().measure_columns(&self.plan, data, outer, inner, to, &found)
             else:
                 self.kernels().measure(&self.plan, data, first, count, to, &found)
-        if weigh:
-            return 0, 0, found.sparse[0], found.sparse[1]
-        return found.negative, found.nonzeros, found.dense[0], found.dense[1]
+        return (found.negative != 0, found.dense[0], found.dense[1], found.sparse[0],
+                found.sparse[1])
 
     def encode(self, x, Py_ssize_t first, headers, zeros, payload, int64_t at):
         """Make headers of measured widths and write the streams, the payload from bit `at`.
 
-        There must be room for what was measured and 8 bytes more.
+        There must be room for what was measured and SLACK bytes more.
         """
         cdef Py_ssize_t count = headers.size
         cdef void *data = self.values(x, first, count)
@@ -975,11 +1000,11 @@ cdef class GroupCodec:
         cdef uint8_t *out = <uint8_t *>cnp.PyArray_DATA(_flat(payload, payload.size, 1))
         cdef int64_t zero_at = self.position(first)
         with nogil:
-            self.kernels().encode(&self.plan, data, first, count, to, bits, &zero_at, out, &at)
+            self.kernels().coder.encode(&self.plan, data, first, count, to, bits, &zero_at, out, &at)
         return at
 
     def decode(self, Py_ssize_t first, headers, zeros, payload, int64_t at, out):
-        """Values of as many groups as there are headers, the payload from bit `at`."""
+        """Values of as many groups as there are headers, the payload from bit `at`, to where."""
         cdef Py_ssize_t count = headers.size
         cdef void *data = self.values(out, first, count)
         cdef const uint8_t *widths = <const uint8_t *>cnp.PyArray_DATA(_flat(headers, count, 1))
@@ -987,8 +1012,9 @@ cdef class GroupCodec:
         cdef const uint8_t *bits = <const uint8_t *>cnp.PyArray_DATA(_flat(zeros, zero_size, 1))
         cdef const uint8_t *stream = <const uint8_t *>cnp.PyArray_DATA(_flat(payload, size, 1))
         with nogil:
-            self.kernels().decode(&self.plan, first, count, widths, bits, zero_size, stream, size,
-                                  at, data)
+            at = self.kernels().coder.decode(&self.plan, first, count, widths, bits, zero_size,
+                                             stream, size, at, data)
+        return at
 
     def payload_bits(self, Py_ssize_t first, headers, zeros, places=None, Py_ssize_t every=1):
         """Bits of the payload of these groups; writes the place of each `every`th."""
@@ -1003,6 +1029,77 @@ cdef class GroupCodec:
             bits = self.kernels().payload_bits(&self.plan, first, count, widths, vector, zero_size,
                                                every, to)
         return bits
+
+
+# --- bit planes -----------------------------------------------------------------------------
+
+cdef int _rows_of_planes(x, planes, Py_ssize_t *rows, Py_ssize_t *length) except -1:
+    """Check the shapes (rows, length) and (planes, rows, bytes); rows of whole bytes are one."""
+    if x.dtype.kind not in "iu" or x.dtype.itemsize not in (1, 2, 4) or x.ndim != 2:
+        raise TypeError(f"expected rows of integers of 8, 16 or 32 bits, got {x.dtype}")
+    rows[0], length[0] = x.shape
+    if planes.shape[1:] != (rows[0], -(-length[0] // 8)):
+        raise ValueError(f"planes of shape {planes.shape} are not those of rows of {x.shape}")
+    if length[0] % 8 == 0:
+        rows[0], length[0] = 1, rows[0] * length[0]
+    return 0
+
+
+def to_planes(x, int bits, planes):
+    """The lowest `bits` bits of rows of integers to (bits, rows, bytes), the highest first."""
+    cdef Py_ssize_t rows, length, i, stride = planes.shape[1] * planes.shape[2]
+    cdef int size = x.dtype.itemsize
+    _rows_of_planes(x, planes, &rows, &length)
+    if planes.shape[0] != bits or not 1 <= bits <= 8 * size:
+        raise ValueError(f"{planes.shape[0]} planes for {bits} bits of {x.dtype}")
+    cdef const char *data = <const char *>cnp.PyArray_DATA(_flat(x, rows * length, size))
+    cdef uint8_t *out = <uint8_t *>cnp.PyArray_DATA(_flat(planes, bits * stride, 1))
+    with nogil:
+        for i in range(rows):
+            fmt_active.to_planes[2 if size == 4 else size - 1](
+                data + i * length * size, length, bits, out + i * ((length + 7) // 8), stride)
+
+
+def from_planes(planes, int bits, out):
+    """Rows of integers of the highest of their `bits` planes; signed types extend the sign."""
+    cdef Py_ssize_t rows, length, i, stride = planes.shape[1] * planes.shape[2]
+    cdef int size = out.dtype.itemsize, count = planes.shape[0], is_signed = out.dtype.kind == "i"
+    _rows_of_planes(out, planes, &rows, &length)
+    if not 1 <= count <= bits <= 8 * size:
+        raise ValueError(f"{count} planes for {bits} bits of {out.dtype}")
+    cdef const uint8_t *data = <const uint8_t *>cnp.PyArray_DATA(_flat(planes, count * stride, 1))
+    cdef char *to = <char *>cnp.PyArray_DATA(_flat(out, rows * length, size))
+    with nogil:
+        for i in range(rows):
+            fmt_active.from_planes[2 if size == 4 else size - 1](
+                data + i * ((length + 7) // 8), stride, count, bits, is_signed, length,
+                to + i * length * size)
+
+
+cdef int _serial_operand(fmt_serial_operand *to, planes, weights, rows) except -1:
+    count, number, words = planes.shape
+    to.words = <const uint64_t *>cnp.PyArray_DATA(_flat(planes, count * number * words, 8))
+    to.weights = <const int64_t *>cnp.PyArray_DATA(_flat(weights, count, 8))
+    to.stride, to.planes = number * words, count
+    if rows.size and not 0 <= rows.min() <= rows.max() < number:
+        raise IndexError(f"rows beyond {number}")
+    return 0
+
+
+def serial_dot(a, a_weights, a_rows, b, b_weights, b_rows, out):
+    """Dot products of pairs of rows, plane by plane: (planes, rows, words), a worth of each plane."""
+    cdef fmt_serial_operand left, right
+    cdef Py_ssize_t count = out.size, i, words = a.shape[2]
+    if b.shape[2] != words:
+        raise ValueError(f"rows of {words} and of {b.shape[2]} words")
+    _serial_operand(&left, a, a_weights, a_rows)
+    _serial_operand(&right, b, b_weights, b_rows)
+    cdef const int64_t *a_row = <const int64_t *>cnp.PyArray_DATA(_flat(a_rows, count, 8))
+    cdef const int64_t *b_row = <const int64_t *>cnp.PyArray_DATA(_flat(b_rows, count, 8))
+    cdef int64_t *to = <int64_t *>cnp.PyArray_DATA(_flat(out, count, 8))
+    with nogil:
+        for i in range(count):
+            to[i] = fmt_active.serial_dot(&left, a_row[i], &right, b_row[i], words)
 
 
 # --- block matmul ---------------------------------------------------------------------------
@@ -1131,6 +1228,24 @@ def unpack_codes(packed, int width, codes):
             fmt_unpack(packed_data, width, is_signed, count, code_data, type)
 
 
+def transpose(cnp.ndarray x, cnp.ndarray out):
+    """Integers of (outer, rows, columns) to (outer, columns, rows), the last axes contiguous."""
+    cdef Py_ssize_t outer = x.shape[0], rows = x.shape[1], columns = x.shape[2], i
+    cdef int size = x.dtype.itemsize
+    if (x.dtype != out.dtype or not x.dtype.isnative or size not in (1, 2, 4) or x.ndim != 3
+            or (<object>out).shape != (outer, columns, rows) or x.strides[2] != size
+            or out.strides[2] != size or x.strides[1] % size or out.strides[1] % size
+            or not out.flags.writeable):
+        raise TypeError("expected matrices of integers, the last axis contiguous")
+    cdef const char *from_ = <const char *>cnp.PyArray_DATA(x)
+    cdef char *to = <char *>cnp.PyArray_DATA(out)
+    cdef Py_ssize_t x_step = x.strides[0], x_row = x.strides[1] // size
+    cdef Py_ssize_t out_step = out.strides[0], out_row = out.strides[1] // size
+    with nogil:
+        for i in range(outer):
+            fmt_transpose(from_ + i * x_step, x_row, to + i * out_step, out_row, rows, columns, size)
+
+
 def packed_size(count, width):
     """Bytes that `count` packed codes of `width` bits take."""
     return -(-count * width // 8)
@@ -1155,6 +1270,7 @@ def crc32c(data, uint32_t start=0):
 
 
 fmt_crc32c_init()
+fmt_lanes_init()
 
 
 # --- codes as numbers -----------------------------------------------------------------------

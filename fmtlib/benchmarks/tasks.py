@@ -300,10 +300,11 @@ def _beside_copy(data: Array, peer: Any, *ours: Variant) -> Case:
     return Case(data, copy, ours, peer, moved=2 * data.nbytes)
 
 
-def _group_bits(n: int, group: Any, axis: Any, dtype: str = "int16") -> Case:
+def _group_bits(n: int, group: Any, axis: Any, dtype: str = "int16", ends: Any = "leading") -> Case:
     data = _integers(n, dtype)
-    peer = (lambda peer, part: peer.group_bits(part, group)) if axis == -1 else None
-    ours = Variant("fmtlib", partial(fl.group_bits, data, group, axis), data.nbytes)
+    plain = axis == -1 and ends == "leading" and group % 8 == 0
+    peer = (lambda peer, part: peer.group_bits(part, group)) if plain else None
+    ours = Variant("fmtlib", partial(fl.group_bits, data, group, axis, ends=ends), data.nbytes)
     return _beside_copy(data, peer, ours)
 
 
@@ -319,16 +320,22 @@ def _calibrate(n: int, method: Any) -> Case:
     return _case(x, Variant("fmtlib", partial(fl.calibrate, x, "int8", method), x.nbytes))
 
 
-def _compress(n: int, dtype: str, verb: str, zeros: bool = False) -> Case:
+def _compress(n: int, dtype: str, verb: str, zeros: bool = False, axis: int = -1) -> Case:
     """Normal values; with zeros those below 0 are, as after a ReLU."""
     data = _integers(n, dtype)
     if zeros:
         np.maximum(data, 0, out=data)
     peer = lambda peer, part: peer.compress(part, verb)  # noqa: E731
-    call: Call = partial(fl.compress, data)
+    call: Call = partial(fl.compress, data, axis=axis)
     if verb == "decompress":
-        call = partial(fl.decompress, fl.compress(data))
-    return _beside_copy(data, peer, Variant("fmtlib", call, data.nbytes))
+        call = partial(fl.decompress, fl.compress(data, axis=axis))
+    return _beside_copy(data, peer if axis == -1 else None, Variant("fmtlib", call, data.nbytes))
+
+
+def _planes(n: int, dtype: str, back: bool) -> Case:
+    data = _integers(n, dtype)
+    call: Call = fl.bit_planes(data).values if back else partial(fl.bit_planes, data)
+    return _beside_copy(data, None, Variant("fmtlib", call, data.nbytes))
 
 
 # --- products -------------------------------------------------------------------------------
@@ -490,6 +497,9 @@ def _tasks() -> Iterator[Task]:
             f"group_bits of {group}", partial(_group_bits, group=group, axis=-1),
             "copyto of int16", limit=1.2, headline=group == 16,
         )  # fmt: skip
+    yield Task("group_bits of 7", partial(_group_bits, group=7, axis=-1), "copyto of int16")
+    yield Task("group_bits of 16, both ends", partial(_group_bits, group=16, axis=-1, ends="both"),
+               "copyto of int16", limit=1.5)  # fmt: skip
     tiles: dict[str, tuple[Any, Any]] = {" along axis 0": (16, 0), " by 16": ((16, 16), (0, 1))}
     for what, (across, axes) in tiles.items():
         yield Task(
@@ -518,6 +528,15 @@ def _tasks() -> Iterator[Task]:
             f"{verb_} int16, half of it zeros",
             partial(_compress, dtype="int16", verb=verb_, zeros=True), "copyto of int16",
         )  # fmt: skip
+        yield Task(
+            f"{verb_} int16 along axis 0, half of it zeros",
+            partial(_compress, dtype="int16", verb=verb_, zeros=True, axis=0), "copyto of int16",
+        )  # fmt: skip
+    for back, what_ in ((False, "bit_planes"), (True, "values of bit planes")):
+        for dtype in ("int8", "int16"):
+            yield Task(
+                f"{what_}, {dtype}", partial(_planes, dtype=dtype, back=back), f"copyto of {dtype}"
+            )
 
     for method in METHODS:
         yield Task(

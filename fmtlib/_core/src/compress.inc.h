@@ -1,136 +1,7 @@
-/* Lossless coding of groups of integers, each at its own width, eight bytes at a time: values are
- * lanes of a word, and the bits that a group keeps of them are a mask.  Taking the bits under a mask
- * together, and back, is one instruction of BMI2 (slow before Zen 3 on AMD's).  Layout of the
- * streams: fmtlib/compression.py.  Machines are little-endian. */
+/* Lossless coding of groups of integers, each at its own width: what the streams would take, and the
+ * streams (group_coder.inc.h). */
 
-/* n: 1 to 64.  No branches here and below: lengths cannot be foreseen. */
-static inline uint64_t low_ones(ptrdiff_t n) { return ~UINT64_C(0) >> (64 - n); }
-
-/* A one at the bottom of each lane. */
-VECTOR_INLINE uint64_t lane_ones(const int bits) { return ~UINT64_C(0) / low_ones(bits); }
-
-#if BIT_DEPOSIT
-static inline uint64_t gather_bits(uint64_t word, uint64_t mask, int bits, int width)
-{
-    (void)bits, (void)width;
-    return _pext_u64(word, mask);
-}
-
-static inline uint64_t scatter_bits(uint64_t word, uint64_t mask, int bits, int width)
-{
-    (void)bits, (void)width;
-    return _pdep_u64(word, mask);
-}
-#else
-/* The mask has the lowest `width` bits of some lanes. */
-static inline uint64_t gather_bits(uint64_t word, uint64_t mask, int bits, int width)
-{
-    uint64_t out = 0;
-    int filled = 0;
-    for (int i = 0; i < 64; i += bits) {
-        const int on = (int)(mask >> i & 1);
-        out |= (word >> i & low_ones(width) & (0 - (uint64_t)on)) << filled % 64;
-        filled += on * width;
-    }
-    return out;
-}
-
-static inline uint64_t scatter_bits(uint64_t word, uint64_t mask, int bits, int width)
-{
-    uint64_t out = 0;
-    int taken = 0;
-    for (int i = 0; i < 64; i += bits) {
-        const int on = (int)(mask >> i & 1);
-        out |= (word >> taken % 64 & low_ones(width) & (0 - (uint64_t)on)) << i;
-        taken += on * width;
-    }
-    return out;
-}
-#endif
-
-/* The top bit of each lane that is not 0. */
-VECTOR_INLINE uint64_t nonzero_tops(uint64_t word, const int bits)
-{
-    const uint64_t tops = lane_ones(bits) << (bits - 1);
-    return (((word & ~tops) + ~tops) | word) & tops;
-}
-
-/* At most 8 bytes, the others 0. */
-static inline uint64_t load_some(const uint8_t *x, ptrdiff_t bytes)
-{
-    uint64_t word = 0;
-    if (bytes >= 8)
-        return load_word(x);
-    memcpy(&word, x, (size_t)bytes);
-    return word;
-}
-
-/* Bits are written from the lowest of each byte on; seven bytes past the last are written as well. */
-typedef struct {
-    uint8_t *to;
-    uint64_t waiting;
-    unsigned filled; /* fewer than 8 */
-} bit_writer;
-
-VECTOR_INLINE bit_writer write_from(uint8_t *out, int64_t position)
-{
-    bit_writer s = {out + position / 8, 0, (unsigned)(position % 8)};
-    s.waiting = s.filled ? *s.to & low_ones(s.filled) : 0;
-    return s;
-}
-
-VECTOR_INLINE void put_bits(bit_writer *s, uint64_t value, unsigned count)
-{
-    const uint64_t low = s->waiting | value << s->filled;
-    const uint64_t high = value >> 1 >> (63 - s->filled);
-    const unsigned all = s->filled + count;
-    memcpy(s->to, &low, sizeof low);
-    s->to += all / 8;
-    const uint64_t over = 0 - (uint64_t)(all / 64); /* all ones or 0: all is at most 71 */
-    s->waiting = (high & over) | (low >> (all & 56) & ~over);
-    s->filled = all & 7;
-}
-
-VECTOR_INLINE int64_t written(const bit_writer *s, uint8_t *out)
-{
-    if (s->filled)
-        *s->to = (uint8_t)s->waiting;
-    return (s->to - out) * 8 + s->filled;
-}
-
-/* Bits of a stream of `size` bytes; zeros after its end. */
-typedef struct {
-    const uint8_t *from;
-    int64_t size, position;
-} bit_reader;
-
-/* `count` bits, and above them whatever follows.  near_end: perhaps less than 9 bytes are left. */
-VECTOR_INLINE uint64_t take_bits(bit_reader *s, unsigned count, const int near_end)
-{
-    const int64_t at = s->position / 8;
-    const unsigned skip = (unsigned)s->position % 8;
-    uint8_t last[9] = {0};
-    const uint8_t *from = s->from + at;
-    if (near_end && s->size - at < 9) {
-        if (s->size > at)
-            memcpy(last, from, (size_t)(s->size - at));
-        from = last;
-    }
-    s->position += count;
-    return load_word(from) >> skip | (uint64_t)from[8] << 1 << (63 - skip);
-}
-
-/* Where group number g stands in its row. */
-static inline ptrdiff_t group_length(const fmt_compress_plan *p, ptrdiff_t in_row)
-{
-    const ptrdiff_t left = p->length - in_row * p->group;
-    return left < p->group ? left : p->group;
-}
-
-static inline ptrdiff_t groups_in_row(const fmt_compress_plan *p)
-{
-    return p->length / p->group + (p->length % p->group != 0);
-}
+#include "group_coder.inc.h"
 
 #define COUNT_NONZERO(bits)                                                                        \
     static void flag_nonzero##bits(const uint##bits##_t *restrict x, uint8_t *restrict flags,      \
@@ -155,17 +26,11 @@ COUNT_NONZERO(8)
 COUNT_NONZERO(16)
 COUNT_NONZERO(32)
 
-/* Values that are not 0, of each of `count` groups side by side. */
-VECTOR_INLINE void count_nonzero(const void *x, ptrdiff_t count, ptrdiff_t length, int64_t *counts,
-                                 const int bits)
+/* Values that are not 0, of each of `count` groups side by side, at most WIDTH_BYTES in all. */
+VECTOR_INLINE void count_nonzero(const void *x, ptrdiff_t count, ptrdiff_t length,
+                                 uint32_t *restrict counts, const int bits)
 {
     uint8_t flags[WIDTH_BYTES];
-    if (count == 1) {
-        counts[0] = bits == 8    ? sum_nonzero8(x, length)
-                    : bits == 16 ? sum_nonzero16(x, length)
-                                 : sum_nonzero32(x, length);
-        return;
-    }
     if (bits == 8)
         flag_nonzero8(x, flags, count * length);
     else if (bits == 16)
@@ -175,72 +40,152 @@ VECTOR_INLINE void count_nonzero(const void *x, ptrdiff_t count, ptrdiff_t lengt
     if (length == 16) {
         for (ptrdiff_t g = 0; g < count; g++) {
             const uint64_t pairs = load_word(flags + 16 * g) + load_word(flags + 16 * g + 8);
-            counts[g] = (int64_t)(pairs * lane_ones(8) >> 56);
+            counts[g] = (uint32_t)(pairs * lane_ones(8) >> 56);
         }
         return;
     }
     for (ptrdiff_t g = 0; g < count; g++) {
-        int64_t some = 0;
+        uint32_t some = 0;
         for (ptrdiff_t i = 0; i < length; i++)
             some += flags[g * length + i];
         counts[g] = some;
     }
 }
 
-/* Widths of `count` groups of one length, a step of or_runs at a time.  Signed: with the sign that
- * two's complement needs, and NEGATIVE_GROUP if there is a negative value. */
+/* One less than two's complement takes, if a group needs no sign and has that bit to spare. */
+static inline uint32_t spare_bit(const fmt_compress_plan *p, unsigned measured)
+{
+    return (uint32_t)p->is_signed & (measured < NEGATIVE_GROUP) & ((measured & 127) > 1);
+}
+
+/* Widths of groups from their ORs.  Signed: with the sign that two's complement needs, and
+ * NEGATIVE_GROUP if there is a negative value. */
+VECTOR_INLINE void finish_widths(const fmt_compress_plan *p, const uint32_t *all,
+                                 uint8_t *restrict widths, ptrdiff_t count, const int bits,
+                                 const fmt_width_kernels *k)
+{
+    const uint8_t *top = (const uint8_t *)all + bits / 8 - 1;
+    k->bit_lengths(all, widths, count, p->is_signed ? OR_SIGNED : OR_VALUES, p->is_signed,
+                   !p->is_signed);
+    if (p->is_signed)
+        for (ptrdiff_t g = 0; g < count; g++)
+            widths[g] |= top[g * (bits / 8)] & NEGATIVE_GROUP;
+}
+
+/* Adds up what `count` groups of one length take, of at most 2**27 values in all. */
+VECTOR_INLINE void add_sizes(const fmt_compress_plan *p, const uint8_t *widths,
+                                 const uint32_t *nonzeros, ptrdiff_t count, ptrdiff_t length,
+                                 fmt_measured *found)
+{
+    uint32_t dense[2] = {0}, sparse[2] = {0}, any = 0;
+    for (ptrdiff_t g = 0; g < count; g++) {
+        const uint32_t width = widths[g] & 127, least = width - spare_bit(p, widths[g]);
+        any |= widths[g];
+        dense[0] += width;
+        dense[1] += least;
+        sparse[0] += nonzeros[g] * width;
+        sparse[1] += nonzeros[g] * least;
+    }
+    found->negative |= any & NEGATIVE_GROUP;
+    for (int i = 0; i < 2; i++) {
+        found->dense[i] += length * (int64_t)dense[i];
+        found->sparse[i] += sparse[i];
+    }
+}
+
+/* `count` groups of one length, a step of or_runs at a time. */
 VECTOR_INLINE void measure_groups(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t count,
                                   ptrdiff_t length, uint8_t *restrict widths, fmt_measured *found,
                                   const int bits, const fmt_width_kernels *k)
 {
-    uint32_t all[WIDTH_GROUPS];
-    uint8_t negative[WIDTH_GROUPS];
+    uint32_t all[WIDTH_GROUPS], nonzeros[WIDTH_GROUPS];
     memset(all, 0, (size_t)count * bits / 8);
-    k->or_runs(x, all, count, length, p->is_signed);
-    k->bit_lengths(all, widths, count, p->is_signed, p->is_signed, !p->is_signed);
-    if (p->is_signed) {
-        memset(all, 0, (size_t)count * bits / 8);
-        k->or_runs(x, all, count, length, 0);
+    k->or_runs(x, all, count, length, p->is_signed ? OR_SIGNED : OR_VALUES);
+    finish_widths(p, all, widths, count, bits, k);
+    if (length > WIDTH_BYTES) { /* one group */
+        const int64_t some = bits == 8    ? sum_nonzero8((const void *)x, length)
+                             : bits == 16 ? sum_nonzero16((const void *)x, length)
+                                          : sum_nonzero32((const void *)x, length);
+        const int64_t width = widths[0] & 127, least = width - spare_bit(p, widths[0]);
+        found->negative |= widths[0] & NEGATIVE_GROUP;
+        found->dense[0] += length * width;
+        found->dense[1] += length * least;
+        found->sparse[0] += some * width;
+        found->sparse[1] += some * least;
+        return;
     }
-    const uint8_t *top = (const uint8_t *)all + bits / 8 - 1;
-    for (ptrdiff_t g = 0; g < count; g++)
-        negative[g] = (uint8_t)(top[g * (bits / 8)] >> 7 & p->is_signed);
-    const uint8_t is_signed = (uint8_t)p->is_signed;
-    int64_t wide = 0, least = 0, any = 0;
-    for (ptrdiff_t g = 0; g < count; g++) {
-        const uint8_t spare = (uint8_t)(is_signed & (negative[g] ^ 1) & (widths[g] > 1));
-        wide += widths[g];
-        least += widths[g] - spare;
-        any |= negative[g];
-    }
-    found->negative |= any;
-    found->dense[0] += length * wide;
-    found->dense[1] += length * least;
-    found->nonzeros += bits == 8    ? sum_nonzero8((const void *)x, count * length)
-                       : bits == 16 ? sum_nonzero16((const void *)x, count * length)
-                                    : sum_nonzero32((const void *)x, count * length);
-    for (ptrdiff_t g = 0; g < count; g++)
-        widths[g] |= (uint8_t)(negative[g] << 7);
-}
-
-/* What zero vectors would leave of groups of these widths. */
-VECTOR_INLINE void weigh_groups(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t count,
-                                ptrdiff_t length, const uint8_t *widths, fmt_measured *found,
-                                const int bits)
-{
-    int64_t nonzeros[WIDTH_GROUPS], wide = 0, least = 0;
     count_nonzero(x, count, length, nonzeros, bits);
-    for (ptrdiff_t g = 0; g < count; g++) {
-        const int width = widths[g] & ~NEGATIVE_GROUP;
-        const int spare = p->is_signed & (widths[g] < NEGATIVE_GROUP) & (width > 1);
-        wide += nonzeros[g] * width;
-        least += nonzeros[g] * (width - spare);
-    }
-    found->sparse[0] += wide;
-    found->sparse[1] += least;
+    add_sizes(p, widths, nonzeros, count, length, found);
 }
 
-/* measure_groups, or without kernels weigh_groups, of all groups. */
+/* ORs (see widths.inc.h) and numbers of values that are not 0, of COLUMNS columns of at most 255 rows. */
+#define COLUMNS_OF(bits)                                                                           \
+    enum { COLUMNS##bits = 512 / bits };                                                           \
+    VECTOR_INLINE void scan_columns##bits(const uint##bits##_t *x, ptrdiff_t stride,               \
+                                          ptrdiff_t rows, const int columns,                       \
+                                          uint##bits##_t signs, uint##bits##_t *restrict all,      \
+                                          uint32_t *restrict nonzeros)                             \
+    {                                                                                              \
+        uint##bits##_t found[COLUMNS##bits] = {0}, some[COLUMNS##bits] = {0};                      \
+        for (ptrdiff_t i = 0; i < rows; i++) {                                                     \
+            for (int j = 0; j < columns; j++) {                                                    \
+                const uint##bits##_t value = x[i * stride + j];                                    \
+                found[j] |= value ^ (value >> 1 & signs);                                          \
+                some[j] += value != 0;                                                             \
+            }                                                                                      \
+        }                                                                                          \
+        for (int j = 0; j < columns; j++) {                                                        \
+            all[j] |= found[j];                                                                    \
+            nonzeros[j] += some[j];                                                                \
+        }                                                                                          \
+    }                                                                                              \
+    static void or_columns##bits(const void *from, ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t n,  \
+                                 int is_signed, void *to, uint32_t *nonzeros)                      \
+    {                                                                                              \
+        const uint##bits##_t *x = from, signs = (uint##bits##_t)(0 - is_signed);                   \
+        uint##bits##_t *all = to;                                                                  \
+        for (ptrdiff_t i = 0, some; i < rows; i += some, x += some * stride) {                     \
+            some = rows - i < 255 ? rows - i : 255;                                                \
+            ptrdiff_t j = 0;                                                                       \
+            for (; j + COLUMNS##bits <= n; j += COLUMNS##bits)                                     \
+                scan_columns##bits(x + j, stride, some, COLUMNS##bits, signs, all + j,             \
+                                   nonzeros + j);                                                  \
+            scan_columns##bits(x + j, stride, some, (int)(n - j), signs, all + j, nonzeros + j);   \
+        }                                                                                          \
+    }
+COLUMNS_OF(8)
+COLUMNS_OF(16)
+COLUMNS_OF(32)
+
+/* Groups of rows of one matrix, of as many columns as WIDTH_GROUPS at a time. */
+VECTOR_INLINE void measure_columns(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t inner,
+                                   uint8_t *widths, fmt_measured *found, const int bits,
+                                   const fmt_width_kernels *k)
+{
+    const ptrdiff_t per_row = groups_in_row(p);
+    uint32_t all[WIDTH_GROUPS], nonzeros[WIDTH_GROUPS];
+    uint8_t part[WIDTH_GROUPS];
+    for (ptrdiff_t g = 0; g < per_row; g++) {
+        const ptrdiff_t length = group_length(p, g);
+        for (ptrdiff_t j = 0, n; j < inner; j += n) {
+            const void *from = x + (g * p->group * inner + j) * bits / 8;
+            n = inner - j < WIDTH_GROUPS ? inner - j : WIDTH_GROUPS;
+            memset(all, 0, (size_t)n * bits / 8);
+            memset(nonzeros, 0, (size_t)n * sizeof *nonzeros);
+            if (bits == 8)
+                or_columns8(from, inner, length, n, p->is_signed, all, nonzeros);
+            else if (bits == 16)
+                or_columns16(from, inner, length, n, p->is_signed, all, nonzeros);
+            else
+                or_columns32(from, inner, length, n, p->is_signed, all, nonzeros);
+            finish_widths(p, all, part, n, bits, k);
+            add_sizes(p, part, nonzeros, n, length, found);
+            for (ptrdiff_t i = 0; i < n; i++)
+                widths[(j + i) * per_row + g] = part[i];
+        }
+    }
+}
+
 VECTOR_INLINE void measure(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t first,
                            ptrdiff_t count, uint8_t *widths, fmt_measured *found, const int bits,
                            const fmt_width_kernels *k)
@@ -253,243 +198,9 @@ VECTOR_INLINE void measure(const fmt_compress_plan *p, const uint8_t *x, ptrdiff
         const ptrdiff_t length = group_length(p, in_row);
         n = whole - in_row < most ? whole - in_row : most;
         n = n < 1 ? 1 : n < count - g ? n : count - g;
-        if (k)
-            measure_groups(p, x, n, length, widths + g, found, bits, k);
-        else
-            weigh_groups(p, x, n, length, widths + g, found, bits);
+        measure_groups(p, x, n, length, widths + g, found, bits, k);
         x += n * length * bits / 8;
         in_row = in_row + n < per_row ? in_row + n : 0;
-    }
-}
-
-/* The header of a group of this (measured) width: width - 1 and, if groups have their own, a sign. */
-static inline unsigned header_of(const fmt_compress_plan *p, unsigned measured, int header_bits)
-{
-    const unsigned negative = measured >> 7, width = measured & 127;
-    if (p->signs == SIGNS_ALL || negative)
-        return (width - 1) | (p->signs == SIGNS_EACH ? negative << header_bits : 0);
-    return width - 1 - (p->is_signed & (width > 1));
-}
-
-/* Eight values of at most 16 bits from the start of a byte: `width` bytes, and up to 8 more written. */
-VECTOR_INLINE uint8_t *encode_eight(const uint8_t *x, uint64_t mask, int width, uint8_t *to,
-                                    const int bits)
-{
-    const uint64_t a = gather_bits(load_word(x), mask, bits, width);
-    memcpy(to, &a, sizeof a);
-    if (bits == 16) {
-        const int byte = 4 * width / 8, half = width & 1; /* four values may end in half a byte */
-        const uint64_t b = gather_bits(load_word(x + 8), mask, bits, width) << 4 * half;
-        const uint64_t joined = b | (a >> 8 * byte % 64 & (0 - (uint64_t)half));
-        memcpy(to + byte, &joined, sizeof joined);
-    }
-    return to + width;
-}
-
-/* What is stored of a word of values: bits, how many, and which values are not 0. */
-typedef struct {
-    uint64_t value, some;
-    unsigned count;
-} kept_bits;
-
-VECTOR_INLINE kept_bits keep(uint64_t word, uint64_t mask, ptrdiff_t values, int width,
-                             const int bits, const int sparse)
-{
-    kept_bits k = {0, 0, (unsigned)(width * values)};
-    if (sparse) {
-        const uint64_t some = nonzero_tops(word, bits) >> (bits - 1);
-        mask &= some * low_ones(bits);
-        k.some = gather_bits(some, lane_ones(bits), bits, 1);
-        k.count = (unsigned)__builtin_popcountll(mask);
-    }
-    k.value = gather_bits(word, mask, bits, width);
-    return k;
-}
-
-VECTOR_INLINE void put_kept(kept_bits k, ptrdiff_t values, bit_writer *to, bit_writer *vectors,
-                            const int sparse)
-{
-    if (sparse)
-        put_bits(vectors, k.some, (unsigned)values);
-    put_bits(to, k.value, k.count);
-}
-
-/* Two words of values. */
-VECTOR_INLINE void encode_two(const uint8_t *x, uint64_t mask, int width, bit_writer *to,
-                              bit_writer *vectors, const int bits, const int sparse)
-{
-    const ptrdiff_t lanes = 64 / bits;
-    const kept_bits a = keep(load_word(x), mask, lanes, width, bits, sparse);
-    const kept_bits b = keep(load_word(x + 8), mask, lanes, width, bits, sparse);
-    const uint64_t some = a.some | b.some << lanes;
-    if (sparse && bits <= 16 && vectors->filled == 0) { /* whole bytes */
-        memcpy(vectors->to, &some, sizeof some);
-        vectors->to += lanes / 4;
-    } else if (sparse) {
-        put_bits(vectors, some, (unsigned)(2 * lanes));
-    }
-    if (bits == 32 && 4 * width <= 64) { /* four values, mostly narrow; else it mispredicts */
-        put_bits(to, a.value | b.value << a.count, a.count + b.count);
-    } else {
-        put_bits(to, a.value, a.count);
-        put_bits(to, b.value, b.count);
-    }
-}
-
-VECTOR_INLINE void encode_groups(const fmt_compress_plan *p, const uint8_t *x, ptrdiff_t first,
-                                 ptrdiff_t count, uint8_t *headers, uint8_t *zeros,
-                                 int64_t *zero_at, uint8_t *payload, int64_t *at, const int bits,
-                                 const int sparse)
-{
-    const ptrdiff_t per_row = groups_in_row(p), lanes = 64 / bits;
-    const int header_bits = bits == 8 ? 3 : bits == 16 ? 4 : 5;
-    const fmt_compress_plan plan = *p;
-    bit_writer to = write_from(payload, *at), vectors = {0};
-    if (sparse)
-        vectors = write_from(zeros, *zero_at);
-    ptrdiff_t in_row = first % per_row;
-    for (ptrdiff_t g = 0; g < count; g++) {
-        const unsigned header = header_of(&plan, headers[g], header_bits);
-        headers[g] = (uint8_t)header;
-        const int width = (int)(header & (bits - 1)) + 1;
-        const uint64_t mask = lane_ones(bits) * low_ones(width);
-        const ptrdiff_t n = group_length(&plan, in_row), words = n / lanes;
-        if (!sparse && bits <= 16 && n % 8 == 0 && to.filled == 0) {
-            for (ptrdiff_t i = 0; i < n; i += 8, x += bits)
-                to.to = encode_eight(x, mask, width, to.to, bits);
-        } else {
-            for (ptrdiff_t i = 0; i < words / 2; i++, x += 16)
-                encode_two(x, mask, width, &to, &vectors, bits, sparse);
-            for (ptrdiff_t left = n % (2 * lanes), values; left > 0; left -= values) {
-                values = left < lanes ? left : lanes;
-                const kept_bits k = keep(load_some(x, values * bits / 8),
-                                         mask & low_ones(values * bits), values, width, bits, sparse);
-                put_kept(k, values, &to, &vectors, sparse);
-                x += values * bits / 8;
-            }
-        }
-        in_row = in_row + 1 < per_row ? in_row + 1 : 0;
-    }
-    *at = written(&to, payload);
-    if (sparse)
-        *zero_at = written(&vectors, zeros);
-}
-
-VECTOR_INLINE uint64_t spread(uint64_t stored, uint64_t mask, int width, uint64_t above,
-                              const int bits)
-{
-    const uint64_t word = scatter_bits(stored, mask, bits, width);
-    return word | (word >> (width - 1) & lane_ones(bits)) * above; /* signs extended */
-}
-
-VECTOR_INLINE uint64_t decode_word(bit_reader *from, bit_reader *vectors, ptrdiff_t values,
-                                   int width, uint64_t mask, uint64_t above, const int bits,
-                                   const int sparse, const int near_end)
-{
-    unsigned kept = (unsigned)(width * values);
-    if (sparse) {
-        const uint64_t some = take_bits(vectors, (unsigned)values, near_end) & low_ones(values);
-        mask = scatter_bits(some, lane_ones(bits), bits, 1) * low_ones(width);
-        kept = (unsigned)__builtin_popcountll(mask);
-    }
-    return spread(take_bits(from, kept, near_end), mask, width, above, bits);
-}
-
-/* Two words of values, if no stream ends within 9 bytes of them. */
-VECTOR_INLINE void decode_two(bit_reader *from, bit_reader *vectors, int width, uint64_t mask,
-                              uint64_t above, uint8_t *out, const int bits, const int sparse)
-{
-    const int lanes = 64 / bits;
-    unsigned kept[2] = {(unsigned)(width * lanes), (unsigned)(width * lanes)};
-    uint64_t masks[2] = {mask, mask}, words[2];
-    if (sparse) {
-        uint64_t some;
-        if (bits <= 16 && vectors->position % 8 == 0) { /* whole bytes */
-            const uint8_t *byte = vectors->from + vectors->position / 8;
-            some = bits == 16 ? byte[0] : byte[0] | (uint64_t)byte[1] << 8;
-            vectors->position += 2 * lanes;
-        } else {
-            some = take_bits(vectors, (unsigned)(2 * lanes), 0) & low_ones(2 * lanes);
-        }
-        const uint64_t lowest[2] = {scatter_bits(some & low_ones(lanes), lane_ones(bits), bits, 1),
-                                    scatter_bits(some >> lanes, lane_ones(bits), bits, 1)};
-        for (int i = 0; i < 2; i++) {
-            masks[i] = lowest[i] * low_ones(width);
-            kept[i] = (unsigned)__builtin_popcountll(masks[i]);
-        }
-    }
-    if (bits == 32 && 4 * width <= 57) {
-        const uint64_t stored = load_word(from->from + from->position / 8) >> from->position % 8;
-        from->position += kept[0] + kept[1];
-        words[0] = spread(stored, masks[0], width, above, bits);
-        words[1] = spread(stored >> kept[0], masks[1], width, above, bits);
-    } else {
-        words[0] = spread(take_bits(from, kept[0], 0), masks[0], width, above, bits);
-        words[1] = spread(take_bits(from, kept[1], 0), masks[1], width, above, bits);
-    }
-    memcpy(out, words, sizeof words);
-}
-
-/* n values, of which `width` bits each are stored; above: the bits that a sign fills. */
-VECTOR_INLINE uint8_t *decode_values(bit_reader *from, bit_reader *vectors, ptrdiff_t n, int width,
-                                     uint64_t above, uint8_t *out, const int bits,
-                                     const int sparse, const int near_end)
-{
-    const ptrdiff_t lanes = 64 / bits;
-    const uint64_t mask = lane_ones(bits) * low_ones(width);
-    for (; !near_end && n >= 2 * lanes; n -= 2 * lanes, out += 16)
-        decode_two(from, vectors, width, mask, above, out, bits, sparse);
-    for (ptrdiff_t values; n > 0; n -= values, out += values * bits / 8) {
-        values = n < lanes ? n : lanes;
-        const uint64_t word = decode_word(from, vectors, values, width,
-                                          mask & low_ones(values * bits), above, bits, sparse,
-                                          near_end);
-        memcpy(out, &word, (size_t)(values * bits / 8));
-    }
-    return out;
-}
-
-/* Eight values of at most 16 bits from the start of a byte: as encode_eight has written them. */
-VECTOR_INLINE void decode_eight(const uint8_t *from, uint64_t mask, int width, uint64_t above,
-                                uint8_t *out, const int bits)
-{
-    uint64_t word = spread(load_word(from), mask, width, above, bits);
-    memcpy(out, &word, sizeof word);
-    if (bits == 16) {
-        const int byte = 4 * width / 8, half = width & 1;
-        word = spread(load_word(from + byte) >> 4 * half, mask, width, above, bits);
-        memcpy(out + 8, &word, sizeof word);
-    }
-}
-
-VECTOR_INLINE void decode_groups(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff_t count,
-                                 const uint8_t *headers, bit_reader vectors, bit_reader from,
-                                 uint8_t *out, const int bits, const int sparse)
-{
-    const ptrdiff_t per_row = groups_in_row(p);
-    const fmt_compress_plan plan = *p;
-    ptrdiff_t in_row = first % per_row;
-    for (ptrdiff_t g = 0; g < count; g++) {
-        const int width = (headers[g] & (bits - 1)) + 1;
-        const int is_signed
-            = plan.signs == SIGNS_ALL || (plan.signs == SIGNS_EACH && headers[g] >= bits);
-        const uint64_t above = is_signed ? low_ones(bits) ^ low_ones(width) : 0;
-        const ptrdiff_t n = group_length(&plan, in_row);
-        /* no group takes more than its values do */
-        const int inside = from.size - from.position / 8 > n * (bits / 8) + 16
-                           && (!sparse || vectors.size - vectors.position / 8 > n / 8 + 16);
-        if (inside && !sparse && bits <= 16 && n % 8 == 0 && from.position % 8 == 0) {
-            const uint64_t mask = lane_ones(bits) * low_ones(width);
-            const uint8_t *byte = from.from + from.position / 8;
-            for (ptrdiff_t i = 0; i < n; i += 8, byte += width, out += bits)
-                decode_eight(byte, mask, width, above, out, bits);
-            from.position += n * width;
-        } else if (inside) {
-            out = decode_values(&from, &vectors, n, width, above, out, bits, sparse, 0);
-        } else {
-            out = decode_values(&from, &vectors, n, width, above, out, bits, sparse, 1);
-        }
-        in_row = in_row + 1 < per_row ? in_row + 1 : 0;
     }
 }
 
@@ -514,7 +225,7 @@ static int64_t payload_bits(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff
         if (p->sparse) {
             for (kept = 0; n > 0; n -= 64) {
                 const unsigned some = n < 64 ? (unsigned)n : 64;
-                kept += __builtin_popcountll(take_bits(&vectors, some, 1) & low_ones(some));
+                kept += count_ones(take_bits(&vectors, some, 1) & low_ones(some));
             }
         }
         bits += ((headers[g] & (8 * p->size - 1)) + 1) * (int64_t)kept;
@@ -530,32 +241,13 @@ static int64_t payload_bits(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff
         static const fmt_width_kernels k = WIDTH_KERNELS(bits);                                    \
         measure(p, x, first, count, widths, found, bits, &k);                                      \
     }                                                                                              \
-    static void weigh##bits(const fmt_compress_plan *p, const void *x, ptrdiff_t first,            \
-                            ptrdiff_t count, const uint8_t *widths, fmt_measured *found)           \
+    static void measure_columns##bits(const fmt_compress_plan *p, const void *x, ptrdiff_t outer,  \
+                                      ptrdiff_t inner, uint8_t *widths, fmt_measured *found)       \
     {                                                                                              \
-        measure(p, x, first, count, (uint8_t *)widths, found, bits, NULL);                         \
-    }                                                                                              \
-    static void encode_groups##bits(const fmt_compress_plan *p, const void *x, ptrdiff_t first,    \
-                                    ptrdiff_t count, uint8_t *headers, uint8_t *zeros,             \
-                                    int64_t *zero_at, uint8_t *payload, int64_t *at)               \
-    {                                                                                              \
-        if (p->sparse)                                                                             \
-            encode_groups(p, x, first, count, headers, zeros, zero_at, payload, at, bits, 1);      \
-        else                                                                                       \
-            encode_groups(p, x, first, count, headers, zeros, zero_at, payload, at, bits, 0);      \
-    }                                                                                              \
-    static void decode_groups##bits(const fmt_compress_plan *p, ptrdiff_t first, ptrdiff_t count,  \
-                                    const uint8_t *headers, const uint8_t *zeros,                  \
-                                    int64_t zero_size, const uint8_t *payload, int64_t size,       \
-                                    int64_t at, void *out)                                         \
-    {                                                                                              \
-        const ptrdiff_t per_row = groups_in_row(p);                                                \
-        const int64_t zero_at = first / per_row * p->length + first % per_row * p->group;          \
-        const bit_reader vectors = {zeros, zero_size, zero_at}, from = {payload, size, at};        \
-        if (p->sparse)                                                                             \
-            decode_groups(p, first, count, headers, vectors, from, out, bits, 1);                  \
-        else                                                                                       \
-            decode_groups(p, first, count, headers, vectors, from, out, bits, 0);                  \
+        static const fmt_width_kernels k = WIDTH_KERNELS(bits);                                    \
+        for (ptrdiff_t i = 0; i < outer; i++)                                                      \
+            measure_columns(p, (const uint8_t *)x + i * p->length * inner * bits / 8, inner,       \
+                            widths + i * inner * groups_in_row(p), found, bits, &k);               \
     }
 
 COMPRESS_OF(8)
@@ -564,5 +256,6 @@ COMPRESS_OF(32)
 
 #define COMPRESS_KERNELS(bits)                                                                     \
     {                                                                                              \
-        measure##bits, weigh##bits, encode_groups##bits, decode_groups##bits, payload_bits         \
+        measure##bits, measure_columns##bits, {encode_groups##bits, decode_groups##bits},          \
+            payload_bits                                                                           \
     }

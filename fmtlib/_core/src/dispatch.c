@@ -50,6 +50,9 @@ static int has_v4_vnni(void)
 #endif
 }
 
+/* On all machines but the first that had VNNI. */
+static int has_v4_vbmi2(void) { return has_v4() && __builtin_cpu_supports("avx512vbmi2"); }
+
 static const fmt_kernels *with_integer_dot(fmt_kernels *to, const fmt_kernels *from,
                                            const char *name, const fmt_integer_dot *kernels)
 {
@@ -74,9 +77,13 @@ const fmt_kernels *fmt_find(const char *name)
     if (strcmp(name, "x86-64-v3-vnni") == 0 && has_v3_vnni())
         return with_integer_dot(&v3_vnni, &fmt_kernels_x86_64_v3, "x86-64-v3-vnni",
                                 &fmt_integer_dot_x86_64_v3_vnni);
-    if (strcmp(name, "x86-64-v4-vnni") == 0 && has_v4_vnni())
-        return with_integer_dot(&v4_vnni, has_v4() ? &fmt_kernels_x86_64_v4 : &fmt_kernels_x86_64_v3,
-                                "x86-64-v4-vnni", &fmt_integer_dot_x86_64_v4_vnni);
+    if (strcmp(name, "x86-64-v4-vnni") == 0 && has_v4_vnni()) {
+        with_integer_dot(&v4_vnni, has_v4() ? &fmt_kernels_x86_64_v4 : &fmt_kernels_x86_64_v3,
+                         "x86-64-v4-vnni", &fmt_integer_dot_x86_64_v4_vnni);
+        for (int i = 0; i < 3 && has_v4_vbmi2(); i++)
+            v4_vnni.compress[i].coder = fmt_group_coder_x86_64_v4_vbmi2[i];
+        return &v4_vnni;
+    }
 #endif
     return NULL;
 }

@@ -231,15 +231,16 @@ typedef struct {
     void (*multiply_all)(const void *x, void *out, ptrdiff_t n, float factor);
 } fmt_group_kernels;
 
-/* Of integers of one size; see widths.inc.h.  `all` holds an unsigned one per group or column. */
+/* Of integers of one size; see widths.inc.h.  `all` holds an unsigned one per group or column: the OR of
+ * the values x, or of numbers in two's complement of x ^ x >> 1 or of x ^ x << 1. */
+enum { OR_VALUES, OR_SIGNED, OR_ENDS };
 enum { WIDTH_BYTES = 8192, WIDTH_GROUPS = 1024 }; /* at most so much at once */
 typedef struct {
-    void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int is_signed);
-    void (*or_rows)(const void *x, void *all, ptrdiff_t n, int is_signed);
+    void (*or_runs)(const void *x, void *all, ptrdiff_t groups, ptrdiff_t length, int what);
+    void (*or_rows)(const void *x, void *all, ptrdiff_t n, int what);
     void (*magnitudes)(const void *x, void *out, ptrdiff_t n);
     /* zero: the length of 0, without `more`. */
-    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int is_signed, int more,
-                        int zero);
+    void (*bit_lengths)(const void *all, uint8_t *high, ptrdiff_t n, int what, int more, int zero);
     void (*lowest_bits)(const void *all, uint8_t *low, ptrdiff_t n);
 } fmt_width_kernels;
 
@@ -252,31 +253,46 @@ typedef struct {
     ptrdiff_t length, group;
 } fmt_compress_plan;
 
-/* dense, sparse: payload bits for SIGNS_ALL, and if only groups with a negative value have signs;
- * sparse is what `weigh` finds, the rest `measure`. */
+/* Payload bits without and with zero vectors: if all groups have signs, and if only those with a
+ * negative value have. */
 typedef struct {
-    int64_t negative, nonzeros, dense[2], sparse[2];
+    int64_t negative, dense[2], sparse[2];
 } fmt_measured;
 
 enum { NEGATIVE_GROUP = 128 }; /* in a measured width */
+enum { COMPRESS_SLACK = 80 };
+
 typedef struct {
-    void (*measure)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
-                    uint8_t *widths, fmt_measured *found);
-    void (*weigh)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
-                  const uint8_t *widths, fmt_measured *found);
-    /* headers: measured widths, which become headers.  Streams go on at a bit; 7 bytes after the last
-     * one are written, too. */
+    /* headers: measured widths, which become headers.  Streams go on at a bit; COMPRESS_SLACK bytes
+     * after the last one are written, too. */
     void (*encode)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
                    uint8_t *headers, uint8_t *zeros, int64_t *zero_at, uint8_t *payload,
                    int64_t *at);
-    /* Reads nothing beyond the sizes, whatever the headers say. */
-    void (*decode)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
-                   const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
-                   const uint8_t *payload, int64_t size, int64_t at, void *out);
+    /* Reads nothing beyond the sizes, whatever the headers say; returns where the payload goes on. */
+    int64_t (*decode)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
+                      const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
+                      const uint8_t *payload, int64_t size, int64_t at, void *out);
+} fmt_group_coder;
+
+typedef struct {
+    void (*measure)(const fmt_compress_plan *, const void *x, ptrdiff_t first, ptrdiff_t count,
+                    uint8_t *widths, fmt_measured *found);
+    /* The same of the `inner` columns of one matrix after the other, all groups of each. */
+    void (*measure_columns)(const fmt_compress_plan *, const void *x, ptrdiff_t outer,
+                            ptrdiff_t inner, uint8_t *widths, fmt_measured *found);
+    fmt_group_coder coder;
     int64_t (*payload_bits)(const fmt_compress_plan *, ptrdiff_t first, ptrdiff_t count,
                             const uint8_t *headers, const uint8_t *zeros, int64_t zero_size,
                             ptrdiff_t every, int64_t *places);
 } fmt_compress_kernels;
+
+/* Rows in planes, `stride` words apart, and what a one in each is worth. */
+typedef struct {
+    const uint64_t *words;
+    ptrdiff_t stride;
+    const int64_t *weights;
+    int planes;
+} fmt_serial_operand;
 
 /* One table of stages per instruction set. */
 typedef struct {
@@ -358,6 +374,13 @@ typedef struct {
                         int32_t place, const fmt_spec *, uint32_t mask);
     fmt_width_kernels widths[3]; /* of 8, 16 and 32 bits */
     fmt_compress_kernels compress[3];
+    /* A row of n integers to the lowest `planes` bits of each, the highest first, `stride` bytes from
+     * plane to plane; and back, those of the highest `planes` of `width` bits. */
+    void (*to_planes[3])(const void *x, ptrdiff_t n, int planes, uint8_t *out, ptrdiff_t stride);
+    void (*from_planes[3])(const uint8_t *x, ptrdiff_t stride, int planes, int width, int is_signed,
+                           ptrdiff_t n, void *out);
+    int64_t (*serial_dot)(const fmt_serial_operand *a, ptrdiff_t a_row, const fmt_serial_operand *b,
+                          ptrdiff_t b_row, ptrdiff_t words);
     uint32_t (*crc32c)(const uint8_t *data, size_t n, uint32_t crc); /* NULL: by table */
     /* Signed powers of two of each value: of its magnitude, or (Booth) of its two's complement. */
     void (*count_terms[3])(const void *x, uint8_t *terms, ptrdiff_t n, int is_signed, int recoding);
@@ -388,6 +411,7 @@ extern const fmt_kernels fmt_kernels_baseline;
 #if defined(__x86_64__)
 extern const fmt_kernels fmt_kernels_x86_64_v3;
 extern const fmt_kernels fmt_kernels_x86_64_v4;
+extern const fmt_group_coder fmt_group_coder_x86_64_v4_vbmi2[3];
 #endif
 
 extern const fmt_kernels *fmt_active;
@@ -582,6 +606,15 @@ extern const fmt_integer_dot fmt_integer_dot_x86_64_v3_vnni, fmt_integer_dot_x86
 void fmt_pack(const void *codes, int type, int width, ptrdiff_t n, uint8_t *out);
 void fmt_unpack(const uint8_t *packed, int width, int is_signed, ptrdiff_t n, void *codes,
                 int type);
+
+/* out[j][i] = x[i][j] of integers of `size` bytes; x_row, out_row: elements from a row to the next. */
+void fmt_transpose(const void *x, ptrdiff_t x_row, void *out, ptrdiff_t out_row, ptrdiff_t rows,
+                   ptrdiff_t columns, int size);
+
+/* For each set of eight flags: the places of those that are set; and what number each of them is, or 128.
+ * Init once, before any other thread. */
+extern uint8_t fmt_lanes_kept[256][8], fmt_lanes_from[256][8];
+void fmt_lanes_init(void);
 
 /* CRC-32C of n bytes, going on from `crc` (0 at the start); init once, before any other thread. */
 void fmt_crc32c_init(void);

@@ -2,8 +2,7 @@
  * includes this file.  Plain loops that compilers vectorise; where one side of a choice would be
  * floating point, the choice is made on its bits. */
 
-#define VECTOR_INLINE static inline __attribute__((always_inline))
-
+#include "words.inc.h"
 #include "philox.inc.h"
 #include "round_widths.inc.h"
 #include "noise.inc.h"
@@ -237,6 +236,7 @@ static void take_shifts(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, 
 #include "widths.inc.h"
 #include "terms.inc.h"
 #include "compress.inc.h"
+#include "bit_planes.inc.h"
 #include "crc32c.inc.h"
 #include "tiles.inc.h"
 
@@ -299,6 +299,9 @@ const fmt_kernels TARGET = {
     .crc32c = CRC32C,
     .count_terms = {count_terms8, count_terms16, count_terms32},
     .compress = {COMPRESS_KERNELS(8), COMPRESS_KERNELS(16), COMPRESS_KERNELS(32)},
+    .to_planes = {to_planes8, to_planes16, to_planes32},
+    .from_planes = {from_planes8, from_planes16, from_planes32},
+    .serial_dot = serial_dot,
     .widths = {WIDTH_KERNELS(8), WIDTH_KERNELS(16), WIDTH_KERNELS(32)},
     .integer_dot = &INTEGER_DOT,
     .any_beyond = any_beyond,

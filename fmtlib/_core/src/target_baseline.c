@@ -11,6 +11,7 @@
 #define TARGET fmt_kernels_baseline
 #define TARGET_NAME "baseline"
 #define BIT_DEPOSIT 0
+#define LANES 0
 #define CRC_INSTRUCTION 0
 #define VECTOR_BYTES 16
 #define INTEGER_DOT fmt_integer_dot_baseline

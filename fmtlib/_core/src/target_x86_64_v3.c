@@ -17,6 +17,7 @@
 #define TARGET fmt_kernels_x86_64_v3
 #define TARGET_NAME "x86-64-v3"
 #define BIT_DEPOSIT 1
+#define LANES 1
 #define CRC_INSTRUCTION 1
 #define VECTOR_BYTES 32
 #define INTEGER_DOT fmt_integer_dot_x86_64_v3

@@ -24,7 +24,7 @@ typedef struct {
 
 /* ORs of the values of the region, or of what counts of them. */
 static void or_region(const fmt_width_plan *p, const uint8_t *x, const region *r, int runs,
-                      int is_signed, int magnitudes, void *all)
+                      int what, int magnitudes, void *all)
 {
     const fmt_width_kernels *k = &fmt_active->widths[p->size == 4 ? 2 : p->size - 1];
     uint64_t scratch[WIDTH_BYTES / 8];
@@ -45,9 +45,9 @@ static void or_region(const fmt_width_plan *p, const uint8_t *x, const region *r
                     values = scratch;
                 }
                 if (runs)
-                    k->or_runs(values, all, r->n, count / r->n, is_signed);
+                    k->or_runs(values, all, r->n, count / r->n, what);
                 else
-                    k->or_rows(values, all, count, is_signed);
+                    k->or_rows(values, all, count, what);
             }
         }
     }
@@ -57,15 +57,12 @@ static void write_widths(const fmt_width_plan *p, const uint8_t *x, const region
                          uint8_t *high, uint8_t *low)
 {
     const fmt_width_kernels *k = &fmt_active->widths[p->size == 4 ? 2 : p->size - 1];
-    const int is_signed = p->encoding == WIDTH_TWOS_COMPLEMENT;
+    const int what = p->encoding != WIDTH_TWOS_COMPLEMENT ? OR_VALUES : low ? OR_ENDS : OR_SIGNED;
     uint32_t all[WIDTH_GROUPS];
-    or_region(p, x, r, runs, is_signed, p->encoding == WIDTH_SIGN_MAGNITUDE, all);
-    k->bit_lengths(all, high, r->n, is_signed, p->encoding != WIDTH_UNSIGNED, 1);
-    if (low == NULL)
-        return;
-    if (is_signed) /* else it is the same OR */
-        or_region(p, x, r, runs, 0, 0, all);
-    k->lowest_bits(all, low, r->n);
+    or_region(p, x, r, runs, what, p->encoding == WIDTH_SIGN_MAGNITUDE, all);
+    k->bit_lengths(all, high, r->n, what, p->encoding != WIDTH_UNSIGNED, 1);
+    if (low)
+        k->lowest_bits(all, low, r->n);
 }
 
 void fmt_group_bits(const fmt_width_plan *plan, const void *x, uint8_t *high, uint8_t *low)
