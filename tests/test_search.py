@@ -241,7 +241,8 @@ def test_interrupted_searches_go_on(tmp_path, function):
         ("{}", "is not the file of a precision search"),
         ('{"fmtlib_precision_search": 9, "layers": [], "evaluations": []}', "has version 9"),
         (
-            '{"fmtlib_precision_search": 1, "layers": [["x", 1, 1]], "evaluations": []}',
+            '{"fmtlib_precision_search": 2, "measure": "accuracy", "layers": [["x", 1, 1]], '
+            '"evaluations": []}',
             "is of other layers",
         ),
     ],
@@ -258,11 +259,11 @@ def test_what_a_file_holds(tmp_path):
     path = tmp_path / "search.json"
     search_precision(Evaluator(), START, SIZES, path=path, budget=2)
     record = json.loads(path.read_text())
-    assert record["layers"][1] == ["b", 7, 500]
+    assert record["layers"][1] == ["b", 7, 500, None, None]
     (none, baseline), (bits, _) = record["evaluations"]
     assert none == [None] * 3
     assert baseline == 0.9
-    assert bits == [[2, 3, 1, 3], [1, 4, 0, 4], [0, 3, 2, 2]]
+    assert bits == [["fixed", 2, 3, 1, 3], ["fixed", 1, 4, 0, 4], ["fixed", 0, 3, 2, 2]]
 
 
 @pytest.mark.parametrize(
@@ -330,6 +331,7 @@ def test_records():
     first, second, _ = found.to_records()
     assert first == {
         "phase": "baseline",
+        "measure": "accuracy",
         "accuracy": 0.9,
         "relative_loss": 0.0,
         "footprint": 1.0,

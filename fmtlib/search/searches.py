@@ -19,6 +19,7 @@ def search_precision(
     tolerance: float = 0.1,
     budget: int | None = None,
     batch: int = 1,
+    measure: str = "accuracy",
     path: str | os.PathLike[str] | None = None,
     progress: Report | bool | None = None,
 ) -> SearchResult:
@@ -41,6 +42,8 @@ def search_precision(
         them.
     batch : int
         Samples that share the weights, see `footprint`.
+    measure : str
+        What `evaluate` gives, for tables and plots.
     path : str or PathLike, optional
         A file that remembers every evaluation, so that a search that was interrupted, or ran out
         of budget, goes on where it was.  It is replaced as a whole after each.
@@ -56,7 +59,7 @@ def search_precision(
     ------
     ValueError
         If an argument is out of range, an accuracy is not finite, that of the baseline is not
-        positive, or the file is of other layers.
+        positive, or the file is of other layers or another measure.
 
     See Also
     --------
@@ -94,7 +97,7 @@ def search_precision(
     chosen = _fields(searched)
     first = _configuration(start, sizes)
     _check_tolerance(tolerance)
-    with Evaluations(evaluate, sizes, budget, batch, path, progress) as seen:
+    with Evaluations(evaluate, sizes, budget, batch, path, progress, measure) as seen:
         try:
             baseline = seen.one((None,) * len(sizes), "baseline")
             point = seen.move(seen.one(first, "start"))
@@ -110,7 +113,7 @@ def search_precision(
                     (*point.configuration[:i], shorter, *point.configuration[i + 1 :])
                     for i, precision in enumerate(point.configuration)
                     for name in chosen
-                    if precision is not None and (shorter := precision.shorter(name))
+                    if isinstance(precision, Precision) and (shorter := precision.shorter(name))
                 ]
                 points = [seen.one(child, "descent") for child in children]
                 if not points:
@@ -132,6 +135,7 @@ def partial_quantization(
     tolerance: float = 0.01,
     budget: int | None = None,
     batch: int = 1,
+    measure: str = "accuracy",
     path: str | os.PathLike[str] | None = None,
     progress: Report | bool | None = None,
 ) -> SearchResult:
@@ -139,7 +143,7 @@ def partial_quantization(
 
     Parameters
     ----------
-    evaluate, sizes, budget, batch, path, progress
+    evaluate, sizes, budget, batch, measure, path, progress
         As for `search_precision`.
     configuration : sequence of Precision
         All layers quantised.
@@ -176,7 +180,7 @@ def partial_quantization(
     """
     quantised = _configuration(configuration, sizes)
     _check_tolerance(tolerance)
-    with Evaluations(evaluate, sizes, budget, batch, path, progress) as seen:
+    with Evaluations(evaluate, sizes, budget, batch, path, progress, measure) as seen:
         try:
             floating = (None,) * len(sizes)
             baseline = seen.one(floating, "baseline")
@@ -221,5 +225,7 @@ def _check_tolerance(tolerance: float) -> None:
 
 def _all_shorter(configuration: Configuration, name: Field) -> Configuration | None:
     """One bit less in a field of all layers that have one; None if none has."""
-    shorter = tuple((p and p.shorter(name)) or p for p in configuration)
+    shorter = tuple(
+        (isinstance(p, Precision) and p.shorter(name)) or p for p in configuration
+    )
     return None if shorter == configuration else shorter
