@@ -6,6 +6,7 @@ configuration that gives an accuracy; `OnnxModel` has those of networks in ONNX,
 `fmtlib.training.precision_task` those of the trainer's.
 """
 
+from fmtlib.search.block_search import search_blocks
 from fmtlib.search.configurations import BlockPrecision, LayerSize, Precision, footprint
 from fmtlib.search.evaluations import Progress
 from fmtlib.search.onnx_model import OnnxModel
@@ -22,5 +23,6 @@ __all__ = [
     "SearchResult",
     "footprint",
     "partial_quantization",
+    "search_blocks",
     "search_precision",
 ]

@@ -24,7 +24,10 @@ from fmtlib.search.results import Phase, Point, SearchResult
 
 _VERSION = 2
 # How a file tells one from the other.
-_KINDS: dict[str, type[Precision] | type[BlockPrecision]] = {"fixed": Precision, "block": BlockPrecision}
+_KINDS: dict[str, type[Precision] | type[BlockPrecision]] = {
+    "fixed": Precision,
+    "block": BlockPrecision,
+}
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,9 @@ class CutModel:
                 kind = value.type.tensor_type
                 dims: list[int | None] | None = None
                 if kind.HasField("shape"):
-                    dims = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+                    dims = [
+                        d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim
+                    ]
                 found[value.name] = tensor_dtype_to_np_dtype(kind.elem_type), dims
         return found
 
@@ -204,7 +206,7 @@ class CutModel:
             helper.make_tensor_value_info(
                 name,
                 helper.np_dtype_to_tensor_dtype(tensors[name].dtype),
-                [None] * tensors[name].ndim,
+                None,
             )
             for name in used
             if name in tensors
@@ -216,7 +218,11 @@ class CutModel:
         ]
         model = helper.make_model(
             helper.make_graph(
-                nodes, "piece", inputs, [*map(helper.make_empty_tensor_value_info, outputs)], constants
+                nodes,
+                "piece",
+                inputs,
+                [*map(helper.make_empty_tensor_value_info, outputs)],
+                constants,
             ),
             opset_imports=self._model.opset_import,
             ir_version=self._model.ir_version,

@@ -155,9 +155,7 @@ class OnnxModel:
         """
         configuration = tuple(configuration)
         if len(configuration) != len(self._cut.layers):
-            raise ValueError(
-                f"{len(configuration)} precisions for {len(self._cut.layers)} layers"
-            )
+            raise ValueError(f"{len(configuration)} precisions for {len(self._cut.layers)} layers")
         for precision in configuration:
             if precision is not None and not isinstance(precision, LayerPrecision):
                 raise TypeError(f"a configuration has records of precisions, got {precision!r}")
@@ -291,9 +289,9 @@ class OnnxModel:
 
 
 def _rounded(x: NDArray[Any], fmt: FixedFormat | BlockFormat, axis: int) -> NDArray[Any]:
-    if isinstance(fmt, BlockFormat):
-        return codec.quantize(x, fmt, axis=axis)
-    return codec.quantize(x, fmt)
+    of_blocks = axis if isinstance(fmt, BlockFormat) else None
+    rounded: NDArray[Any] = codec.quantize(x, fmt, axis=of_blocks)
+    return rounded
 
 
 def _arrays(inputs: ArrayLike | Mapping[str, ArrayLike], cut: CutModel) -> Tensors:

@@ -69,6 +69,10 @@ class SearchResult:
         """Accuracy lost, relative to the baseline's; negative if it is better."""
         return 1 - point.accuracy / self.baseline.accuracy
 
+    def cost(self, point: Point, weight: float) -> float:
+        """Footprint plus `weight` times the relative loss, if any: see `search_blocks`."""
+        return point.footprint + weight * max(self.loss(point), 0.0)
+
     def cheapest(self, tolerance: float) -> Point:
         """The least footprint within a relative loss; of equal ones the most accurate.
 
@@ -94,9 +98,9 @@ class SearchResult:
     def to_records(self, points: Iterable[Point] | None = None) -> list[dict[str, Any]]:
         """A dict for each point (or each of some, say ``pareto()``).
 
-        Keys are phase, measure, accuracy, relative_loss, footprint, data and weights; the latter two
-        have integer and fraction bits by layer, as "3.4-2.5", or mantissa and exponent bits and
-        block size, as "m4e5g16-m3e4g32", and "float" where a layer stays so.
+        Keys are phase, measure, accuracy, relative_loss, footprint, data and weights; the latter
+        two have integer and fraction bits by layer, as "3.4-2.5", or mantissa and exponent bits
+        and block size, as "m4e5g16-m3e4g32", and "float" where a layer stays so.
         """
         return [
             {
