@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import codec
 from fmtlib.arguments import whole_number
-from fmtlib.blocks import normalize_axis
 from fmtlib.calibration import limits
 from fmtlib.calibration.scales import Calibration, Scheme
+from fmtlib.calibration.sources import Blocks, Whole, source_of
 from fmtlib.calibration.summary import Summary, summarize
 from fmtlib.formats import Format, get_format
 
@@ -136,7 +137,6 @@ def calibrate(
     >>> fl.calibrate(x, "e4m3", power_of_two=True).scale
     0.0625
     """
-    array = codec.real_array(x)
     calibrator = Calibrator(
         fmt,
         method,
@@ -148,7 +148,7 @@ def calibrate(
         nonfinite=nonfinite,
         dtype=dtype,
     )
-    return calibrator._at_once(array)
+    return calibrator._at_once(source_of(x, axis))
 
 
 @dataclass(frozen=True)
@@ -237,7 +237,7 @@ class Calibrator:
             As `calibrate` for x; also if it has not as many channels as the batches before.
         """
         bins = 0 if self._settings.method == "max" else self._settings.bins
-        found = self._look(codec.real_array(x), bins)
+        found = self._look(source_of(x, self._settings.axis), bins)
         if self._summary is not None:
             before, now = len(self._summary.low), len(found.low)
             if before != now:
@@ -288,34 +288,37 @@ class Calibrator:
         """
         summary = self._seen(self._summary)
         settings = self._settings
-        channels = range(len(summary.low))
-        found = [np.inf] * len(channels)
+        scheme, channels = settings.scheme, range(len(summary.low))
+        ends = [*zip(summary.low.tolist(), summary.high.tolist(), strict=True)]
         if settings.method == "percentile":
-            found = [limits.percentile(summary, i, settings.percentile) for i in channels]
+            percent, affine = settings.percentile, scheme.affine
+            ends = [limits.percentile(summary, i, percent, affine) for i in channels]
         elif settings.method == "entropy":
-            found = [limits.entropy(summary, i, settings.scheme.format) for i in channels]
+            found = [limits.entropy(summary, i, scheme.format) for i in channels]
+            ends = [limits.clip(*of, limit) for of, limit in zip(ends, found, strict=True)]
         elif settings.method == "mse":
-            found = [limits.mean_squared_error(summary, i, settings.scheme) for i in channels]
-        return self._within(summary, found)
+            ends = [limits.mean_squared_error(summary, i, scheme) for i in channels]
+        return scheme.result(ends, settings.axis is not None)
 
-    def _at_once(self, array: NDArray[Any]) -> Calibration:
+    def _at_once(self, source: Whole | Blocks) -> Calibration:
         """The result of one array: exact percentiles need it all."""
-        if self._settings.method != "percentile":
-            self.observe(array)
+        settings = self._settings
+        if settings.method != "percentile":
+            self._summary = self._look(source, 0 if settings.method == "max" else settings.bins)
             return self.result()
-        summary = self._seen(self._look(array, 0))
-        axis, percent = self._settings.axis, self._settings.percentile
-        return self._within(summary, limits.exact_percentile(array, axis, summary, percent))
+        summary, scheme = self._seen(self._look(source, 0)), settings.scheme
+        ends = limits.exact_percentile(source, summary, settings.percentile, scheme.affine)
+        return scheme.result(ends, settings.axis is not None)
 
-    def _look(self, array: NDArray[Any], bins: int) -> Summary:
-        axis = self._settings.axis
-        if axis is not None:
-            axis = normalize_axis(axis, array.ndim)
-        found = summarize(array, axis, bins)
+    def _look(self, source: Whole | Blocks, bins: int) -> Summary:
+        look = partial(_summary_of, axis=source.axis, bins=bins)
+        found, *others = source.reduce(lambda _: look, Summary.merge)
+        for other in others:
+            found = found.beside(other)
         if self._settings.nonfinite == "raise" and (count := int(found.nonfinite.sum())):
             raise ValueError(
-                f"x holds NaN or infinities ({count} of {array.size}); nonfinite='ignore' leaves "
-                "them out"
+                f"x holds NaN or infinities ({count} of {count + int(found.finite.sum())}); "
+                "nonfinite='ignore' leaves them out"
             )
         return found
 
@@ -329,11 +332,9 @@ class Calibrator:
             raise ValueError(f"there is no finite value to calibrate by{where}")
         return summary
 
-    def _within(self, summary: Summary, found: list[float]) -> Calibration:
-        """The calibration of the ranges, clipped to limits."""
-        ends = zip(summary.low.tolist(), summary.high.tolist(), found, strict=True)
-        ranges = [limits.clip(*of_channel) for of_channel in ends]
-        return self._settings.scheme.result(ranges, self._settings.axis is not None)
+
+def _summary_of(block: NDArray[Any], axis: int | None, bins: int) -> Summary:
+    return summarize(codec.real_array(block), axis, bins)
 
 
 def _percent(value: Any) -> Fraction:
