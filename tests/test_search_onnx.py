@@ -265,7 +265,7 @@ def test_searches_end_within_the_tolerance(tmp_path):
     assert again == whole
     with pytest.raises(ValueError, match="has another measure: 'top-1 agreement'"):
         search_precision(*arguments, path=path)
-    choices = {"block_sizes": [8], "exponents": [4, 5], "mantissas": [2, 3, 4]}
+    choices = {"block_sizes": [8], "exponents": [4, 5], "mantissas": [3, 5, 7]}
     blocks = search_blocks(task.evaluate, task.sizes, tolerance=0.1, **choices)
     assert blocks.loss(blocks.steps[-1]) <= 0.1
     assert blocks.steps[-1].footprint < 0.3
