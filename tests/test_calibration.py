@@ -3,7 +3,6 @@
 import math
 import pickle
 import tracemalloc
-from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -458,104 +457,6 @@ def test_types_do_not_matter(method):
     assert fl.calibrate(x.tolist(), "int4", method).scale == expected
 
 
-def test_blocks_of_dask_merge():
-    da = pytest.importorskip("dask.array")
-    dask = pytest.importorskip("dask")
-    x = np.random.default_rng(7).standard_normal((100, 16))
-    lazy = da.from_array(x, chunks=(30, 16))
-
-    def observed(block):
-        calibrator = fl.Calibrator("int8", "entropy", axis=1)
-        calibrator.observe(block)
-        return calibrator
-
-    parts = dask.compute(*[dask.delayed(observed)(b) for b in lazy.to_delayed().ravel()])
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.merge(part)
-    expected = fl.calibrate(x, "int8", "entropy", axis=1)
-    assert_array_equal(whole.result().scale, expected.scale)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("affine", [False, True])
-@given(data=st.data())
-@settings(max_examples=6)
-def test_chunks_of_dask_do_not_matter(method, affine, data):
-    """Any chunks, also of channels and empty ones: the numbers are those of the whole array."""
-    da = pytest.importorskip("dask.array")
-    if method == "entropy" and affine:
-        return
-    x = np.random.default_rng(data.draw(st.integers(0, 99))).standard_cauchy((17, 3, 5))
-    x = x.astype(data.draw(st.sampled_from([np.float32, np.float64])))
-    chunks = tuple(
-        tuple(np.diff([0, *sorted(data.draw(st.lists(st.integers(0, n), max_size=3))), n]).tolist())
-        for n in x.shape
-    )
-    lazy = da.from_array(x, chunks=chunks)
-    for axis in (None, 0, -1):
-        arguments = ("int8", method, axis)
-        expected = fl.calibrate(x, *arguments, affine=affine)
-        found = fl.calibrate(lazy, *arguments, affine=affine)
-        assert_array_equal(found.scale, expected.scale)
-        assert_array_equal(found.zero_point, expected.zero_point)
-        whole, parts = (fl.Calibrator(*arguments, affine=affine) for _ in range(2))
-        whole.observe(x)
-        parts.observe(lazy)
-        assert_array_equal(parts.result().scale, whole.result().scale)
-        assert_array_equal(parts.result().zero_point, whole.result().zero_point)
-
-
-def test_large_blocks_of_dask_take_passes(monkeypatch):
-    """Ranks are told by counting, also over blocks with NaN that are left out."""
-    da = pytest.importorskip("dask.array")
-    monkeypatch.setattr(summaries, "_PIECE", 100)
-    x = np.random.default_rng(13).standard_normal((40, 30), dtype=np.float32)
-    x[::7, ::5] = np.nan
-    x[1, 1] = -np.inf
-    lazy = da.from_array(x, chunks=(7, 11))
-    for affine in (False, True):
-        for axis in (None, 1):
-            how = {"percentile": 95, "affine": affine, "nonfinite": "ignore"}
-            expected = fl.calibrate(x, "int8", "percentile", axis, **how)
-            found = fl.calibrate(lazy, "int8", "percentile", axis, **how)
-            assert_array_equal(found.scale, expected.scale)
-            assert_array_equal(found.zero_point, expected.zero_point)
-    with pytest.raises(ValueError, match=r"NaN or infinities \(37 of 1200\)"):
-        fl.calibrate(lazy, "int8")
-
-
-def test_dask_arrays_are_never_loaded_whole():
-    da = pytest.importorskip("dask.array")
-    dask = pytest.importorskip("dask")
-    rows = 1 << 9
-    lazy = da.ones((1 << 14, 1 << 10), chunks=(rows, 1 << 10), dtype=np.float32)
-    chunk = rows << 12
-    for method in METHODS:
-        tracemalloc.start()
-        with dask.config.set(scheduler="synchronous"):
-            found = fl.calibrate(lazy, "e5m2", method)
-        assert found.scale == pytest.approx(1 / 57344)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 8 * chunk < lazy.nbytes / 3
-
-
-def test_dask_arrays_that_are_none():
-    da = pytest.importorskip("dask.array")
-    with pytest.raises(TypeError, match="complex"):
-        fl.calibrate(da.ones(3, dtype=complex), "int8")
-    unknown = da.arange(1.0, 10)[da.arange(1.0, 10) > 3]
-    assert fl.calibrate(unknown, "int8").scale == fl.calibrate([9.0], "int8").scale
-    with pytest.raises(ValueError, match="compute_chunk_sizes"):
-        fl.calibrate(unknown, "int8", axis=0)
-    with pytest.raises(ValueError, match="no finite value"):
-        fl.calibrate(da.ones((0, 2)), "int8")
-    xarray = pytest.importorskip("xarray")
-    named = xarray.DataArray(da.from_array(np.arange(12.0).reshape(3, 4), chunks=2))
-    assert fl.calibrate(named, "int8").scale == fl.calibrate([11.0], "int8").scale
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_memory_does_not_grow_with_the_data(method):
     row = np.random.default_rng(10).standard_normal(1 << 12, dtype=np.float32)
@@ -786,62 +687,3 @@ def test_empty_tensors_change_nothing():
 def test_wrong_histories(keywords, error, match):
     with pytest.raises(error, match=match):
         fl.AmaxHistory(**{"fmt": "e4m3", **keywords})
-
-
-# --- others ---------------------------------------------------------------------------------
-
-
-@pytest.mark.peers
-@pytest.mark.parametrize("affine", [False, True])
-@pytest.mark.parametrize("axis", [None, 0, 1])
-def test_torch_observers(affine, axis):
-    torch = pytest.importorskip("torch")
-    quantization = pytest.importorskip("torch.ao.quantization")
-    x = np.random.default_rng(8).standard_normal((6, 50), dtype=np.float32) + np.float32(0.5)
-    schemes = {
-        (False, True): torch.per_tensor_affine, (False, False): torch.per_tensor_symmetric,
-        (True, True): torch.per_channel_affine, (True, False): torch.per_channel_symmetric,
-    }  # fmt: skip
-    keywords = {"qscheme": schemes[axis is not None, affine], "dtype": torch.qint8}
-    if not affine:
-        keywords |= {"quant_min": -127, "quant_max": 127}
-    if axis is None:
-        observer = quantization.MinMaxObserver(**keywords)
-    else:
-        observer = quantization.PerChannelMinMaxObserver(ch_axis=axis, **keywords)
-    calibrator = fl.Calibrator("int8_full" if affine else "int8", axis=axis, affine=affine)
-    for batch in (x, x * 2, x / 3):
-        observer(torch.from_numpy(batch))
-        calibrator.observe(batch)
-    scale, zero_point = observer.calculate_qparams()
-    found = calibrator.result()
-    # torch rounds the width of the range, then its quotient
-    np.testing.assert_allclose(found.scale, scale.numpy().reshape(np.shape(found.scale)), 2.4e-7)
-    wanted = zero_point.numpy().reshape(np.shape(found.zero_point))
-    assert np.abs(np.int64(found.zero_point) - wanted).max() == 0
-
-
-@pytest.mark.peers
-def test_onnx_dynamic_quantization():
-    onnx = pytest.importorskip("onnx")
-    node = onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"])
-    f32, u8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
-    info = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [node], "g", [info("x", f32, ["n"])],
-        [info("y", u8, ["n"]), info("scale", f32, []), info("zero", u8, [])],
-    )  # fmt: skip
-    opset = [onnx.helper.make_opsetid("", 21)]
-    model_proto = onnx.helper.make_model(graph, opset_imports=opset)
-    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(model_proto)
-    rng = np.random.default_rng(9)
-    same = Counter()
-    for _ in range(50):
-        x = rng.normal(rng.uniform(-2, 2), rng.uniform(0.1, 3), 64).astype(np.float32)
-        y, scale, zero = evaluator.run(None, {"x": x})
-        found = fl.calibrate(x, "uint8", affine=True)
-        assert found.scale == pytest.approx(float(scale), rel=2.4e-7)
-        assert found.zero_point == int(zero)
-        codes = fl.encode(x, "uint8", scale=float(scale), zero_point=int(zero))
-        same.update((codes == y).tolist())
-    assert same[True] > 0.999 * same.total()  # its float32 quotients may be ties
