@@ -36,12 +36,12 @@ def test_blocks_of_dask_merge():
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("affine", [False, True])
 @given(data=st.data())
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_chunks_of_dask_do_not_matter(method, affine, data):
     """Any chunks, also of channels and empty ones: the numbers are those of the whole array."""
     if method == "entropy" and affine:
         return
-    x = np.random.default_rng(data.draw(st.integers(0, 99))).standard_cauchy((17, 3, 5))
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).standard_cauchy((7, 3, 4))
     x = x.astype(data.draw(st.sampled_from([np.float32, np.float64])))
     chunks = tuple(
         tuple(np.diff([0, *sorted(data.draw(st.lists(st.integers(0, n), max_size=3))), n]).tolist())
@@ -49,12 +49,12 @@ def test_chunks_of_dask_do_not_matter(method, affine, data):
     )
     lazy = da.from_array(x, chunks=chunks)
     for axis in (None, 0, -1):
-        arguments = ("int8", method, axis)
-        expected = fl.calibrate(x, *arguments, affine=affine)
-        found = fl.calibrate(lazy, *arguments, affine=affine)
+        arguments, how = ("int8", method, axis), {"affine": affine, "bins": 256}
+        expected = fl.calibrate(x, *arguments, **how)
+        found = fl.calibrate(lazy, *arguments, **how)
         assert_array_equal(found.scale, expected.scale)
         assert_array_equal(found.zero_point, expected.zero_point)
-        whole, parts = (fl.Calibrator(*arguments, affine=affine) for _ in range(2))
+        whole, parts = (fl.Calibrator(*arguments, **how) for _ in range(2))
         whole.observe(x)
         parts.observe(lazy)
         assert_array_equal(parts.result().scale, whole.result().scale)
@@ -80,8 +80,8 @@ def test_large_blocks_of_dask_take_passes(monkeypatch):
 
 
 def test_dask_arrays_are_never_loaded_whole():
-    rows = 1 << 9
-    lazy = da.ones((1 << 14, 1 << 10), chunks=(rows, 1 << 10), dtype=np.float32)
+    rows = 1 << 7
+    lazy = da.ones((1 << 13, 1 << 10), chunks=(rows, 1 << 10), dtype=np.float32)
     chunk = rows << 12
     for method in METHODS:
         tracemalloc.start()
@@ -90,7 +90,7 @@ def test_dask_arrays_are_never_loaded_whole():
         assert found.scale == pytest.approx(1 / 57344)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 8 * chunk < lazy.nbytes / 3
+        assert peak < 20 * chunk < lazy.nbytes / 3
 
 
 def test_dask_arrays_that_are_none():

@@ -43,6 +43,7 @@ def calibrate(
     ----------
     x : array_like of floats or integers
         Any shape and strides.  Integers beyond ``2**53`` and longdouble are rounded to float64.
+        Dask arrays, also within xarray's, are looked at block by block, in dask's own scheduler.
     fmt : str or Format
         An elementwise format: integer, fixed or float.
     method : {"max", "percentile", "entropy", "mse"}
@@ -55,7 +56,8 @@ def calibrate(
         Whether to take the next power of two that is not less.  Fixed-point formats always do:
         see `Calibration.fixed_format`.
     percentile : float
-        For "percentile": how many percent of the magnitudes are not clipped; above 0, up to 100.
+        For "percentile": how many percent are not clipped, of the magnitudes or, affine, of the
+        values; above 0, up to 100.
     bins : int
         For "entropy" and "mse": bins of the histogram of magnitudes, a power of two from 256 to
         65536.
@@ -86,7 +88,7 @@ def calibrate(
     Notes
     -----
     A method finds a limit; the range ``[low, high]`` is that of the values, without what is beyond
-    the limit on either side, and with zero.  Then, with `top` the format's greatest value,
+    the limit on either side, and with zero.  Some find a limit for each end if `affine`.  Then, with `top` the format's greatest value,
 
     - symmetric: ``scale = max(high, -low) / top``, and 0 is the zero point.  For integers top is
       the greatest code, 127 for int8, whether or not there is a -128;
@@ -101,7 +103,9 @@ def calibrate(
 
     - "max": none;
     - "percentile": the least magnitude that `percentile` percent of the magnitudes do not exceed,
-      exactly; it is a magnitude of the data.  A limit of zero is none;
+      exactly; it is a magnitude of the data.  A limit of zero is none.  Affine, each end is that of
+      the values without the ``(100 - percentile) / 2`` percent beyond it: the least value that all
+      but so many do not exceed, and the greatest that all but so many are not below;
     - "entropy": the threshold whose cells tell least wrongly how magnitudes are distributed, by
       Kullback and Leibler's divergence, as TensorRT has it.  Of a histogram of magnitudes, whose
       bin 0 is given the count of bin 1, the first i bins (i from 128 to all that are in use) are
@@ -109,11 +113,14 @@ def calibrate(
       that of their cell evenly.  For integers and fixed point cells are equal parts of the i bins,
       one for each magnitude of a sign (128 for int8, 256 for uint8); for floats a cell is what
       rounds to one value.  The greatest i whose divergence of Q from P is within 1e-10 of the
-      least gives the limit, the upper end of bin i - 1.  Not for `affine`;
+      least gives the limit, the upper end of bin i - 1.  Not for `affine`: the divergence is one of
+      magnitudes, and what it clips would be as far on either side;
     - "mse": of ``amax * k / 128``, k = 1 ... 128, the one for which the squared errors of
       quantising (to nearest, saturating) add up to the least, each value being represented by the
       middle of its bin; the greatest of those that are equal.  For codes that are finer than
-      bins there is nothing to be gained: then use "max".
+      bins there is nothing to be gained: then use "max".  Affine, from there the low end and the
+      high end in turn go to the best of ``low * k / 128`` and ``high * k / 128`` (of all values),
+      until neither finds less: no limit of one end is better than what comes out.
 
     The histogram has bins of ``2**e``, with the least e for which amax is within `bins` of them, so
     at least half are in use.  Memory is constant, beyond a histogram for each channel.
@@ -212,7 +219,7 @@ class Calibrator:
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         if method == "entropy" and affine:
-            raise ValueError("entropy looks at magnitudes only: not with affine=True")
+            raise ValueError("entropy looks at magnitudes only: not with affine=True; see 'mse'")
         if nonfinite not in get_args(Nonfinite):
             raise ValueError(f"nonfinite must be 'raise' or 'ignore', got {nonfinite!r}")
         bins = whole_number("bins", bins, 256, 1 << 16)
@@ -229,7 +236,7 @@ class Calibrator:
         Parameters
         ----------
         x : array_like of floats or integers
-            As for `calibrate`; may be empty.
+            As for `calibrate`; may be empty.  A dask array counts as the batch of all its blocks.
 
         Raises
         ------
