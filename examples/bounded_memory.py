@@ -6,9 +6,9 @@
     python examples/bounded_memory.py digits                 # of one network: digits, hed, lite0
     python examples/bounded_memory.py --state state --write  # docs/bounded_memory.md and plots
 
-Needs what `pretrained.py` needs, onnxruntime and the extra demo. The precisions are chosen on one part
-of the data, and what is chosen is measured once on the rest. With ``--state`` every evaluation is
-remembered in files of that folder, and a run that was interrupted goes on.
+Needs what `pretrained.py` needs, onnxruntime and the extra demo. The precisions are chosen on one
+part of the data, and what is chosen is measured once on the rest. With ``--state`` every evaluation
+is remembered in files of that folder, and a run that was interrupted goes on.
 """
 
 import argparse
@@ -98,9 +98,9 @@ def hed() -> Study:
     edges = float((chosen.run((None,) * len(chosen.sizes)) >= 0.5).mean())
     return Study(
         "HED (VGG-16)",
-        f"Photographs of {HED_SIZE} × {HED_SIZE} pixels: {', '.join(SEARCHED_PHOTOS)} to choose by, "
-        f"{', '.join(rest)} to measure on. There are no labels: accuracy is edge-map agreement, the "
-        "share of all pixels for which the map is at least 0.5 where it is in floating point "
+        f"Photographs of {HED_SIZE} × {HED_SIZE} pixels: {', '.join(SEARCHED_PHOTOS)} to choose "
+        f"by, {', '.join(rest)} to measure on. There are no labels: accuracy is edge-map agreement, "
+        "the share of all pixels for which the map is at least 0.5 where it is in floating point "
         f"({edges:.0%} of the pixels to choose by are edges).",
         chosen,
         part(rest),
@@ -134,8 +134,8 @@ def lite0() -> Study:
     views = 3 * len(SEARCHED_PHOTOS)
     return Study(
         "EfficientNet-lite0",
-        f"Three views (whole, mirrored, nearer) of each photograph: {', '.join(SEARCHED_PHOTOS)} to "
-        f"choose by, {', '.join(rest)} to measure on. There are no labels: accuracy is top-1 "
+        f"Three views (whole, mirrored, nearer) of each photograph: {', '.join(SEARCHED_PHOTOS)} "
+        f"to choose by, {', '.join(rest)} to measure on. There are no labels: accuracy is top-1 "
         f"agreement with the network in floating point. With {views} views it moves in steps of "
         f"{1 / views:.1%}, so that within 1, 2 and 5 % nothing may change.",
         part(SEARCHED_PHOTOS),
@@ -225,8 +225,8 @@ def report(name: str, state: Path | None, plots: Path | None, progress: bool) ->
     spent = {True: "to its end", False: "until its budget was spent"}
     lines += [
         "",
-        f"The search of fixed point ran {spent[fixed.complete]} ({len(fixed.points)} evaluations of "
-        f"at most {study.fixed['budget']}), that of blocks {spent[blocks.complete]} "
+        f"The search of fixed point ran {spent[fixed.complete]} ({len(fixed.points)} evaluations "
+        f"of at most {study.fixed['budget']}), that of blocks {spent[blocks.complete]} "
         f"({len(blocks.points)} of at most {study.blocks['budget']}).",
         "",
     ]
@@ -246,12 +246,14 @@ PAGE = """\
 
 <!-- Written by examples/bounded_memory.py: do not edit. -->
 
-How far does the memory of a pretrained network shrink, if every layer has formats of its own, and who pays?
-[The search](precision.md) starts from 16-bit fixed point for each layer's data and weights and takes bits away, one
-layer and one field after the other, as Judd et al. do. Beside it, the search over the block size, the exponent
-and the mantissas of block floating point, within 1 %. Footprints count the data of one sample and all weights, each
-layer's input and weights once, against 32-bit floats; biases and what is between the layers stay float32.
-Networks, weights and data are those of `examples/pretrained.py`; no network was trained again.
+How far does the memory of a pretrained network shrink, if every layer has formats of its own?
+[The search](precision.md) starts from 16-bit fixed point for each layer's data and weights and
+takes bits away, as Judd et al. do: first in all layers, then in those that miss them least. Beside
+it stands the search over the block size, the exponent and the mantissas of block floating point,
+within 1 %. Footprints count each layer's input, for one sample, and its weights, against 32-bit
+floats; biases and what is between the layers stay float32. What is chosen on one part of the data
+is measured once on the rest. Networks, weights and data are those of `examples/pretrained.py`; no
+network was trained again.
 
 """
 
@@ -272,7 +274,8 @@ def main() -> None:
         text += report(name, given.state, plots, given.progress)
     if given.write:
         packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        ran = f"Ran on {processor()}, one thread, with Python {platform.python_version()}, {packages}."
+        python = platform.python_version()
+        ran = f"Ran on {processor()}, one thread, with Python {python}, {packages}."
         with replaced(DOCS / "bounded_memory.md") as temporary:
             temporary.write_text(PAGE + "\n".join([*text, ran, ""]), encoding="utf-8")
 

@@ -88,7 +88,8 @@ def calibrate(
     Notes
     -----
     A method finds a limit; the range ``[low, high]`` is that of the values, without what is beyond
-    the limit on either side, and with zero.  Some find a limit for each end if `affine`.  Then, with `top` the format's greatest value,
+    the limit on either side, and with zero.  Some find a limit for each end if `affine`.  Then,
+    with `top` the format's greatest value,
 
     - symmetric: ``scale = max(high, -low) / top``, and 0 is the zero point.  For integers top is
       the greatest code, 127 for int8, whether or not there is a -128;
