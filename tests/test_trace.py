@@ -116,7 +116,7 @@ def test_integers_of_a_convolution_give_its_output(case):
 
 
 def test_a_convolution_over_one_axis():
-    x, w = small((2, 4, 11)), small((6, 2, 3), 1)
+    x, w = small((2, 4, 10)), small((6, 2, 3), 1)
     model = model_of([node("Conv", "x w", "y", strides=[2], pads=[1, 2], group=2)], {"w": w}, x)
     (traced,) = hardware.trace(model, x).traced
     assert traced.layer.outputs == (6, 1)
@@ -351,6 +351,24 @@ def test_weights_that_nodes_compute_from_constants():
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_branch_of_a_constant_condition_is_no_constant():
+    """What its inner nodes take from outside is not among its inputs."""
+    end = [helper.make_tensor_value_info("t", TensorProto.FLOAT, None)]
+    branch = helper.make_graph([node("Identity", "x", "t")], "branch", [], end)
+    nodes = [
+        helper.make_node("If", ["yes"], ["same"], "if", then_branch=branch, else_branch=branch),
+        helper.make_node("MatMul", ["x", "same"], ["p"], "product"),
+        node("MatMul", "p w", "y"),
+    ]
+    constants = {"yes": np.array(True), "w": small((3, 2))}
+    trace = hardware.trace(model_of(nodes, constants, small((3, 3))), small((3, 3)))
+    assert [layer.name for layer in trace] == ["y"]
+    assert [(s.name, s.reason) for s in trace.skipped] == [
+        ("if", "nodes within a node"),
+        ("product", "its weights are not constant"),
+    ]
+
+
 def test_functions_of_the_model_are_looked_into():
     function = helper.make_function(
         "mine", "block", ["a", "b"], ["c"], [node("MatMul", "a b", "c")],
@@ -446,14 +464,15 @@ def test_scales_that_are_not_powers_of_two():
 def test_calibrated_activations_saturate():
     x = np.float32(np.arange(1, 401).reshape(100, 4))
     x[-1, -1] = 1e6
-    (traced,) = hardware.trace(linear(), x, method="percentile", percentile=99).traced
+    w = np.append(np.ones(399, np.float32), np.float32(1e6)).reshape(4, 100)
+    (traced,) = hardware.trace(linear(w), x, method="percentile", percentile=99).traced
     scale = fl.calibrate(
         x, fl.IntegerFormat(15, signed=False), "percentile", percentile=99, power_of_two=True
     ).scale
     assert traced.activation_scale == scale
     assert traced.activations[-1, -1] == MAX_MAGNITUDE
     np.testing.assert_array_equal(traced.activations[:-1] * scale, x[:-1])
-    exact = hardware.trace(linear(), x).traced[0]
+    exact = hardware.trace(linear(w), x).traced[0]
     assert exact.activation_scale > scale
     assert exact.weight_scale == traced.weight_scale
 
@@ -533,6 +552,16 @@ def test_models(tmp_path):
     wrong = model_of([node("Relu", "x", "p"), node("MatMul", "p w", "y")], {"w": small((3, 2))}, X)
     with pytest.raises(ValueError, match="onnxruntime does not run the model"):
         hardware.trace(wrong, X)
+
+
+def test_an_input_that_is_no_tensor():
+    graph = linear().graph
+    sequence = helper.make_tensor_sequence_value_info("s", TensorProto.FLOAT, None)
+    graph.input.append(sequence)
+    graph.node.append(node("SequenceLength", "s", "length"))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    with pytest.raises(ValueError, match="'s' of the model is no tensor of a known type"):
+        hardware.trace(model, {"x": X, "s": X})
 
 
 def test_without_the_extra(monkeypatch):

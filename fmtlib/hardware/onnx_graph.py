@@ -128,7 +128,7 @@ def load(model: Any) -> ModelProto:
                 f"training.Network, not {type(model).__name__}"
             )
         onnx.checker.check_model(found)
-    except (DecodeError, onnx.checker.ValidationError) as error:
+    except (DecodeError, UnicodeDecodeError, onnx.checker.ValidationError) as error:
         raise ValueError(f"this is no valid ONNX model: {error}") from error
     return inline_local_functions(found) if found.functions else found
 
@@ -153,7 +153,11 @@ def feeds_of(model: ModelProto, inputs: Any) -> Arrays:
     feeds = {name: as_array(values) for name, values in inputs.items()}
     for name, array in feeds.items():
         wanted = known[name]
-        if array.dtype != (dtype := tensor_dtype_to_np_dtype(wanted.elem_type)):
+        try:
+            dtype = tensor_dtype_to_np_dtype(wanted.elem_type)
+        except KeyError:
+            raise ValueError(f"input {name!r} of the model is no tensor of a known type") from None
+        if array.dtype != dtype:
             raise TypeError(f"input {name!r} must be an array of {dtype}, not of {array.dtype}")
         if array.size == 0:
             raise ValueError(f"input {name!r} must not be empty, but has shape {array.shape}")
@@ -226,11 +230,11 @@ def read(model: ModelProto, nodes: Sequence[WeightedNode], feeds: Arrays) -> Ite
     from onnx import numpy_helper
 
     wanted = {name for item in nodes for name in (item.activations, item.weights)}
-    tensors = {
-        tensor.name: numpy_helper.to_array(tensor)
-        for tensor in model.graph.initializer
-        if tensor.name in wanted
-    }
+    initializers = {x.name: x for x in model.graph.initializer if x.name in wanted - set(feeds)}
+    try:
+        tensors = {name: numpy_helper.to_array(x) for name, x in initializers.items()}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"an initializer has no known type: {error}") from error
     tensors |= feeds
     tensors |= _run(model, sorted(wanted - set(tensors)), feeds)
     for item in nodes:
@@ -260,7 +264,7 @@ def _run(model: ModelProto, names: Sequence[str], feeds: Arrays) -> Arrays:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised, not printed
     try:
         session = ort.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -195,6 +195,8 @@ def trace(
     is the same on all sides is the layer's ``padding``; any other is written out as zeros in the
     layer's activations: see ``written_padding``.
 
+    The tensors of all chosen layers are in memory at once, for the whole batch.
+
     onnxruntime runs the graph as it stands on one thread, so that a machine repeats its results.
     Machines may differ in how they add up floats, and so in the last bit of some integers.
 
