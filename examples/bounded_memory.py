@@ -99,9 +99,9 @@ def hed() -> Study:
     return Study(
         "HED (VGG-16)",
         f"Photographs of {HED_SIZE} × {HED_SIZE} pixels: {', '.join(SEARCHED_PHOTOS)} to choose "
-        f"by, {', '.join(rest)} to measure on. There are no labels: accuracy is edge-map agreement, "
-        "the share of all pixels for which the map is at least 0.5 where it is in floating point "
-        f"({edges:.0%} of the pixels to choose by are edges).",
+        f"by, {', '.join(rest)} to measure on. There are no labels: accuracy is edge-map "
+        "agreement, the share of all pixels for which the map is at least 0.5 where it is in "
+        f"floating point ({edges:.0%} of the pixels to choose by are edges).",
         chosen,
         part(rest),
         {

@@ -7,26 +7,20 @@ left is one piece of the graph before the first layer and one from each layer to
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fmtlib.onnx_models import RANDOM, Arrays, feeds_of, load, session
 
 if TYPE_CHECKING:
     import onnx
     from onnxruntime import InferenceSession
 
-Tensors: TypeAlias = dict[str, NDArray[Any]]
-
 _LAYERS = ("Conv", "Gemm", "MatMul")
-# What they give is no constant, even if all that they take is.
-_RANDOM = frozenset(
-    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-     "RandomUniformLike")
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +70,13 @@ class CutModel:
     """
 
     def __init__(self, model: Any, output: str | None = None) -> None:
-        self._model = _load(model)
+        self._model = load(model)
         graph = self._model.graph
         outputs = [value.name for value in graph.output]
         if output is not None and output not in outputs:
             raise ValueError(f"output must be one of {', '.join(outputs)}, got {output!r}")
         self.output = outputs[0] if output is None else output
-        self._constants: Tensors = {}
+        self._constants: Arrays = {}
         nodes = self._fold(graph)
         self.layers: list[CutLayer] = []
         self._pieces = [_Piece([])]
@@ -107,24 +101,25 @@ class CutModel:
         self._needed.reverse()
 
     @property
-    def inputs(self) -> dict[str, tuple[Any, list[int | None] | None]]:
-        """The dtype and, where it is told, the shape of each input of the model."""
-        from onnx.helper import tensor_dtype_to_np_dtype
-
-        found: dict[str, tuple[Any, list[int | None] | None]] = {}
+    def batch(self) -> int | None:
+        """How many samples the model takes at a time, if it says so."""
         constants = {tensor.name for tensor in self._model.graph.initializer}
-        for value in self._model.graph.input:
-            if value.name not in constants:
-                kind = value.type.tensor_type
-                dims: list[int | None] | None = None
-                if kind.HasField("shape"):
-                    dims = [
-                        d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim
-                    ]
-                found[value.name] = tensor_dtype_to_np_dtype(kind.elem_type), dims
+        shapes = [
+            value.type.tensor_type.shape.dim
+            for value in self._model.graph.input
+            if value.name not in constants
+        ]
+        told = [dims[0].dim_value for dims in shapes if dims and dims[0].HasField("dim_value")]
+        return max(told, default=None)
+
+    def feeds_of(self, inputs: Any) -> Arrays:
+        """The arrays of the model's inputs by name, checked."""
+        found = feeds_of(self._model, inputs)
+        if constant := sorted(found.keys() & self._constants.keys()):
+            raise ValueError(f"{', '.join(constant)} must stay the constants that they are")
         return found
 
-    def run_piece(self, index: int, tensors: Tensors) -> Tensors:
+    def run_piece(self, index: int, tensors: Arrays) -> Arrays:
         """Run piece `index`, and give the tensors that are needed after it.
 
         Parameters
@@ -178,7 +173,7 @@ class CutModel:
         known, folded, nodes = set(constants), [], []
         for node in graph.node:
             inner = any(a.HasField("g") or a.graphs for a in node.attribute)
-            if {*node.input} - {""} <= known and not inner and node.op_type not in _RANDOM:
+            if {*node.input} - {""} <= known and not inner and node.op_type not in RANDOM:
                 folded.append(node)
                 known.update(node.output)
             else:
@@ -186,15 +181,14 @@ class CutModel:
         self._constants = constants
         wanted = sorted((_uses(nodes) | {self.output}) & {n for f in folded for n in f.output})
         if wanted:
-            session = self._session(folded, wanted, {})
-            self._constants |= dict(zip(wanted, session.run(wanted, {}), strict=True))
+            values = self._session(folded, wanted, {}).run(wanted, {})
+            self._constants |= dict(zip(wanted, values, strict=True))
         return nodes
 
     def _session(
         self, nodes: Sequence[onnx.NodeProto], outputs: Sequence[str], tensors: Mapping[str, Any]
     ) -> InferenceSession:
         """A session of some nodes, with the types of the tensors that they are going to get."""
-        import onnxruntime
         from onnx import helper, numpy_helper
 
         made = {name for node in nodes for name in node.output}
@@ -227,41 +221,7 @@ class CutModel:
             opset_imports=self._model.opset_import,
             ir_version=self._model.ir_version,
         )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        # The graph as it stands: what is fused would be rounded otherwise.
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.log_severity_level = 3
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-
-
-def _load(model: Any) -> onnx.ModelProto:
-    try:
-        import onnx
-        import onnxruntime as _onnxruntime  # noqa: F401
-        from google.protobuf.message import DecodeError
-        from onnx.inliner import inline_local_functions
-    except ImportError as error:
-        raise ImportError(f'ONNX models need {error.name}: pip install "fmtlib[onnx]"') from error
-    try:
-        if isinstance(model, str | os.PathLike):
-            found = onnx.load(os.fspath(model))
-        elif isinstance(model, bytes):
-            found = onnx.load_from_string(model)
-        elif isinstance(model, onnx.ModelProto):
-            found = onnx.ModelProto()
-            found.CopyFrom(model)
-        else:
-            raise TypeError(
-                "model must be the path or the bytes of an ONNX model, or an onnx.ModelProto, got "
-                f"{type(model).__name__}"
-            )
-        onnx.checker.check_model(found)
-    except (DecodeError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"this is no valid ONNX model: {error}") from error
-    return inline_local_functions(found) if found.functions else found
+        return session(model)
 
 
 def _uses(nodes: Iterable[onnx.NodeProto]) -> set[str]:

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import codec
 from fmtlib.arguments import as_array, whole_number
 from fmtlib.formats import BlockFormat, FixedFormat
+from fmtlib.onnx_models import Arrays
 from fmtlib.search.configurations import Configuration, LayerPrecision, LayerSize, Precision
-from fmtlib.search.onnx_cuts import CutModel, Tensors
+from fmtlib.search.onnx_cuts import CutModel
 
 Measure: TypeAlias = Literal["top1", "map", "map_f1"]
 Outputs: TypeAlias = NDArray[Any]
@@ -56,7 +57,7 @@ class OnnxModel:
     bits : int
         Width of the formats to start from, signs included.
     kept_bytes : int
-        Tensors of the last evaluation to keep: what comes before the first layer whose precision
+        Arrays of the last evaluation to keep: what comes before the first layer whose precision
         has changed is not computed again.
 
     Attributes
@@ -117,9 +118,7 @@ class OnnxModel:
         kept_bytes: int = 1 << 29,
     ) -> None:
         self._cut = CutModel(model, output)
-        self._inputs = _arrays(inputs, self._cut)
-        self._samples = len(next(iter(self._inputs.values())))
-        self._batch = self._whole_batches(batch)
+        self._take(inputs, batch)
         self._kept_bytes = whole_number("kept_bytes", kept_bytes, 0)
         bits = whole_number("bits", bits, 2, 24)
         self._labels = None if labels is None else self._classes(labels)
@@ -128,7 +127,7 @@ class OnnxModel:
         self._check_measure()
         self._weights: dict[int, tuple[Any, NDArray[Any]]] = {}
         self._before: Configuration = ()
-        self._states: dict[int, list[Tensors]] = {}
+        self._states: dict[int, list[Arrays]] = {}
         self._start_from(bits)
 
     def evaluate(self, configuration: Configuration) -> float:
@@ -180,8 +179,8 @@ class OnnxModel:
         return np.concatenate(outputs)
 
     def _continued(
-        self, configuration: Configuration, done: list[Tensors], first: int
-    ) -> Iterator[Tensors]:
+        self, configuration: Configuration, done: list[Arrays], first: int
+    ) -> Iterator[Arrays]:
         """The tensors after each further piece, for a batch."""
         if done:
             tensors = done[-1]
@@ -240,18 +239,25 @@ class OnnxModel:
             for layer, count, length in zip(layers, counts, lengths, strict=True)
         )
 
-    def _whole_batches(self, batch: int | None) -> int:
-        """Samples at a time, if the model takes so many."""
-        told = {dims[0] for _, dims in self._cut.inputs.values() if dims and dims[0]}
-        if batch is None:
-            batch = max(told) if told else _BATCH
-        batch = whole_number("batch", batch, 1)
-        if told and (told != {batch} or self._samples % batch):
+    def _take(self, inputs: ArrayLike | Mapping[str, ArrayLike], batch: int | None) -> None:
+        """Note the inputs, and how many samples run at a time."""
+        several = isinstance(inputs, Mapping)
+        named: Any = inputs if several else {"": inputs}
+        given = {name: as_array(array) for name, array in named.items()}
+        counts = {len(array) if array.ndim else 0 for array in given.values()}
+        if len(counts) > 1:
+            raise ValueError("inputs must have the same number of samples")
+        self._samples = max(counts, default=0)
+        told = self._cut.batch
+        self._batch = whole_number("batch", (told or _BATCH) if batch is None else batch, 1)
+        if told and (told != self._batch or self._samples % told):
             raise ValueError(
-                f"the model takes {max(told)} samples at a time: {self._samples} samples in "
-                f"batches of {batch} do not fit"
+                f"the model takes {told} samples at a time: {self._samples} samples in "
+                f"batches of {self._batch} do not fit"
             )
-        return batch
+        first = {name: array[: self._batch] for name, array in given.items() if array.ndim}
+        names = self._cut.feeds_of(first if several else first.get("", given.get("")))
+        self._inputs = dict(zip(names, given.values(), strict=True))
 
     def _classes(self, labels: ArrayLike) -> NDArray[Any]:
         found = as_array(labels)
@@ -292,29 +298,3 @@ def _rounded(x: NDArray[Any], fmt: FixedFormat | BlockFormat, axis: int) -> NDAr
     of_blocks = axis if isinstance(fmt, BlockFormat) else None
     rounded: NDArray[Any] = codec.quantize(x, fmt, axis=of_blocks)
     return rounded
-
-
-def _arrays(inputs: ArrayLike | Mapping[str, ArrayLike], cut: CutModel) -> Tensors:
-    """The arrays of the model's inputs, checked."""
-    known = cut.inputs
-    if not isinstance(inputs, Mapping):
-        if len(known) != 1:
-            raise ValueError(f"the model has several inputs: give a dict for {', '.join(known)}")
-        inputs = {next(iter(known)): inputs}
-    if inputs.keys() != known.keys():
-        raise ValueError(f"the model's inputs are {', '.join(known)}, got {', '.join(inputs)}")
-    arrays = {name: as_array(array) for name, array in inputs.items()}
-    for name, array in arrays.items():
-        dtype, dims = known[name]
-        if array.dtype != dtype:
-            raise TypeError(f"{name} must be an array of {dtype}, got {array.dtype}")
-        if not array.ndim or not len(array):
-            raise ValueError(f"{name} must hold at least one sample, got shape {array.shape}")
-        if dims is not None and (
-            len(dims) != array.ndim
-            or any(d not in (None, n) for d, n in zip(dims[1:], array.shape[1:], strict=True))
-        ):
-            raise ValueError(f"{name} must have shape {dims}, got {array.shape}")
-    if len({len(array) for array in arrays.values()}) > 1:
-        raise ValueError("inputs must have the same number of samples")
-    return arrays
