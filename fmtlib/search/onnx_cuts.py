@@ -77,7 +77,7 @@ class CutModel:
             raise ValueError(f"output must be one of {', '.join(outputs)}, got {output!r}")
         self.output = outputs[0] if output is None else output
         self._constants: Arrays = {}
-        nodes = self._fold(graph)
+        nodes = _leading_to(self.output, self._fold(graph))
         self.layers: list[CutLayer] = []
         self._pieces = [_Piece([])]
         for node in nodes:
@@ -86,7 +86,9 @@ class CutModel:
                 self._pieces.append(_Piece([]))
             self._pieces[-1].nodes.append(node)
         if not self.layers:
-            raise ValueError(f"the model has no {', '.join(_LAYERS)} with constant weights")
+            raise ValueError(
+                f"no {', '.join(_LAYERS)} with constant weights leads to {self.output}"
+            )
         # Pieces give what is needed after them.
         self._needed: list[set[str]] = []
         needed = {self.output}
@@ -222,6 +224,16 @@ class CutModel:
             ir_version=self._model.ir_version,
         )
         return session(model)
+
+
+def _leading_to(output: str, nodes: Sequence[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The nodes that an output depends on, in their order."""
+    wanted, found = {output}, []
+    for node in reversed(nodes):
+        if wanted & {*node.output}:
+            wanted |= _uses([node])
+            found.append(node)
+    return found[::-1]
 
 
 def _uses(nodes: Iterable[onnx.NodeProto]) -> set[str]:

@@ -51,7 +51,7 @@ class OnnxModel:
     threshold : float
         For maps.
     output : str, optional
-        Which output counts; the first by default.
+        Which output counts; the first by default.  Layers that it does not depend on are none.
     batch : int, optional
         Samples at a time.  By default 64, or what the model says.
     bits : int
