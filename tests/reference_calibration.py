@@ -65,6 +65,32 @@ def percentile(magnitudes, percent):
     raise AssertionError
 
 
+def percentile_ends(values, percent):
+    """Each end by itself: as many values may be beyond one as beyond the other."""
+    percent = (Fraction(str(percent)) + 100) / 2
+
+    def upper(values):
+        return next(
+            limit
+            for limit in sorted(values)
+            if 100 * sum(v <= limit for v in values) >= percent * len(values)
+        )
+
+    return -upper([-v for v in values]), upper(values)
+
+
+def binned_percentile_ends(values, percent, bins):
+    """The outer ends of the bins that hold them; bins end where the quotient is a whole number."""
+    width, _ = histogram(values, bins)
+    low, high = percentile_ends([math.trunc(Fraction(v) / width) for v in values], percent)
+    return float((low - (low <= 0)) * width), float((high + (high >= 0)) * width)
+
+
+def clip_ends(low, high, ends):
+    least, most = ends
+    return (max(low, least), min(high, most)) if least < 0 or most > 0 else (low, high)
+
+
 def histogram(values, bins):
     """The width of bins, and the count of each: t is the quotient, truncated."""
     amax = max(abs(Fraction(v)) for v in values)
@@ -147,10 +173,10 @@ def clip(low, high, limit):
     return (max(low, -limit), min(high, limit)) if limit else (low, high)
 
 
-def squared_errors(values, limit, fmt, bins, **scheme):
+def squared_errors(values, ends, fmt, bins, **scheme):
     """Summed over the bins, each represented by its middle, in squares of the bins' width."""
     low, high = min(values), max(values)
-    scale, zero = scale_and_zero(*clip(low, high, limit), fmt, **scheme)
+    scale, zero = scale_and_zero(*ends, fmt, **scheme)
     width, counts = histogram(values, bins)
     total = 0
     for t, count in counts.items():

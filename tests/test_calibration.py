@@ -3,7 +3,6 @@
 import math
 import pickle
 import tracemalloc
-from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -20,7 +19,8 @@ from fmtlib.calibration import limits
 from fmtlib.calibration import summary as summaries
 from fmtlib.calibration.calibrator import METHODS
 from fmtlib.calibration.scales import Scheme, ceil_log2, rounded
-from fmtlib.calibration.summary import magnitude_of_rank, summarize
+from fmtlib.calibration.sources import Whole
+from fmtlib.calibration.summary import summarize, values_of_rank
 from fmtlib.formats import FORMATS, FixedFormat, FloatFormat, IntegerFormat
 
 SOME = ["int8", "uint8", "int4", "int16", "float8_e4m3fn", "float8_e5m2", "fixed_s7_8"]
@@ -87,7 +87,7 @@ def test_histograms_are_what_they_say(dtype, piece, data):
 
 @pytest.mark.parametrize("dtype", [*DTYPES, "int8", "int64", "uint32"])
 @pytest.mark.parametrize("piece", [1 << 16, 7])
-def test_magnitudes_of_rank(dtype, piece, monkeypatch):
+def test_values_of_rank(dtype, piece, monkeypatch):
     """By sorting, and by bits where that takes too much memory."""
     monkeypatch.setattr(summaries, "_PIECE", piece)
     rng = np.random.default_rng(0)
@@ -95,14 +95,13 @@ def test_magnitudes_of_rank(dtype, piece, monkeypatch):
         DTYPES.get(dtype, dtype)
     )
     x = np.concatenate([x, x[:2] * x.dtype.type(0), x[::-1]])[:, ::-1]
-    expected = np.sort(np.abs(x.astype(np.float64)), axis=None)
-    for rank in range(x.size):
-        assert magnitude_of_rank(x, rank) == expected[rank]
-    if x.dtype.kind == "f":
-        x[0, 0], x[1, 1] = np.nan, -np.inf
-        expected = np.sort(np.abs(x.astype(np.float64)), axis=None)
-        for rank in range(x.size - 2):
-            assert magnitude_of_rank(x, rank) == expected[rank]
+    for nonfinite in ((), (np.nan, -np.inf, -np.nan)) if x.dtype.kind in "fV" else ((),):
+        x[0, : len(nonfinite)] = nonfinite
+        values = x.astype(np.float64)
+        values = values[np.isfinite(values)]
+        for of, expected in (("magnitudes", np.sort(np.abs(values))), ("values", np.sort(values))):
+            for rank in range(values.size):
+                assert values_of_rank(Whole(x), np.array([rank]), of) == [expected[rank]]
 
 
 # --- from a range to a scale ----------------------------------------------------------------
@@ -242,6 +241,35 @@ def test_percentiles(x, percent):
         assert limit <= binned <= limit + 2 * amax / 2048
 
 
+@given(spreads, st.sampled_from([0.001, 20, 50, 90.0, 99.9, 100]))
+def test_affine_percentiles_cut_both_ends(x, percent):
+    kwargs = {"percentile": percent, "dtype": np.float64, "affine": True}
+    ends = model.percentile_ends(x, percent)
+    found = fl.calibrate(x, "uint8", "percentile", **kwargs)
+    how = {"affine": True, "dtype": "float64"}
+    clipped = model.clip_ends(min(x), max(x), ends)
+    assert tuple(found) == model.scale_and_zero(*clipped, IntegerFormat(8, signed=False), **how)
+    calibrator = fl.Calibrator("uint8", "percentile", **kwargs)
+    calibrator.observe(x)
+    binned = model.binned_percentile_ends(x, percent, 2048)
+    clipped = model.clip_ends(min(x), max(x), binned)
+    expected = model.scale_and_zero(*clipped, IntegerFormat(8, signed=False), **how)
+    assert tuple(calibrator.result()) == expected
+    bin_width = 2 * max(abs(v) for v in x) / 2048 or 2.0**-1022
+    assert 0 <= ends[0] - binned[0] <= bin_width
+    assert 0 <= binned[1] - ends[1] <= bin_width
+
+
+def test_one_tail_does_not_cost_the_other():
+    """Outliers above zero, a body below: symmetric clipping would keep what nobody needs."""
+    x = -np.random.default_rng(12).uniform(0, 1, 100_000)
+    x[:10] = 50.0
+    for method, name, top in (("percentile", "uint8", 255), ("mse", "uint2", 3)):
+        scale, zero_point = fl.calibrate(x, name, method, affine=True, percentile=99.9)
+        assert scale * top < 1.6
+        assert zero_point > 0.6 * top
+
+
 def test_percentiles_are_the_decimal_numbers_that_were_given():
     x = np.arange(1.0, 1001.0)
     for percent in (99.9, np.float32(99.9), np.float64(99.9)):
@@ -300,26 +328,48 @@ def test_the_peak_at_zero_does_not_count():
         assert fl.calibrate(np.append(x, zeros), name, "entropy").scale == expected
 
 
-@pytest.mark.parametrize(("name", "affine"), [("int4", 0), ("int4", 1), ("uint8", 1), ("e2m1", 0)])
+@pytest.mark.parametrize("name", ["int4", "uint4", "e2m1"])
 @given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([-1000, -130, 0, 30, 900]))
 @settings(max_examples=4)
-def test_least_squared_errors(name, affine, seed, size, exponent):
+def test_least_squared_errors(name, seed, size, exponent):
     fmt = fl.get_format(name)
     x = np.random.default_rng(seed).standard_cauchy(size) * 2.0**exponent
-    how = {"affine": bool(affine), "dtype": "float64"}
-    found = fl.calibrate(x, name, "mse", bins=256, **how)
+    x = x if fmt.signed else np.abs(x)
+    found = fl.calibrate(x, name, "mse", bins=256, dtype="float64")
     amax = float(np.abs(x).max())
-    errors = {
-        amax * k / 128: model.squared_errors(x.tolist(), amax * k / 128, fmt, 256, **how)
-        for k in range(1, 129)
-    }
-    best = min(errors.values())
+    ranges = [model.clip(x.min(), x.max(), amax * k / 128) for k in range(1, 129)]
+    errors = [model.squared_errors(x.tolist(), ends, fmt, 256, dtype="float64") for ends in ranges]
     # of errors that are equal but for the rounding of sums, any
-    good = [limit for limit, error in errors.items() if error <= best * (1 + Fraction(1, 10**9))]
+    good = min(errors) * (1 + Fraction(1, 10**9))
     candidates = [
-        model.scale_and_zero(*model.clip(x.min(), x.max(), limit), fmt, **how) for limit in good
+        model.scale_and_zero(*ends, fmt, dtype="float64")
+        for ends, error in zip(ranges, errors, strict=True)
+        if error <= good
     ]
     assert tuple(found) in candidates
+
+
+@pytest.mark.parametrize("name", ["int4", "uint8"])
+@given(st.integers(0, 2**32), st.integers(1, 30), st.sampled_from([-1000, 0, 900]))
+@settings(max_examples=3)
+def test_least_squared_errors_of_both_ends(name, seed, size, exponent):
+    """No other limit for one of the ends is better, nor is any limit for both."""
+    fmt = fl.get_format(name)
+    x = (np.random.default_rng(seed).standard_cauchy(size) + 1) * 2.0**exponent
+    how = {"affine": True, "dtype": "float64"}
+    summary = summarize(x, None, 256)
+    scheme = Scheme.of(fmt, True, False, "float64")
+    low, high = limits.mean_squared_error(summary, 0, scheme)
+    found = fl.calibrate(x, name, "mse", bins=256, **how)
+    assert tuple(found) == model.scale_and_zero(low, high, fmt, **how)
+    least, most, amax = min(x.min(), 0.0), max(x.max(), 0.0), np.abs(x).max()
+    ks = range(1, 129, 3)
+    others = [model.clip(x.min(), x.max(), amax * k / 128) for k in ks]
+    others += [(least * (k / 128), high) for k in ks] + [(low, most * (k / 128)) for k in ks]
+    error = model.squared_errors(x.tolist(), (low, high), fmt, 256, **how)
+    for ends in others:
+        other = model.squared_errors(x.tolist(), ends, fmt, 256, **how)
+        assert error <= other * (1 + Fraction(1, 10**9))
 
 
 def test_equal_errors_clip_least():
@@ -405,26 +455,6 @@ def test_types_do_not_matter(method):
     for dtype in ("int8", "int16", "int32", *DTYPES.values(), np.longdouble):
         assert fl.calibrate(x.astype(dtype), "int4", method).scale == expected
     assert fl.calibrate(x.tolist(), "int4", method).scale == expected
-
-
-def test_blocks_of_dask_merge():
-    da = pytest.importorskip("dask.array")
-    dask = pytest.importorskip("dask")
-    x = np.random.default_rng(7).standard_normal((100, 16))
-    lazy = da.from_array(x, chunks=(30, 16))
-
-    def observed(block):
-        calibrator = fl.Calibrator("int8", "entropy", axis=1)
-        calibrator.observe(block)
-        return calibrator
-
-    parts = dask.compute(*[dask.delayed(observed)(b) for b in lazy.to_delayed().ravel()])
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole.merge(part)
-    expected = fl.calibrate(x, "int8", "entropy", axis=1)
-    assert_array_equal(whole.result().scale, expected.scale)
-    assert_array_equal(fl.calibrate(lazy, "int8", "entropy", axis=1).scale, expected.scale)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -657,62 +687,3 @@ def test_empty_tensors_change_nothing():
 def test_wrong_histories(keywords, error, match):
     with pytest.raises(error, match=match):
         fl.AmaxHistory(**{"fmt": "e4m3", **keywords})
-
-
-# --- others ---------------------------------------------------------------------------------
-
-
-@pytest.mark.peers
-@pytest.mark.parametrize("affine", [False, True])
-@pytest.mark.parametrize("axis", [None, 0, 1])
-def test_torch_observers(affine, axis):
-    torch = pytest.importorskip("torch")
-    quantization = pytest.importorskip("torch.ao.quantization")
-    x = np.random.default_rng(8).standard_normal((6, 50), dtype=np.float32) + np.float32(0.5)
-    schemes = {
-        (False, True): torch.per_tensor_affine, (False, False): torch.per_tensor_symmetric,
-        (True, True): torch.per_channel_affine, (True, False): torch.per_channel_symmetric,
-    }  # fmt: skip
-    keywords = {"qscheme": schemes[axis is not None, affine], "dtype": torch.qint8}
-    if not affine:
-        keywords |= {"quant_min": -127, "quant_max": 127}
-    if axis is None:
-        observer = quantization.MinMaxObserver(**keywords)
-    else:
-        observer = quantization.PerChannelMinMaxObserver(ch_axis=axis, **keywords)
-    calibrator = fl.Calibrator("int8_full" if affine else "int8", axis=axis, affine=affine)
-    for batch in (x, x * 2, x / 3):
-        observer(torch.from_numpy(batch))
-        calibrator.observe(batch)
-    scale, zero_point = observer.calculate_qparams()
-    found = calibrator.result()
-    # torch rounds the width of the range, then its quotient
-    np.testing.assert_allclose(found.scale, scale.numpy().reshape(np.shape(found.scale)), 2.4e-7)
-    wanted = zero_point.numpy().reshape(np.shape(found.zero_point))
-    assert np.abs(np.int64(found.zero_point) - wanted).max() == 0
-
-
-@pytest.mark.peers
-def test_onnx_dynamic_quantization():
-    onnx = pytest.importorskip("onnx")
-    node = onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["y", "scale", "zero"])
-    f32, u8 = onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8
-    info = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [node], "g", [info("x", f32, ["n"])],
-        [info("y", u8, ["n"]), info("scale", f32, []), info("zero", u8, [])],
-    )  # fmt: skip
-    opset = [onnx.helper.make_opsetid("", 21)]
-    model_proto = onnx.helper.make_model(graph, opset_imports=opset)
-    evaluator = pytest.importorskip("onnx.reference").ReferenceEvaluator(model_proto)
-    rng = np.random.default_rng(9)
-    same = Counter()
-    for _ in range(50):
-        x = rng.normal(rng.uniform(-2, 2), rng.uniform(0.1, 3), 64).astype(np.float32)
-        y, scale, zero = evaluator.run(None, {"x": x})
-        found = fl.calibrate(x, "uint8", affine=True)
-        assert found.scale == pytest.approx(float(scale), rel=2.4e-7)
-        assert found.zero_point == int(zero)
-        codes = fl.encode(x, "uint8", scale=float(scale), zero_point=int(zero))
-        same.update((codes == y).tolist())
-    assert same[True] > 0.999 * same.total()  # its float32 quotients may be ties

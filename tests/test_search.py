@@ -15,11 +15,13 @@ from hypothesis.extra import numpy as npst
 import fmtlib as fl
 from fmtlib import search, training
 from fmtlib.search import (
+    BlockPrecision,
     LayerSize,
     Point,
     Precision,
     SearchResult,
     partial_quantization,
+    search_blocks,
     search_precision,
 )
 from fmtlib.search.configurations import FIELDS
@@ -58,7 +60,7 @@ def shorter(p, name):
         return None
 
 
-def descent(evaluate, start, searched, tolerance):
+def descent(evaluate, start, searched, tolerance, uniform_tolerance=0.0, moves=1):
     """The configurations that are evaluated, in order, and those that are moved to."""
     baseline = evaluate((None,) * len(start))
     seen, at = {(None,) * len(start): baseline}, start
@@ -70,7 +72,7 @@ def descent(evaluate, start, searched, tolerance):
             if child == at:
                 break
             seen.setdefault(child, evaluate(child))
-            if seen[child] < least:
+            if 1 - seen[child] / least > uniform_tolerance + 1e-12:
                 break
             at = child
             steps.append(at)
@@ -83,9 +85,20 @@ def descent(evaluate, start, searched, tolerance):
                     seen.setdefault(child, evaluate(child))
                     size = search.footprint(child, SIZES)
                     children.append((-seen[child], size, i, j, child))
-        if not children or 1 + min(children)[0] / baseline > tolerance + 1e-12:
+        children.sort()
+        if not children or 1 + children[0][0] / baseline > tolerance + 1e-12:
             return seen, steps
-        at = min(children)[-1]
+        taken = min(moves, len(children))
+        while True:
+            child = [*at]
+            for _, _, i, j, _ in children[:taken]:
+                child[i] = shorter(child[i], searched[j]) or child[i]
+            child = tuple(child)
+            seen.setdefault(child, evaluate(child))
+            if taken == 1 or 1 - seen[child] / baseline <= tolerance + 1e-12:
+                break
+            taken //= 2
+        at = child
         steps.append(at)
 
 
@@ -160,12 +173,15 @@ def test_footprints_that_are_none():
     st.integers(0, 1000),
     st.sampled_from([DEFAULT, FIELDS, ("weight_fraction",), ("data_fraction", "data_integer")]),
     st.sampled_from([0.0, 0.02, 0.1, 0.5]),
+    st.sampled_from([0.0, 0.01, 0.1]),
+    st.sampled_from([1, 2, 5, 100]),
 )
-@settings(max_examples=25)
-def test_the_descent_is_the_plain_one(seed, searched, tolerance):
+@settings(max_examples=30)
+def test_the_descent_is_the_plain_one(seed, searched, tolerance, uniform, moves):
     evaluator = Evaluator(seed)
-    found = search_precision(evaluator, START, SIZES, searched=searched, tolerance=tolerance)
-    seen, steps = descent(Evaluator(seed), START, searched, tolerance)
+    how = {"tolerance": tolerance, "uniform_tolerance": uniform, "moves": moves}
+    found = search_precision(evaluator, START, SIZES, searched=searched, **how)
+    seen, steps = descent(Evaluator(seed), START, searched, **how)
     assert found.complete
     assert [point.configuration for point in found.points] == list(seen)
     assert [point.accuracy for point in found.points] == list(seen.values())
@@ -241,7 +257,8 @@ def test_interrupted_searches_go_on(tmp_path, function):
         ("{}", "is not the file of a precision search"),
         ('{"fmtlib_precision_search": 9, "layers": [], "evaluations": []}', "has version 9"),
         (
-            '{"fmtlib_precision_search": 1, "layers": [["x", 1, 1]], "evaluations": []}',
+            '{"fmtlib_precision_search": 2, "measure": "accuracy", "layers": [["x", 1, 1]], '
+            '"evaluations": []}',
             "is of other layers",
         ),
     ],
@@ -258,11 +275,11 @@ def test_what_a_file_holds(tmp_path):
     path = tmp_path / "search.json"
     search_precision(Evaluator(), START, SIZES, path=path, budget=2)
     record = json.loads(path.read_text())
-    assert record["layers"][1] == ["b", 7, 500]
+    assert record["layers"][1] == ["b", 7, 500, None, None]
     (none, baseline), (bits, _) = record["evaluations"]
     assert none == [None] * 3
     assert baseline == 0.9
-    assert bits == [[2, 3, 1, 3], [1, 4, 0, 4], [0, 3, 2, 2]]
+    assert bits == [["fixed", 2, 3, 1, 3], ["fixed", 1, 4, 0, 4], ["fixed", 0, 3, 2, 2]]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +294,8 @@ def test_what_a_file_holds(tmp_path):
         ({"searched": ("bits",)}, ValueError, "searched must be some of"),
         ({"tolerance": 1}, ValueError, "at least 0 and below 1, got 1"),
         ({"tolerance": float("nan")}, ValueError, "at least 0 and below 1"),
+        ({"uniform_tolerance": -1}, ValueError, "uniform_tolerance must be at least 0"),
+        ({"moves": 0}, ValueError, "moves must be at least 1"),
         ({"budget": 0}, ValueError, "budget must be at least 1"),
         ({"progress": 3}, TypeError, "progress must be a callable"),
         ({"evaluate": lambda _: float("nan")}, ValueError, "finite number, got nan"),
@@ -330,6 +349,7 @@ def test_records():
     first, second, _ = found.to_records()
     assert first == {
         "phase": "baseline",
+        "measure": "accuracy",
         "accuracy": 0.9,
         "relative_loss": 0.0,
         "footprint": 1.0,
@@ -399,6 +419,126 @@ def test_the_layers_that_lose_most_stay_in_floating_point(costs, tolerance):
     assert all(loss > limit for loss in losses[:-1])
 
 
+# --- blocks ---------------------------------------------------------------------------------
+
+
+CHOICES = {"block_sizes": [8, 4, 16], "exponents": [3, 5], "mantissas": [1, 2, 4]}
+
+
+class BlockEvaluator(Evaluator):
+    """Worse for fewer bits and larger blocks, with bumps."""
+
+    def __call__(self, configuration):
+        if len(self.asked) == self.limit:
+            raise InterruptedError
+        self.asked.append(configuration)
+        loss = 0.0
+        for i, p in enumerate(configuration):
+            if p is not None:
+                parts = (p.block_size, p.exponent, p.data_mantissa, p.weight_mantissa)
+                rng = np.random.default_rng([self.seed, i, *parts])
+                loss += sum(2.0**-m / 40 for m in parts[1:]) * (2 + rng.random()) / 3
+                loss += p.block_size / 4000
+        return 0.8 * (1 - loss)
+
+
+def test_bits_of_blocks():
+    p = BlockPrecision(16, 5, 3, 6)
+    assert p.data == fl.bfp(3, 5, 16)
+    assert p.weights == fl.bfp(6, 5, 16)
+    assert (p.spelt("data"), p.spelt("weights")) == ("m3e5g16", "m6e5g16")
+    size = LayerSize("a", 120, 90, 40, 30)
+    for batch in (1, 3):
+        data = fl.encode(np.ones((batch, 3, 40), np.float32), p.data)
+        weights = fl.encode(np.ones((3, 30), np.float32), p.weights)
+        bits = sum(b.size * b.format.bits + b.scales.size * 5 for b in (data, weights))
+        assert size.bits(p, batch) == bits
+    assert LayerSize("a", 120, 0).bits(p) == 120 * 4 + 8 * 5  # one row
+    assert LayerSize("a", 0, 0).bits(p) == 0
+    for bad, match in (((0, 5, 3, 3), "at least 1"), ((16, 9, 3, 3), "from 2 to 8"),
+                       ((16, 5, 24, 3), "from 1 to 23")):  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            BlockPrecision(*bad)
+    with pytest.raises(ValueError, match="120 data of a are no rows of 50"):
+        LayerSize("a", 120, 0, 50)
+
+
+@given(
+    st.integers(0, 1000), st.sampled_from([0.0, 1.0, 10.0, 100.0]),
+    st.sampled_from([0.01, 0.05, 0.99]),
+)  # fmt: skip
+@settings(max_examples=15)
+def test_no_step_from_the_chosen_blocks_is_better(seed, weight, tolerance):
+    evaluator = BlockEvaluator(seed)
+    how = {"weight": weight, "tolerance": tolerance, **CHOICES}
+    found = search_blocks(evaluator, SIZES, **how)
+    assert found.complete
+    assert len({*evaluator.asked}) == len(evaluator.asked)
+    baseline = found.baseline.accuracy
+
+    def cost(configuration):
+        loss = 1 - BlockEvaluator(seed)(configuration) / baseline
+        if loss > tolerance + 1e-12:
+            return np.inf
+        return search.footprint(configuration, SIZES) + weight * max(loss, 0)
+
+    uniform = {
+        (BlockPrecision(g, e, m, m),) * 3: cost((BlockPrecision(g, e, m, m),) * 3)
+        for g in (4, 8, 16) for e in (3, 5) for m in (1, 2, 4)
+    }  # fmt: skip
+    if min(uniform.values()) == np.inf:
+        assert not found.steps
+        assert found.cheapest(tolerance) == found.baseline
+        return
+    costs = [found.cost(point, weight) for point in found.steps]
+    assert costs == sorted({*costs}, reverse=True)
+    firsts = [point for point in found.steps if point.phase == "uniform"]
+    assert cost(firsts[-1].configuration) == min(uniform.values())
+    chosen = found.steps[-1].configuration
+    fields = {"block_size": [4, 8, 16], "exponent": [3, 5], "data_mantissa": [1, 2, 4],
+              "weight_mantissa": [1, 2, 4]}  # fmt: skip
+    for i, p in enumerate(chosen):
+        for name, values in fields.items():
+            at = values.index(getattr(p, name))
+            for value in values[max(at - 1, 0) : at + 2]:
+                child = (*chosen[:i], replace(p, **{name: value}), *chosen[i + 1 :])
+                assert cost(child) >= costs[-1]
+
+
+def test_a_budget_cuts_the_search_of_blocks(tmp_path):
+    whole = search_blocks(BlockEvaluator(), SIZES, tolerance=0.3, **CHOICES)
+    for budget in (1, 3, len(whole.points) - 1, len(whole.points)):
+        found = search_blocks(BlockEvaluator(), SIZES, tolerance=0.3, budget=budget, **CHOICES)
+        assert found.points == whole.points[:budget]
+        assert found.complete == (budget == len(whole.points))
+    path = tmp_path / "search.json"
+    with pytest.raises(InterruptedError):
+        search_blocks(BlockEvaluator(limit=20), SIZES, tolerance=0.3, path=path, **CHOICES)
+    rest = BlockEvaluator()
+    assert search_blocks(rest, SIZES, tolerance=0.3, path=path, **CHOICES) == whole
+    assert len(rest.asked) == len(whole.points) - 20
+    record = whole.to_records(whole.steps[-1:])[0]
+    assert record["data"].count("m") == record["weights"].count("g") == 3
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "match"),
+    [
+        ({"block_sizes": [0]}, ValueError, "block_sizes must be at least 1"),
+        ({"exponents": [1, 4]}, ValueError, "exponents must be from 2 to 8"),
+        ({"mantissas": [24]}, ValueError, "mantissas must be from 1 to 23"),
+        ({"mantissas": []}, ValueError, "mantissas must not be empty"),
+        ({"weight": -1}, ValueError, "weight must be at least 0"),
+        ({"weight": float("inf")}, ValueError, "weight must be at least 0"),
+        ({"tolerance": 1}, ValueError, "below 1"),
+        ({"sizes": ()}, TypeError, "at least one"),
+    ],
+)
+def test_wrong_arguments_of_blocks(changed, error, match):
+    with pytest.raises(error, match=match):
+        search_blocks(**{"evaluate": BlockEvaluator(), "sizes": SIZES, **changed})
+
+
 # --- networks -------------------------------------------------------------------------------
 
 
@@ -429,6 +569,35 @@ def test_networks_of_the_trainer(trained):
     assert found == again
     with pytest.raises(ValueError, match="the part of the data is empty"):
         training.precision_task(network, training.Part(part.x[:0], part.y[:0]))
+
+
+def test_blocks_of_the_trainers_networks(trained):
+    network, part = trained
+    task = training.precision_task(network, part)
+    lengths = [(size.data_length, size.weight_length) for size in task.sizes]
+    assert lengths == [(1, 1), (4, 4), (128, 128)]
+    p = BlockPrecision(4, 5, 3, 4)
+    layer = network.weighted[0]
+    x, kept = fl.quantize(part.x, p.data, axis=1), layer.weight.value
+    layer.weight.value = fl.quantize(kept, p.weights, axis=1)
+    expected = float((network.predict(x) == part.y).mean())
+    layer.weight.value = kept
+    assert task.evaluate((p, None, None)) == expected
+    choices = {"block_sizes": [4, 16], "exponents": [4, 6], "mantissas": [1, 2, 3, 5]}
+    found = search_blocks(task.evaluate, task.sizes, tolerance=0.02, budget=60, **choices)
+    assert found.loss(found.steps[-1]) <= 0.02
+    assert found.steps[-1].footprint < 0.25
+    assert network.weighted[0].weight.value is kept
+    with pytest.raises(ValueError, match="1 precisions for 3 layers"):
+        task.evaluate((p,))
+
+
+def test_the_recipe_evaluates_the_same(trained):
+    network, part = trained
+    task = training.precision_task(network, part)
+    for p in (Precision(3, 2, 0, 3), Precision(2, 1, 0, 2)):
+        run = training.Fixed((p, None, p)).start(3)
+        assert task.evaluate((p, None, p)) == (network.predict(part.x, run) == part.y).mean()
 
 
 def test_fixed_point_products():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import codec
 from fmtlib.arguments import whole_number
-from fmtlib.blocks import normalize_axis
 from fmtlib.calibration import limits
 from fmtlib.calibration.scales import Calibration, Scheme
+from fmtlib.calibration.sources import Blocks, Whole, source_of
 from fmtlib.calibration.summary import Summary, summarize
 from fmtlib.formats import Format, get_format
 
@@ -42,6 +43,7 @@ def calibrate(
     ----------
     x : array_like of floats or integers
         Any shape and strides.  Integers beyond ``2**53`` and longdouble are rounded to float64.
+        Dask arrays, also within xarray's, are looked at block by block, in dask's own scheduler.
     fmt : str or Format
         An elementwise format: integer, fixed or float.
     method : {"max", "percentile", "entropy", "mse"}
@@ -54,7 +56,8 @@ def calibrate(
         Whether to take the next power of two that is not less.  Fixed-point formats always do:
         see `Calibration.fixed_format`.
     percentile : float
-        For "percentile": how many percent of the magnitudes are not clipped; above 0, up to 100.
+        For "percentile": how many percent are not clipped, of the magnitudes or, affine, of the
+        values; above 0, up to 100.
     bins : int
         For "entropy" and "mse": bins of the histogram of magnitudes, a power of two from 256 to
         65536.
@@ -85,7 +88,8 @@ def calibrate(
     Notes
     -----
     A method finds a limit; the range ``[low, high]`` is that of the values, without what is beyond
-    the limit on either side, and with zero.  Then, with `top` the format's greatest value,
+    the limit on either side, and with zero.  Some find a limit for each end if `affine`.  Then,
+    with `top` the format's greatest value,
 
     - symmetric: ``scale = max(high, -low) / top``, and 0 is the zero point.  For integers top is
       the greatest code, 127 for int8, whether or not there is a -128;
@@ -100,7 +104,9 @@ def calibrate(
 
     - "max": none;
     - "percentile": the least magnitude that `percentile` percent of the magnitudes do not exceed,
-      exactly; it is a magnitude of the data.  A limit of zero is none;
+      exactly; it is a magnitude of the data.  A limit of zero is none.  Affine, each end is that of
+      the values without the ``(100 - percentile) / 2`` percent beyond it: the least value that all
+      but so many do not exceed, and the greatest that all but so many are not below;
     - "entropy": the threshold whose cells tell least wrongly how magnitudes are distributed, by
       Kullback and Leibler's divergence, as TensorRT has it.  Of a histogram of magnitudes, whose
       bin 0 is given the count of bin 1, the first i bins (i from 128 to all that are in use) are
@@ -108,11 +114,14 @@ def calibrate(
       that of their cell evenly.  For integers and fixed point cells are equal parts of the i bins,
       one for each magnitude of a sign (128 for int8, 256 for uint8); for floats a cell is what
       rounds to one value.  The greatest i whose divergence of Q from P is within 1e-10 of the
-      least gives the limit, the upper end of bin i - 1.  Not for `affine`;
+      least gives the limit, the upper end of bin i - 1.  Not for `affine`: the divergence is one of
+      magnitudes, and what it clips would be as far on either side;
     - "mse": of ``amax * k / 128``, k = 1 ... 128, the one for which the squared errors of
       quantising (to nearest, saturating) add up to the least, each value being represented by the
       middle of its bin; the greatest of those that are equal.  For codes that are finer than
-      bins there is nothing to be gained: then use "max".
+      bins there is nothing to be gained: then use "max".  Affine, from there the low end and the
+      high end in turn go to the best of ``low * k / 128`` and ``high * k / 128`` (of all values),
+      until neither finds less: no limit of one end is better than what comes out.
 
     The histogram has bins of ``2**e``, with the least e for which amax is within `bins` of them, so
     at least half are in use.  Memory is constant, beyond a histogram for each channel.
@@ -136,7 +145,6 @@ def calibrate(
     >>> fl.calibrate(x, "e4m3", power_of_two=True).scale
     0.0625
     """
-    array = codec.real_array(x)
     calibrator = Calibrator(
         fmt,
         method,
@@ -148,7 +156,7 @@ def calibrate(
         nonfinite=nonfinite,
         dtype=dtype,
     )
-    return calibrator._at_once(array)
+    return calibrator._at_once(source_of(x, axis))
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ class Calibrator:
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         if method == "entropy" and affine:
-            raise ValueError("entropy looks at magnitudes only: not with affine=True")
+            raise ValueError("entropy looks at magnitudes only: not with affine=True; see 'mse'")
         if nonfinite not in get_args(Nonfinite):
             raise ValueError(f"nonfinite must be 'raise' or 'ignore', got {nonfinite!r}")
         bins = whole_number("bins", bins, 256, 1 << 16)
@@ -229,7 +237,7 @@ class Calibrator:
         Parameters
         ----------
         x : array_like of floats or integers
-            As for `calibrate`; may be empty.
+            As for `calibrate`; may be empty.  A dask array counts as the batch of all its blocks.
 
         Raises
         ------
@@ -237,7 +245,7 @@ class Calibrator:
             As `calibrate` for x; also if it has not as many channels as the batches before.
         """
         bins = 0 if self._settings.method == "max" else self._settings.bins
-        found = self._look(codec.real_array(x), bins)
+        found = self._look(source_of(x, self._settings.axis), bins)
         if self._summary is not None:
             before, now = len(self._summary.low), len(found.low)
             if before != now:
@@ -288,34 +296,37 @@ class Calibrator:
         """
         summary = self._seen(self._summary)
         settings = self._settings
-        channels = range(len(summary.low))
-        found = [np.inf] * len(channels)
+        scheme, channels = settings.scheme, range(len(summary.low))
+        ends = [*zip(summary.low.tolist(), summary.high.tolist(), strict=True)]
         if settings.method == "percentile":
-            found = [limits.percentile(summary, i, settings.percentile) for i in channels]
+            percent, affine = settings.percentile, scheme.affine
+            ends = [limits.percentile(summary, i, percent, affine) for i in channels]
         elif settings.method == "entropy":
-            found = [limits.entropy(summary, i, settings.scheme.format) for i in channels]
+            found = [limits.entropy(summary, i, scheme.format) for i in channels]
+            ends = [limits.clip(*of, limit) for of, limit in zip(ends, found, strict=True)]
         elif settings.method == "mse":
-            found = [limits.mean_squared_error(summary, i, settings.scheme) for i in channels]
-        return self._within(summary, found)
+            ends = [limits.mean_squared_error(summary, i, scheme) for i in channels]
+        return scheme.result(ends, settings.axis is not None)
 
-    def _at_once(self, array: NDArray[Any]) -> Calibration:
+    def _at_once(self, source: Whole | Blocks) -> Calibration:
         """The result of one array: exact percentiles need it all."""
-        if self._settings.method != "percentile":
-            self.observe(array)
+        settings = self._settings
+        if settings.method != "percentile":
+            self._summary = self._look(source, 0 if settings.method == "max" else settings.bins)
             return self.result()
-        summary = self._seen(self._look(array, 0))
-        axis, percent = self._settings.axis, self._settings.percentile
-        return self._within(summary, limits.exact_percentile(array, axis, summary, percent))
+        summary, scheme = self._seen(self._look(source, 0)), settings.scheme
+        ends = limits.exact_percentile(source, summary, settings.percentile, scheme.affine)
+        return scheme.result(ends, settings.axis is not None)
 
-    def _look(self, array: NDArray[Any], bins: int) -> Summary:
-        axis = self._settings.axis
-        if axis is not None:
-            axis = normalize_axis(axis, array.ndim)
-        found = summarize(array, axis, bins)
+    def _look(self, source: Whole | Blocks, bins: int) -> Summary:
+        look = partial(_summary_of, axis=source.axis, bins=bins)
+        found, *others = source.reduce(lambda _: look, Summary.merge)
+        for other in others:
+            found = found.beside(other)
         if self._settings.nonfinite == "raise" and (count := int(found.nonfinite.sum())):
             raise ValueError(
-                f"x holds NaN or infinities ({count} of {array.size}); nonfinite='ignore' leaves "
-                "them out"
+                f"x holds NaN or infinities ({count} of {count + int(found.finite.sum())}); "
+                "nonfinite='ignore' leaves them out"
             )
         return found
 
@@ -329,11 +340,9 @@ class Calibrator:
             raise ValueError(f"there is no finite value to calibrate by{where}")
         return summary
 
-    def _within(self, summary: Summary, found: list[float]) -> Calibration:
-        """The calibration of the ranges, clipped to limits."""
-        ends = zip(summary.low.tolist(), summary.high.tolist(), found, strict=True)
-        ranges = [limits.clip(*of_channel) for of_channel in ends]
-        return self._settings.scheme.result(ranges, self._settings.axis is not None)
+
+def _summary_of(block: NDArray[Any], axis: int | None, bins: int) -> Summary:
+    return summarize(codec.real_array(block), axis, bins)
 
 
 def _percent(value: Any) -> Fraction:

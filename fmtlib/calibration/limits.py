@@ -1,10 +1,9 @@
-"""The methods: each finds a limit on magnitudes, which clips the range of the values."""
+"""The methods: each clips the range of the values, by a limit on magnitudes or at each end."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from fmtlib import codec
 from fmtlib._core.ufuncs import Elementwise
 from fmtlib.calibration.scales import Scheme
-from fmtlib.calibration.summary import Summary, magnitude_of_rank
+from fmtlib.calibration.sources import Blocks, Whole
+from fmtlib.calibration.summary import Summary, values_of_rank
 from fmtlib.formats import FloatFormat, IntegerFormat
 
 # The least threshold that entropy tries, in bins.
@@ -31,21 +31,50 @@ def clip(low: float, high: float, limit: float) -> tuple[float, float]:
 
 
 def exact_percentile(
-    array: NDArray[Any], axis: int | None, summary: Summary, percent: Fraction
-) -> list[float]:
-    """The magnitude of the percentile's rank, of each channel of an array."""
-    channels = [array] if axis is None else np.moveaxis(array, axis, 0)
-    return [
-        magnitude_of_rank(values, _rank(values.size - int(nonfinite), percent))
-        for values, nonfinite in zip(channels, summary.nonfinite, strict=True)
-    ]
+    source: Whole | Blocks, summary: Summary, percent: Fraction, affine: bool
+) -> list[tuple[float, float]]:
+    """The ranges of the percentile, of each channel of an array."""
+    ends = zip(summary.low.tolist(), summary.high.tolist(), strict=True)
+    percent = _one_sided(percent) if affine else percent
+    ranks = np.array([_rank(count, percent) for count in summary.finite.tolist()], np.int64)
+    if not affine:
+        magnitudes = values_of_rank(source, ranks, "magnitudes")
+        return [clip(*of, limit) for of, limit in zip(ends, magnitudes, strict=True)]
+    highs = values_of_rank(source, ranks, "values")
+    lows = values_of_rank(source, summary.finite - 1 - ranks, "values")
+    found = zip(ends, lows, highs, strict=True)
+    return [_within(*of, low, high) for of, low, high in found]
 
 
-def percentile(summary: Summary, channel: int, percent: Fraction) -> float:
-    """The upper end of the bin in which the magnitude of the percentile's rank is."""
-    upto = np.cumsum(summary.magnitudes(channel))
-    found = int(np.searchsorted(upto, _rank(int(upto[-1]), percent), side="right"))
-    return (found + 1) * summary.width(channel)
+def percentile(
+    summary: Summary, channel: int, percent: Fraction, affine: bool
+) -> tuple[float, float]:
+    """The range to the outer ends of the bins in which the values of the percentile's ranks are."""
+    low, high = float(summary.low[channel]), float(summary.high[channel])
+    width = summary.width(channel)
+    if not affine:
+        upto = np.cumsum(summary.magnitudes(channel))
+        found = int(np.searchsorted(upto, _rank(int(upto[-1]), percent), side="right"))
+        return clip(low, high, (found + 1) * width)
+
+    def upper_end(counts: NDArray[np.int64]) -> float:
+        upto = np.cumsum(counts)
+        rank = _rank(int(upto[-1]), _one_sided(percent))
+        t = int(np.searchsorted(upto, rank, side="right")) - (summary.bins - 1)
+        return (t + (t >= 0)) * width
+
+    counts = summary.counts[channel]
+    return _within(low, high, -upper_end(counts[::-1]), upper_end(counts))
+
+
+def _one_sided(percent: Fraction) -> Fraction:
+    """How many percent are not beyond one end, if as many are beyond the other."""
+    return (percent + 100) / 2
+
+
+def _within(low: float, high: float, least: float, most: float) -> tuple[float, float]:
+    """The range within both ends; ends of zero are none."""
+    return (max(low, least), min(high, most)) if least < 0 or most > 0 else (low, high)
 
 
 def _rank(count: int, percent: Fraction) -> int:
@@ -54,7 +83,7 @@ def _rank(count: int, percent: Fraction) -> int:
 
 
 def entropy(summary: Summary, channel: int, fmt: Elementwise) -> float:
-    """The threshold whose cells tell least wrongly how magnitudes are distributed."""
+    """The threshold on magnitudes whose cells tell least wrongly how magnitudes are distributed."""
     counts = np.trim_zeros(summary.magnitudes(channel), "b").astype(np.float64)
     if len(counts) < 2:
         return math.inf
@@ -124,22 +153,41 @@ def _divergences(
 
 
 @np.errstate(under="ignore")
-def mean_squared_error(summary: Summary, channel: int, scheme: Scheme) -> float:
-    """The limit with the least sum of squared errors, the greatest of those that have it."""
+def mean_squared_error(summary: Summary, channel: int, scheme: Scheme) -> tuple[float, float]:
+    """The range with the least sum of squared errors, the greatest of those that have it.
+
+    Of limits on magnitudes; affine, each end in turn goes on from the best of these to the best of
+    its own, until neither finds a better one.
+    """
     low, high = float(summary.low[channel]), float(summary.high[channel])
     values, counts = summary.centres(channel)
-    tried = float(summary.amax[channel]) * (np.arange(_STEPS, 0, -1) / _STEPS)
-    fits = [scheme.fit(*clip(low, high, limit)) for limit in tried.tolist()]
-    scales, zeros = zip(*fits, strict=True)
-    quantized = codec.quantize(
-        np.broadcast_to(values, (_STEPS, len(values))),
-        scheme.format,
-        axis=0,
-        scale=np.array(scales),
-        zero_point=np.array(zeros) if isinstance(scheme.format, IntegerFormat) else None,
-    )
-    quantized -= values
-    quantized /= summary.width(channel)  # so that squares stay in range
-    quantized *= quantized
-    quantized *= counts
-    return float(tried[np.argmin(quantized.sum(axis=1))])
+
+    def best(ranges: list[tuple[float, float]]) -> tuple[float, tuple[float, float]]:
+        scales, zeros = zip(*(scheme.fit(*ends) for ends in ranges), strict=True)
+        quantized = codec.quantize(
+            np.broadcast_to(values, (len(ranges), len(values))),
+            scheme.format,
+            axis=0,
+            scale=np.array(scales),
+            zero_point=np.array(zeros) if isinstance(scheme.format, IntegerFormat) else None,
+        )
+        quantized -= values
+        quantized /= summary.width(channel)  # so that squares stay in range
+        quantized *= quantized
+        quantized *= counts
+        errors = quantized.sum(axis=1)
+        return float(errors.min()), ranges[int(np.argmin(errors))]
+
+    parts = (np.arange(_STEPS, 0, -1) / _STEPS).tolist()
+    amax = float(summary.amax[channel])
+    error, ends = best([clip(low, high, amax * part) for part in parts])
+    if not scheme.affine:
+        return ends
+    before = math.inf
+    while error < before:
+        before = error
+        for end, full in enumerate((min(low, 0.0), max(high, 0.0))):
+            tried = [full * part for part in parts]
+            found = best([(ends[0], x) if end else (x, ends[1]) for x in tried])
+            error, ends = found if found[0] < error else (error, ends)
+    return ends

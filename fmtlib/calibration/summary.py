@@ -11,12 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.calibration.sources import Blocks, Whole, working_type
 from fmtlib.codec import chunks
+
+# What ranks are of.
+Order: TypeAlias = Literal["values", "magnitudes"]
 
 # Elements are looked at this many at a time, so that they stay in the cache.
 _PIECE = 1 << 16
@@ -34,8 +39,8 @@ class Summary:
     ----------
     low, high : ndarray of float64, shape (channels,)
         The least and the greatest finite value; infinity and -infinity where there is none.
-    nonfinite : ndarray of int64, shape (channels,)
-        NaN and infinities.
+    finite, nonfinite : ndarray of int64, shape (channels,)
+        How many finite values there are, and how many NaN and infinities.
     counts : ndarray of int64, shape (channels, 2 * bins - 1)
         The histogram, bin 0 in the middle; bins is 0 where none is wanted.
     exponent : ndarray of int64, shape (channels,)
@@ -44,6 +49,7 @@ class Summary:
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    finite: NDArray[np.int64]
     nonfinite: NDArray[np.int64]
     counts: NDArray[np.int64]
     exponent: NDArray[np.int64]
@@ -54,6 +60,7 @@ class Summary:
         return cls(
             np.full(channels, np.inf),
             np.full(channels, -np.inf),
+            np.zeros(channels, np.int64),
             np.zeros(channels, np.int64),
             np.zeros((channels, max(2 * bins - 1, 0)), np.int64),
             np.full(channels, _LEAST_EXPONENT, np.int64),
@@ -91,6 +98,11 @@ class Summary:
         """The width of a bin."""
         return float(np.ldexp(1.0, int(self.exponent[channel])))
 
+    def beside(self, other: Summary) -> Summary:
+        """Of the channels of both."""
+        parts = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Summary(*(np.concatenate(pair) for pair in parts))
+
     def merge(self, other: Summary) -> Summary:
         """Of both together."""
         exponent = np.maximum(self.exponent, other.exponent)
@@ -98,6 +110,7 @@ class Summary:
         return Summary(
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
+            self.finite + other.finite,
             self.nonfinite + other.nonfinite,
             counts + _coarser(other.counts, exponent - other.exponent),
             exponent,
@@ -145,6 +158,7 @@ def summarize(array: NDArray[Any], axis: int | None, bins: int = 0) -> Summary:
             counts += np.bincount(index, minlength=counts.size).reshape(counts.shape)
         else:
             np.add.at(counts.reshape(-1), index, 1)
+    found.finite[...] = (array.size // length if length else 0) - found.nonfinite
     return found
 
 
@@ -156,39 +170,92 @@ def with_channels(array: NDArray[Any], axis: int | None) -> tuple[NDArray[Any], 
     return array.transpose(order), order.index(axis)
 
 
-@np.errstate(all="ignore")
-def magnitude_of_rank(array: NDArray[Any], rank: int) -> float:
-    """The magnitude of which exactly `rank` others, at most, are smaller.
+def values_of_rank(source: Whole | Blocks, ranks: NDArray[np.int64], of: Order) -> list[float]:
+    """Of each channel the finite value (or magnitude) of which exactly so many others are smaller.
 
-    Magnitudes of floats are in the order of their bits, NaN and infinities last; a few bits are
-    told at a time, so that memory does not grow with the array.
+    A few bits are told at a time, so that memory does not grow with the array; an array that is
+    small is sorted as far as it needs to be.
     """
-    array, _ = with_channels(array, None)
-    if array.size <= _PIECE:
-        magnitudes = np.concatenate([np.abs(piece).ravel() for piece, _ in _pieces(array, 0)])
-        return float(np.partition(magnitudes, rank)[rank])
-    prefix, known = 0, 0
-    width = 8 * next(_pieces(array, 0))[0].dtype.itemsize
+    axis = source.axis
+    if isinstance(source, Whole) and source.array.size <= _PIECE:
+        channels = [source.array] if axis is None else np.moveaxis(source.array, axis, 0)
+        return [_of_rank(*item, of) for item in zip(channels, ranks.tolist(), strict=True)]
+    width, known = 8 * np.dtype(working_type(source.dtype)).itemsize, 0
+    prefixes = np.zeros(len(ranks), np.uint64)
+    ranks = ranks.copy()
     while known < width:
         digits = min(_DIGITS, width - known)
         known += digits
-        counts = np.zeros(1 << digits, np.int64)
-        for piece, _ in _pieces(array, 0):
-            bits = np.abs(piece).reshape(-1).view(f"u{width // 8}") >> (width - known)
+
+        def counts_of(channels: slice, known: int = known, digits: int = digits) -> Any:
+            return partial(
+                _digit_counts, axis=axis, prefixes=prefixes[channels], known=known, digits=digits,
+                of=of,
+            )  # fmt: skip
+
+        upto = np.cumsum(np.concatenate(source.reduce(counts_of, np.add)), axis=1)
+        for channel, rank in enumerate(ranks.tolist()):
+            digit = int(np.searchsorted(upto[channel], rank, side="right"))
+            ranks[channel] -= int(upto[channel, digit - 1]) if digit else 0
+            prefixes[channel] = int(prefixes[channel]) << digits | digit
+    return [float(value) for value in _from_keys(prefixes.astype(f"u{width // 8}"), of)]
+
+
+@np.errstate(all="ignore")
+def _of_rank(array: NDArray[Any], rank: int, of: Order) -> float:
+    array, _ = with_channels(array, None)
+    values = np.concatenate([piece.ravel() for piece, _ in _pieces(array, 0)])
+    values = values[np.isfinite(values)]
+    return float(np.partition(np.abs(values) if of == "magnitudes" else values, rank)[rank])
+
+
+@np.errstate(all="ignore")
+def _digit_counts(
+    array: NDArray[Any],
+    axis: int | None,
+    prefixes: NDArray[np.uint64],
+    known: int,
+    digits: int,
+    of: Order,
+) -> NDArray[np.int64]:
+    """For each channel, how many keys that begin with its prefix go on with each digit."""
+    array, axis = with_channels(array, axis)
+    counts = np.zeros((array.shape[axis], 1 << digits), np.int64)
+    for piece, channels in _pieces(array, axis):
+        rows = zip(np.moveaxis(piece, axis, 0), counts[channels], prefixes[channels], strict=True)
+        for values, found, prefix in rows:
+            keys = _keys(values[np.isfinite(values)], of)
+            keys = keys >> keys.dtype.type(8 * keys.itemsize - known)
             if known > digits:
-                bits = bits[bits >> digits == prefix] & ((1 << digits) - 1)
-            counts += np.bincount(bits.astype(np.intp), minlength=len(counts))
-        upto = np.cumsum(counts)
-        digit = int(np.searchsorted(upto, rank, side="right"))
-        rank -= int(upto[digit] - counts[digit])
-        prefix = prefix << digits | digit
-    return float(np.array(prefix, f"u{width // 8}").view(f"f{width // 8}"))
+                last = keys.dtype.type((1 << digits) - 1)
+                keys = keys[keys >> keys.dtype.type(digits) == prefix] & last
+            found += np.bincount(keys.astype(np.intp), minlength=1 << digits)
+    return counts
+
+
+def _keys(values: NDArray[Any], of: Order) -> NDArray[Any]:
+    """Unsigned integers in the order of the values, or of their magnitudes."""
+    bits = values.view(f"u{values.itemsize}")
+    sign = bits.dtype.type(1 << (8 * bits.itemsize - 1))
+    if of == "magnitudes":
+        magnitudes: NDArray[Any] = bits & ~sign
+        return magnitudes
+    keys: NDArray[Any] = np.where(bits & sign, ~bits, bits | sign)
+    return keys
+
+
+def _from_keys(keys: NDArray[Any], of: Order) -> NDArray[Any]:
+    """The values or magnitudes that have these keys."""
+    if of == "values":
+        sign = keys.dtype.type(1 << (8 * keys.itemsize - 1))
+        keys = np.where(keys & sign, keys & ~sign, ~keys)
+    values: NDArray[Any] = keys.view(f"f{keys.itemsize}")
+    return values
 
 
 def _pieces(array: NDArray[Any], axis: int) -> Iterator[tuple[NDArray[Any], slice]]:
     """Parts of an array, as float32 or float64, each with the channels that it is of."""
-    narrow = array.dtype.name in ("float16", "bfloat16", "float32")
-    dtype = np.float32 if narrow else np.float64
+    dtype = working_type(array.dtype)
     for index, _ in chunks(array.shape, _PIECE):
         if index == (...,):
             index = ()

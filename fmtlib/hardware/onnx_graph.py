@@ -6,7 +6,6 @@ gives the floating-point operands of each product in the shapes of a `Layer`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fmtlib.arguments import as_array
+from fmtlib.onnx_models import RANDOM, Arrays, session
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
-Arrays: TypeAlias = dict[str, NDArray[Any]]
 
 # Operators whose products become layers.
 _TRACED = ("Conv", "Gemm", "MatMul")
@@ -30,11 +28,6 @@ _PRODUCTS = frozenset(
         "Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "LSTM",
         "LinearAttention", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN",
     )
-)  # fmt: skip
-# Their results are no constants even if all of their inputs are.
-_RANDOM = frozenset(
-    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-     "RandomUniformLike")
 )  # fmt: skip
 _ONNX_DOMAINS = ("", "ai.onnx")
 
@@ -97,83 +90,6 @@ class SkippedNode:
     reason: str
 
 
-def load(model: Any) -> ModelProto:
-    """The checked model of a path, of bytes, or a copy of a ModelProto, functions inlined.
-
-    Raises
-    ------
-    ImportError
-        If the extra is missing.
-    TypeError, ValueError
-        If `model` is none of these, or no valid model.
-    """
-    try:
-        import onnx
-        import onnxruntime as _onnxruntime  # noqa: F401
-        from google.protobuf.message import DecodeError
-        from onnx.inliner import inline_local_functions
-    except ImportError as error:
-        raise ImportError(f'ONNX models need {error.name}: pip install "fmtlib[onnx]"') from error
-    try:
-        if isinstance(model, str | os.PathLike):
-            found = onnx.load(os.fspath(model))
-        elif isinstance(model, bytes):
-            found = onnx.load_from_string(model)
-        elif isinstance(model, onnx.ModelProto):
-            found = onnx.ModelProto()
-            found.CopyFrom(model)
-        else:
-            raise TypeError(
-                "model must be the path or the bytes of an ONNX model, an onnx.ModelProto or a "
-                f"training.Network, not {type(model).__name__}"
-            )
-        onnx.checker.check_model(found)
-    except (DecodeError, UnicodeDecodeError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"this is no valid ONNX model: {error}") from error
-    return inline_local_functions(found) if found.functions else found
-
-
-def feeds_of(model: ModelProto, inputs: Any) -> Arrays:
-    """The arrays of the model's inputs by name, checked against its types and shapes."""
-    from onnx.helper import tensor_dtype_to_np_dtype
-
-    constants = {tensor.name for tensor in model.graph.initializer}
-    known = {value.name: value.type.tensor_type for value in model.graph.input}
-    needed = [name for name in known if name not in constants]
-    if not isinstance(inputs, Mapping):
-        if len(needed) != 1:
-            raise ValueError(
-                f"the model has {len(needed)} inputs: give a dict of arrays for {needed}"
-            )
-        inputs = {needed[0]: inputs}
-    if missing := [name for name in needed if name not in inputs]:
-        raise ValueError(f"inputs must have arrays for {needed}, but {missing} are missing")
-    if unknown := [name for name in inputs if name not in known]:
-        raise ValueError(f"the model's inputs are {list(known)}; it has no {unknown}")
-    feeds = {name: as_array(values) for name, values in inputs.items()}
-    for name, array in feeds.items():
-        wanted = known[name]
-        try:
-            dtype = tensor_dtype_to_np_dtype(wanted.elem_type)
-        except KeyError:
-            raise ValueError(f"input {name!r} of the model is no tensor of a known type") from None
-        if array.dtype != dtype:
-            raise TypeError(f"input {name!r} must be an array of {dtype}, not of {array.dtype}")
-        if array.size == 0:
-            raise ValueError(f"input {name!r} must not be empty, but has shape {array.shape}")
-        if not wanted.HasField("shape"):
-            continue
-        dims = [d.dim_value if d.HasField("dim_value") else None for d in wanted.shape.dim]
-        if len(dims) != array.ndim or any(
-            d is not None and d != n for d, n in zip(dims, array.shape, strict=True)
-        ):
-            named = [d.dim_param or str(d.dim_value or "any") for d in wanted.shape.dim]
-            raise ValueError(
-                f"input {name!r} must have shape ({', '.join(named)}), not {array.shape}"
-            )
-    return feeds
-
-
 class WeightedNode(NamedTuple):
     """A node that becomes a layer: which of its inputs is which."""
 
@@ -200,7 +116,7 @@ def nodes_of(
         name = node.name or node.output[0]
         inputs = [x for x in node.input if x]
         inner = any(a.HasField("g") or a.graphs for a in node.attribute)
-        if all(x in constants for x in inputs) and not inner and node.op_type not in _RANDOM:
+        if all(x in constants for x in inputs) and not inner and node.op_type not in RANDOM:
             constants.update(node.output)
         elif node.domain not in _ONNX_DOMAINS:
             skipped.append(SkippedNode(name, node.op_type, f"an operator of {node.domain}"))
@@ -254,22 +170,14 @@ def read(model: ModelProto, nodes: Sequence[WeightedNode], feeds: Arrays) -> Ite
 def _run(model: ModelProto, names: Sequence[str], feeds: Arrays) -> Arrays:
     """Values of these tensors; on one thread and as the graph stands, so always the same."""
     import onnx
-    import onnxruntime as ort
 
     if not names:
         return {}
     outputs = {value.name for value in model.graph.output}
     extra = [onnx.helper.make_empty_tensor_value_info(n) for n in names if n not in outputs]
     model.graph.output.extend(extra)
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised, not printed
     try:
-        session = ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        values = session.run(list(names), {name: feeds[name] for name in feeds})
+        values = session(model).run(list(names), {name: feeds[name] for name in feeds})
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
         raise ValueError(f"onnxruntime does not run the model: {error}") from error
     return dict(zip(names, map(np.asarray, values), strict=True))

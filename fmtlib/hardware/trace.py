@@ -16,6 +16,7 @@ from fmtlib.formats import IntegerFormat
 from fmtlib.hardware import onnx_graph
 from fmtlib.hardware.layers import MAX_BITS, Layer
 from fmtlib.hardware.onnx_graph import NO_PADDING, Floats, Padding, Product, SkippedNode
+from fmtlib.onnx_models import feeds_of, load
 from fmtlib.training.layers import Conv2d, WeightedLayer
 from fmtlib.training.network import Network
 from fmtlib.training.recipes import Float32
@@ -220,8 +221,8 @@ def trace(
         names = _chosen(_network_names(model), layers)
         products = _of_network(model, _network_inputs(inputs), names)
     else:
-        graph = onnx_graph.load(model)
-        feeds = onnx_graph.feeds_of(graph, inputs)
+        graph = load(model, ", or a training.Network")
+        feeds = feeds_of(graph, inputs)
         nodes, skipped = onnx_graph.nodes_of(graph, feeds)
         names = _chosen([node.name for node in nodes], layers)
         products = onnx_graph.read(graph, [node for node in nodes if node.name in names], feeds)

@@ -13,10 +13,21 @@ from typing import Any, TypeAlias
 from fmtlib.arguments import whole_number
 from fmtlib.files import replaced
 from fmtlib.progress import reporting
-from fmtlib.search.configurations import Configuration, LayerSize, Precision, footprint
+from fmtlib.search.configurations import (
+    BlockPrecision,
+    Configuration,
+    LayerSize,
+    Precision,
+    footprint,
+)
 from fmtlib.search.results import Phase, Point, SearchResult
 
-_VERSION = 1
+_VERSION = 2
+# How a file tells one from the other.
+_KINDS: dict[str, type[Precision] | type[BlockPrecision]] = {
+    "fixed": Precision,
+    "block": BlockPrecision,
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Evaluations:
     batch: int
     path: str | os.PathLike[str] | None
     progress: Report | bool | None
+    measure: str = "accuracy"
     known: dict[Configuration, float] = field(default_factory=dict)
     points: dict[Configuration, Point] = field(default_factory=dict)
     steps: list[Point] = field(default_factory=list)
@@ -61,7 +73,7 @@ class Evaluations:
         if self.budget is not None:
             self.budget = whole_number("budget", self.budget, 1)
         if self.path is not None and Path(self.path).exists():
-            self.known = _read(Path(self.path), self.sizes)
+            self.known = _read(Path(self.path), self.sizes, self.measure)
         self._reporting = reporting(self.progress, "search", self._shown)
         self._report = self._reporting.__enter__()
         return self
@@ -72,7 +84,7 @@ class Evaluations:
         return {
             "completed": at.evaluated,
             "total": self.budget,
-            "description": f"{done}, accuracy {at.best.accuracy:.4g}",
+            "description": f"{done}, {self.measure} {at.best.accuracy:.4g}",
         }
 
     def __exit__(self, *error: Any) -> None:
@@ -90,7 +102,7 @@ class Evaluations:
                 raise ValueError(f"evaluate must give a finite number, got {accuracy}")
             self.known[configuration] = accuracy
             if self.path is not None:
-                _write(self.path, self.sizes, self.known)
+                _write(self.path, self.sizes, self.measure, self.known)
         accuracy = self.known[configuration]
         if phase == "baseline" and accuracy <= 0:
             raise ValueError(f"the accuracy in floating point must be positive, got {accuracy}")
@@ -107,37 +119,45 @@ class Evaluations:
 
     def result(self, complete: bool) -> SearchResult:
         """What was found so far."""
-        return SearchResult(tuple(self.points.values()), tuple(self.steps), complete)
+        return SearchResult(tuple(self.points.values()), tuple(self.steps), complete, self.measure)
 
 
 def _write(
-    path: str | os.PathLike[str], sizes: Sequence[LayerSize], known: dict[Configuration, float]
+    path: str | os.PathLike[str],
+    sizes: Sequence[LayerSize],
+    measure: str,
+    known: dict[Configuration, float],
 ) -> None:
+    kinds = {kind: name for name, kind in _KINDS.items()}
     record = {
         "fmtlib_precision_search": _VERSION,
+        "measure": measure,
         "layers": [astuple(size) for size in sizes],
         "evaluations": [
-            [[None if p is None else astuple(p) for p in configuration], accuracy]
-            for configuration, accuracy in known.items()
+            [[None if p is None else [kinds[type(p)], *astuple(p)] for p in of_layers], accuracy]
+            for of_layers, accuracy in known.items()
         ],
     }
     with replaced(path) as temporary:
         temporary.write_text(json.dumps(record), encoding="utf-8")
 
 
-def _read(path: Path, sizes: Sequence[LayerSize]) -> dict[Configuration, float]:
+def _read(path: Path, sizes: Sequence[LayerSize], measure: str) -> dict[Configuration, float]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         version = record["fmtlib_precision_search"]
+        if version != _VERSION:
+            raise ValueError(f"it has version {version}, this is version {_VERSION}")
         layers = [LayerSize(*layer) for layer in record["layers"]]
-        known = {
-            tuple(None if p is None else Precision(*p) for p in configuration): float(accuracy)
-            for configuration, accuracy in record["evaluations"]
+        known: dict[Configuration, float] = {
+            tuple(None if p is None else _KINDS[p[0]](*p[1:]) for p in of_layers): float(accuracy)
+            for of_layers, accuracy in record["evaluations"]
         }
+        of = record["measure"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not the file of a precision search: {error}") from error
-    if version != _VERSION:
-        raise ValueError(f"{path} has version {version}, this is version {_VERSION}")
     if layers != list(sizes):
         raise ValueError(f"{path} is of other layers: {layers}")
+    if of != measure:
+        raise ValueError(f"{path} has another measure: {of!r}, not {measure!r}")
     return known

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fmtlib.files import replaced
-from fmtlib.search.configurations import Configuration
+from fmtlib.search.configurations import Configuration, Role
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +23,9 @@ class Point:
 
     Attributes
     ----------
-    configuration : tuple of Precision or None
+    configuration : tuple of Precision, BlockPrecision or None
     accuracy : float
+        What the search's measure is; see `SearchResult`.
     footprint : float
         See `footprint`.
     phase : str
@@ -50,11 +51,14 @@ class SearchResult:
         Where the search went: the configurations that it moved to.
     complete : bool
         Whether it came to its end before its budget did.
+    measure : str
+        What accuracies are: "top-1 accuracy", say, or the agreement with something.
     """
 
     points: tuple[Point, ...]
     steps: tuple[Point, ...]
     complete: bool
+    measure: str = "accuracy"
 
     @property
     def baseline(self) -> Point:
@@ -64,6 +68,10 @@ class SearchResult:
     def loss(self, point: Point) -> float:
         """Accuracy lost, relative to the baseline's; negative if it is better."""
         return 1 - point.accuracy / self.baseline.accuracy
+
+    def cost(self, point: Point, weight: float) -> float:
+        """Footprint plus `weight` times the relative loss, if any: see `search_blocks`."""
+        return point.footprint + weight * max(self.loss(point), 0.0)
 
     def cheapest(self, tolerance: float) -> Point:
         """The least footprint within a relative loss; of equal ones the most accurate.
@@ -90,17 +98,19 @@ class SearchResult:
     def to_records(self, points: Iterable[Point] | None = None) -> list[dict[str, Any]]:
         """A dict for each point (or each of some, say ``pareto()``).
 
-        Keys are phase, accuracy, relative_loss, footprint, data and weights; the latter two have
-        integer and fraction bits by layer, as "3.4-2.5", and "float" where a layer stays so.
+        Keys are phase, measure, accuracy, relative_loss, footprint, data and weights; the latter
+        two have integer and fraction bits by layer, as "3.4-2.5", or mantissa and exponent bits
+        and block size, as "m4e5g16-m3e4g32", and "float" where a layer stays so.
         """
         return [
             {
                 "phase": point.phase,
+                "measure": self.measure,
                 "accuracy": point.accuracy,
                 "relative_loss": self.loss(point),
                 "footprint": point.footprint,
                 "data": _spelt(point.configuration, "data"),
-                "weights": _spelt(point.configuration, "weight"),
+                "weights": _spelt(point.configuration, "weights"),
             }
             for point in (self.points if points is None else points)
         ]
@@ -135,7 +145,7 @@ class SearchResult:
             steps = "steps-post" if points is front else "default"
             axes.plot(x, y, style, label=label, drawstyle=steps)
         axes.set_xlabel("footprint, % of 32-bit floats")
-        axes.set_ylabel("accuracy, %")
+        axes.set_ylabel(f"{self.measure}, %")
         axes.legend()
         if path is not None:
             with replaced(path) as temporary:
@@ -148,10 +158,5 @@ def within(accuracy: float, baseline: float, tolerance: float) -> bool:
     return 1 - accuracy / baseline <= tolerance + 1e-12
 
 
-def _spelt(configuration: Configuration, kind: str) -> str:
-    return "-".join(
-        "float"
-        if p is None
-        else f"{getattr(p, f'{kind}_integer')}.{getattr(p, f'{kind}_fraction')}"
-        for p in configuration
-    )
+def _spelt(configuration: Configuration, role: Role) -> str:
+    return "-".join("float" if p is None else p.spelt(role) for p in configuration)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
+from fmtlib.arguments import whole_number
 from fmtlib.search.configurations import FIELDS, Configuration, Field, LayerSize, Precision
 from fmtlib.search.evaluations import BudgetSpentError, Evaluations, Report
 from fmtlib.search.results import SearchResult, within
@@ -17,8 +18,11 @@ def search_precision(
     *,
     searched: Sequence[Field] = ("data_integer", "data_fraction", "weight_fraction"),
     tolerance: float = 0.1,
+    uniform_tolerance: float = 0.0,
+    moves: int = 1,
     budget: int | None = None,
     batch: int = 1,
+    measure: str = "accuracy",
     path: str | os.PathLike[str] | None = None,
     progress: Report | bool | None = None,
 ) -> SearchResult:
@@ -36,11 +40,19 @@ def search_precision(
         Which fields of a `Precision` to shorten.
     tolerance : float
         Where to stop: the greatest relative loss of accuracy, 0.1 for 10 %.
+    uniform_tolerance : float
+        The greatest relative loss of the uniform part; where accuracies are fine measures, such as
+        the agreement of maps, nothing can be had for none at all.
+    moves : int
+        Children that a step of the descent takes together, at most: with many layers, a coarser
+        search in fewer evaluations.
     budget : int, optional
         Configurations to evaluate at most, those of an earlier run that `path` remembers among
         them.
     batch : int
         Samples that share the weights, see `footprint`.
+    measure : str
+        What `evaluate` gives, for tables and plots.
     path : str or PathLike, optional
         A file that remembers every evaluation, so that a search that was interrupted, or ran out
         of budget, goes on where it was.  It is replaced as a whole after each.
@@ -56,7 +68,7 @@ def search_precision(
     ------
     ValueError
         If an argument is out of range, an accuracy is not finite, that of the baseline is not
-        positive, or the file is of other layers.
+        positive, or the file is of other layers or another measure.
 
     See Also
     --------
@@ -66,11 +78,13 @@ def search_precision(
     -----
     1. The baseline: all layers in floating point.
     2. Uniform: from `start`, each field in turn loses bits in all layers that have them, as long
-       as nothing is lost against the baseline (or against `start`, if that is worse).
+       as no more than `uniform_tolerance` is lost against the baseline (or against `start`, if that
+       is worse).
     3. Descent: every layer's every field gives a child with one bit less in it.  All are evaluated,
        and the search moves to the most accurate; of equal ones to that of the least footprint, then
        to that of the first layer, then of the first field.  It ends when that child loses more than
-       `tolerance`, or there is none.
+       `tolerance`, or there is none.  With `moves`, it takes so many bits of the children that come
+       first in this order at once; as long as that loses more than `tolerance`, half as many.
 
     The result depends on the arguments alone, not on interruptions.
 
@@ -93,8 +107,10 @@ def search_precision(
     """
     chosen = _fields(searched)
     first = _configuration(start, sizes)
-    _check_tolerance(tolerance)
-    with Evaluations(evaluate, sizes, budget, batch, path, progress) as seen:
+    check_tolerance(tolerance)
+    check_tolerance(uniform_tolerance, "uniform_tolerance")
+    moves = whole_number("moves", moves, 1)
+    with Evaluations(evaluate, sizes, budget, batch, path, progress, measure) as seen:
         try:
             baseline = seen.one((None,) * len(sizes), "baseline")
             point = seen.move(seen.one(first, "start"))
@@ -102,23 +118,31 @@ def search_precision(
             for name in chosen:
                 while child := _all_shorter(point.configuration, name):
                     found = seen.one(child, "uniform")
-                    if found.accuracy < least:
+                    if not within(found.accuracy, least, uniform_tolerance):
                         break
                     point = seen.move(found)
             while True:
                 children = [
-                    (*point.configuration[:i], shorter, *point.configuration[i + 1 :])
-                    for i, precision in enumerate(point.configuration)
+                    (i, name, _shorter(point.configuration, i, name))
+                    for i in range(len(sizes))
                     for name in chosen
-                    if precision is not None and (shorter := precision.shorter(name))
                 ]
-                points = [seen.one(child, "descent") for child in children]
-                if not points:
+                points = [
+                    (seen.one(child, "descent"), i, name) for i, name, child in children if child
+                ]
+                points.sort(key=lambda child: (-child[0].accuracy, child[0].footprint))
+                if not points or not within(points[0][0].accuracy, baseline.accuracy, tolerance):
                     break
-                best = min(points, key=lambda child: (-child.accuracy, child.footprint))
-                if not within(best.accuracy, baseline.accuracy, tolerance):
-                    break
-                point = seen.move(best)
+                taken = min(moves, len(points))
+                while True:
+                    child = point.configuration
+                    for _, i, name in points[:taken]:
+                        child = _shorter(child, i, name) or child
+                    found = seen.one(child, "descent")
+                    if taken == 1 or within(found.accuracy, baseline.accuracy, tolerance):
+                        break
+                    taken //= 2
+                point = seen.move(found)
         except BudgetSpentError:
             return seen.result(complete=False)
         return seen.result(complete=True)
@@ -132,6 +156,7 @@ def partial_quantization(
     tolerance: float = 0.01,
     budget: int | None = None,
     batch: int = 1,
+    measure: str = "accuracy",
     path: str | os.PathLike[str] | None = None,
     progress: Report | bool | None = None,
 ) -> SearchResult:
@@ -139,7 +164,7 @@ def partial_quantization(
 
     Parameters
     ----------
-    evaluate, sizes, budget, batch, path, progress
+    evaluate, sizes, budget, batch, measure, path, progress
         As for `search_precision`.
     configuration : sequence of Precision
         All layers quantised.
@@ -175,8 +200,8 @@ def partial_quantization(
     [True, False, True]
     """
     quantised = _configuration(configuration, sizes)
-    _check_tolerance(tolerance)
-    with Evaluations(evaluate, sizes, budget, batch, path, progress) as seen:
+    check_tolerance(tolerance)
+    with Evaluations(evaluate, sizes, budget, batch, path, progress, measure) as seen:
         try:
             floating = (None,) * len(sizes)
             baseline = seen.one(floating, "baseline")
@@ -197,14 +222,19 @@ def partial_quantization(
 
 
 def _configuration(given: Sequence[Precision], sizes: Sequence[LayerSize]) -> Configuration:
-    if not sizes or any(not isinstance(size, LayerSize) for size in sizes):
-        raise TypeError(f"sizes must be LayerSize records, at least one, got {sizes!r}")
+    check_sizes(sizes)
     found = tuple(given)
     if any(not isinstance(precision, Precision) for precision in found):
         raise TypeError(f"a configuration is made of Precision records, got {given!r}")
     if len(found) != len(sizes):
         raise ValueError(f"{len(found)} precisions for {len(sizes)} layers")
     return found
+
+
+def check_sizes(sizes: Sequence[LayerSize]) -> None:
+    """Raise TypeError unless they are records of sizes, at least one."""
+    if not sizes or any(not isinstance(size, LayerSize) for size in sizes):
+        raise TypeError(f"sizes must be LayerSize records, at least one, got {sizes!r}")
 
 
 def _fields(searched: Sequence[Field]) -> tuple[Field, ...]:
@@ -214,12 +244,24 @@ def _fields(searched: Sequence[Field]) -> tuple[Field, ...]:
     return chosen
 
 
-def _check_tolerance(tolerance: float) -> None:
+def check_tolerance(tolerance: float, name: str = "tolerance") -> None:
+    """Raise ValueError unless it is a relative loss."""
     if not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance must be at least 0 and below 1, got {tolerance}")
+        raise ValueError(f"{name} must be at least 0 and below 1, got {tolerance}")
+
+
+def _shorter(configuration: Configuration, layer: int, name: Field) -> Configuration | None:
+    """One bit less in a field of a layer; None if there is none to take."""
+    precision = configuration[layer]
+    shorter = precision.shorter(name) if isinstance(precision, Precision) else None
+    if shorter is None:
+        return None
+    return (*configuration[:layer], shorter, *configuration[layer + 1 :])
 
 
 def _all_shorter(configuration: Configuration, name: Field) -> Configuration | None:
     """One bit less in a field of all layers that have one; None if none has."""
-    shorter = tuple((p and p.shorter(name)) or p for p in configuration)
+    shorter = configuration
+    for layer in range(len(configuration)):
+        shorter = _shorter(shorter, layer, name) or shorter
     return None if shorter == configuration else shorter

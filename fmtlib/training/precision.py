@@ -1,18 +1,20 @@
-"""Networks in fixed point, each layer in its own: the recipe, and what `fmtlib.search` needs."""
+"""Networks with formats of each layer's own: a recipe, and what `fmtlib.search` needs."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 import fmtlib as fl
+from fmtlib.formats import BlockFormat, FixedFormat
 from fmtlib.search.configurations import Configuration, LayerSize, Precision
 from fmtlib.training.datasets import Part
-from fmtlib.training.layers import Floats, WeightedLayer
+from fmtlib.training.layers import Floats, Layer, Parameter, WeightedLayer
 from fmtlib.training.network import Network
-from fmtlib.training.recipes import Float32, Operand, Recipe
+from fmtlib.training.recipes import Float32, Operand, Recipe, Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Fixed(Recipe):
     array([[2.4375]], dtype=float32)
     """
 
-    layers: Configuration
+    layers: tuple[Precision | None, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -59,12 +61,13 @@ class Fixed(Recipe):
 
 @dataclass(frozen=True)
 class PrecisionTask:
-    """What `fmtlib.search.search_precision` takes.
+    """What `fmtlib.search.search_precision` and `search_blocks` take.
 
     Attributes
     ----------
     evaluate : callable
-        The accuracy of a configuration.
+        The accuracy of a configuration.  Data and weights are rounded to nearest, saturating;
+        blocks go along the second axis, which is that of channels.
     start : tuple of Precision
         Formats that hold all data and weights.
     sizes : tuple of LayerSize
@@ -105,19 +108,52 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     """
     if not len(part):
         raise ValueError("the part of the data is empty")
-    layers = len(network.weighted)
 
     def evaluate(configuration: Configuration) -> float:
-        labels = network.predict(part.x, Fixed(configuration).start(layers))
+        labels = _rounded_network(network, configuration).predict(part.x)
         return float((labels == part.y).mean())
 
     start, sizes = [], []
-    run, x = Float32().start(layers), part.x
+    run, x = Float32().start(len(network.weighted)), part.x
     for layer in network.layers:
         if isinstance(layer, WeightedLayer):
             weights = layer.weight.value
             start.append(Precision.covering(x, weights, bits))
             kind = type(layer).__name__.lower()
-            sizes.append(LayerSize(f"{kind}{layer.index}", int(np.prod(x.shape[1:])), weights.size))
+            data, lengths = int(np.prod(x.shape[1:])), (x.shape[1], weights.shape[1])
+            sizes.append(LayerSize(f"{kind}{layer.index}", data, weights.size, *lengths))
         x = layer.forward(x, run)
     return PrecisionTask(evaluate, tuple(start), tuple(sizes))
+
+
+class _Rounding(Layer):
+    """The input rounded to a format."""
+
+    def __init__(self, fmt: FixedFormat | BlockFormat) -> None:
+        self.format = fmt
+
+    def forward(self, x: Floats, run: Run) -> Floats:
+        return _rounded(x, self.format)
+
+    def backward(self, gradient: Floats, run: Run) -> Floats:
+        return gradient  # straight through
+
+
+def _rounded_network(network: Network, configuration: Configuration) -> Network:
+    """A network with rounded weights, which rounds the inputs of its layers; not to be trained."""
+    if len(configuration) != len(network.weighted):
+        raise ValueError(f"{len(configuration)} precisions for {len(network.weighted)} layers")
+    layers: list[Layer] = []
+    for layer in network.layers:
+        layer = copy.copy(layer)
+        if isinstance(layer, WeightedLayer) and (precision := configuration[layer.index]):
+            layers.append(_Rounding(precision.data))
+            layer.weight = Parameter(_rounded(layer.weight.value, precision.weights))
+        layers.append(layer)
+    return Network(layers)
+
+
+def _rounded(x: Floats, fmt: FixedFormat | BlockFormat) -> Floats:
+    """Blocks go along the second axis: channels, or what a product adds up."""
+    rounded: Floats = fl.quantize(x, fmt, axis=1 if isinstance(fmt, BlockFormat) else None)
+    return rounded
