@@ -140,6 +140,7 @@ def fit(
     train, validation = data.train, data.validation
     iterations = epochs * math.ceil(len(train) / batch_size)
     run = recipe.start(len(network.weighted), iterations, seed)
+    run.store(network.parameters)
     generator = np.random.default_rng(seed)
     history: dict[str, list[float]] = {
         name: []
@@ -156,6 +157,7 @@ def fit(
                 batch_loss, gradient = softmax_cross_entropy(logits, y)
                 network.backward(gradient, run)
                 optimizer.step(cosine(learning_rate, run.iteration, iterations))
+                run.store(network.parameters)
                 run.advance()
                 loss += batch_loss * len(rows)
                 correct += float((logits.argmax(axis=1) == y).sum())

@@ -186,6 +186,7 @@ class Conv2d(WeightedLayer):
         self.size = size
         self.stride = whole_number("stride", stride, 1)
         self.padding = whole_number("padding", padding, 0)
+        self._taps = size * size
 
     def forward(self, x: Floats, run: Run) -> Floats:
         """Output of shape (N, outputs, height, width) for images (N, inputs, height, width)."""
@@ -196,20 +197,23 @@ class Conv2d(WeightedLayer):
         windows = windows[:, :, :: self.stride, :: self.stride].transpose(0, 2, 3, 1, 4, 5)
         images, height, width = windows.shape[:3]
         self._patches = windows.reshape(images * height * width, -1)
-        out = run.gemm(self._patches, self._matrix, "forward", self.index) + self.bias.value
+        out = run.gemm(self._patches, self._matrix, "forward", self.index, taps=self._taps)
+        out += self.bias.value
         return np.ascontiguousarray(out.reshape(images, height, width, -1).transpose(0, 3, 1, 2))
 
     def backward_weight(self, gradient: Floats, run: Run) -> None:
         """Set the gradients of weight and bias."""
         rows = _pixel_rows(gradient)
-        product = run.gemm(self._patches.T, rows, "weight_gradient", self.index)
+        product = run.gemm(self._patches.T, rows, "weight_gradient", self.index, taps=self._taps)
         self.weight.gradient = product.T.reshape(self.weight.value.shape)
         self.bias.gradient = rows.sum(axis=0)
 
     def backward_input(self, gradient: Floats, run: Run) -> Floats:
         """Gradient of the loss for the input, in its shape."""
         images, _, height, width = gradient.shape
-        product = run.gemm(_pixel_rows(gradient), self._matrix.T, "input_gradient", self.index)
+        product = run.gemm(
+            _pixel_rows(gradient), self._matrix.T, "input_gradient", self.index, taps=self._taps
+        )
         patches = product.reshape(images, height, width, -1, self.size, self.size)
         patches = patches.transpose(4, 5, 0, 3, 1, 2)
         result = np.zeros(self._padded_shape, product.dtype)
