@@ -15,7 +15,7 @@ True
 
 from fmtlib.training.builders import cnn, mlp, recurrent, resnet, transformer
 from fmtlib.training.datasets import Dataset, Part, digits, split
-from fmtlib.training.fit import Progress, Result, evaluate, fit
+from fmtlib.training.fit import Progress, Result, fit
 from fmtlib.training.layers import (
     GELU,
     GRU,
@@ -43,8 +43,16 @@ from fmtlib.training.layers import (
     mean_squared_error,
     softmax_cross_entropy,
 )
+from fmtlib.training.loop import evaluate
 from fmtlib.training.network import Network
-from fmtlib.training.optimizers import SGD, cosine
+from fmtlib.training.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    LossScale,
+    Optimizer,
+    clip_gradients,
+)
 from fmtlib.training.precision import Fixed, PrecisionTask, precision_task
 from fmtlib.training.recipes import (
     BFP,
@@ -58,6 +66,7 @@ from fmtlib.training.recipes import (
     Run,
     SwitchAt,
 )
+from fmtlib.training.schedules import Steps, Warmup, constant, cosine
 
 __all__ = [
     "BFP",
@@ -67,6 +76,8 @@ __all__ = [
     "GRU",
     "LSTM",
     "SGD",
+    "Adam",
+    "AdamW",
     "AveragePool2d",
     "BatchNorm",
     "BlockRecipe",
@@ -82,10 +93,12 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LossScale",
     "MaxPool2d",
     "MultiHeadAttention",
     "Network",
     "Operand",
+    "Optimizer",
     "Parameter",
     "Part",
     "PositionEmbedding",
@@ -98,10 +111,14 @@ __all__ = [
     "Run",
     "Sequential",
     "Sigmoid",
+    "Steps",
     "SwitchAt",
     "Tanh",
+    "Warmup",
     "WeightedLayer",
+    "clip_gradients",
     "cnn",
+    "constant",
     "cosine",
     "digits",
     "evaluate",
