@@ -14,8 +14,19 @@ True
 """
 
 from fmtlib.training.builders import cnn, mlp, recurrent, resnet, transformer
-from fmtlib.training.datasets import Dataset, Part, digits, split
+from fmtlib.training.datasets import (
+    Dataset,
+    Part,
+    Text,
+    digits,
+    fashion_mnist,
+    mnist,
+    mnist1d,
+    split,
+    text,
+)
 from fmtlib.training.fit import Progress, Result, fit
+from fmtlib.training.idx import read_idx
 from fmtlib.training.layers import (
     GELU,
     GRU,
@@ -114,6 +125,7 @@ __all__ = [
     "Steps",
     "SwitchAt",
     "Tanh",
+    "Text",
     "Warmup",
     "WeightedLayer",
     "clip_gradients",
@@ -122,13 +134,18 @@ __all__ = [
     "cosine",
     "digits",
     "evaluate",
+    "fashion_mnist",
     "fit",
     "mean_squared_error",
     "mlp",
+    "mnist",
+    "mnist1d",
     "precision_task",
+    "read_idx",
     "recurrent",
     "resnet",
     "softmax_cross_entropy",
     "split",
+    "text",
     "transformer",
 ]
