@@ -160,7 +160,7 @@ class Adam(Optimizer):
     >>> p = training.Parameter(np.ones(2, np.float32))
     >>> p.gradient = np.float32([100.0, -0.01])
     >>> training.Adam([p]).step(0.25)
-    >>> p.value
+    >>> p.value.round(3)
     array([0.75, 1.25], dtype=float32)
     """
 
