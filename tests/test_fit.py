@@ -71,7 +71,8 @@ def test_resumed_training_is_the_same_bit_for_bit(name, suffix, tiny, images, wo
     def train(stop_at=None, **options):
         network, arguments = TRAININGS[name]()
         if name in ("lstm", "transformer"):
-            optimizer = training.AdamW(network.parameters)
+            state = training.StateFormat("bfloat16", "stochastic", seed=2)
+            optimizer = training.AdamW(network.parameters, state=state)
         else:
             optimizer = training.SGD(network.parameters, weight_decay=0.01)
 
@@ -302,6 +303,44 @@ def test_optimizers_go_on_from_their_state(make):
     assert one.steps == two.steps == 6
 
 
+@pytest.mark.parametrize("fmt", ["bfloat16", "e5m2", "mxfp8_e4m3", "int8"])
+def test_the_state_of_optimizers_lies_on_a_grid(fmt):
+    state = training.StateFormat(fmt, "stochastic", scaled=False, seed=3)
+    p = training.Parameter(10 * normal(5, 40))
+    optimizer, again = (training.SGD([p], state=state) for _ in range(2))
+    exact = training.SGD([training.Parameter(p.value.copy())])
+    for step in range(4):
+        for one in (optimizer, again, exact):
+            one.parameters[0].gradient = 10 * normal(5, 40, seed=step)
+            one.step(0.0)
+    velocity = optimizer.state()["velocity.0"]
+    assert_array_equal(fl.quantize(velocity, fmt), velocity)
+    assert_array_equal(velocity, again.state()["velocity.0"])
+    wanted = exact.state()["velocity.0"]
+    assert 0 < np.abs(velocity - wanted).max() < 0.5 * np.abs(wanted).max()
+
+
+def test_the_state_of_optimizers_is_scaled():
+    p = training.Parameter(np.zeros(3, np.float32))
+    optimizer = training.SGD([p], state=training.StateFormat("e4m3"))
+    p.gradient = np.float32([1e-20, -3e-22, 0])
+    optimizer.step(1.0)
+    assert_allclose(optimizer.state()["velocity.0"], p.gradient, rtol=0.07)
+
+
+@pytest.mark.parametrize(
+    ("make", "rate"), [(training.SGD, 0.15), (training.AdamW, 0.01)], ids=["SGD", "AdamW"]
+)
+def test_narrow_states_train(make, rate):
+    data = training.digits()
+    network = training.mlp(64, 32, 10)
+    fmt = "mxfp8_e5m2" if make is training.SGD else "bfloat16"
+    state = training.StateFormat(fmt, "stochastic", seed=1)
+    optimizer = make(network.parameters, state=state)
+    result = training.fit(network, data, epochs=3, optimizer=optimizer, learning_rate=rate)
+    assert result.test_accuracy > 0.85
+
+
 def test_schedules_end_where_they_should():
     assert [training.constant(0.3, step, 3) for step in range(3)] == [0.3] * 3
     steps = training.Steps((0.5, 0.75), 0.5)
@@ -482,6 +521,9 @@ def test_momentum_is_of_the_default_optimizer(tiny):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: training.StateFormat("e4m4"), "e4m4"),
+        (lambda: training.StateFormat("e4m3", "near"), "rounding must be one"),
+        (lambda: training.StateFormat("e4m3", seed=-1), "seed must be"),
         (lambda: training.Adam([], betas=(0.9, 1.0)), "betas must be two numbers"),
         (lambda: training.Adam([], epsilon=0.0), "epsilon must be positive"),
         (lambda: training.AdamW([], weight_decay=-1), "weight_decay must be"),

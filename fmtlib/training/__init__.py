@@ -62,6 +62,7 @@ from fmtlib.training.optimizers import (
     AdamW,
     LossScale,
     Optimizer,
+    StateFormat,
     clip_gradients,
 )
 from fmtlib.training.precision import Fixed, PrecisionTask, precision_task
@@ -122,6 +123,7 @@ __all__ = [
     "Run",
     "Sequential",
     "Sigmoid",
+    "StateFormat",
     "Steps",
     "SwitchAt",
     "Tanh",
