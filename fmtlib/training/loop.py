@@ -78,6 +78,7 @@ class TrainingState:
         run, parameters = self.run, self.network.parameters
         outputs = self.network.forward(x, run)
         value, gradient = loss(outputs, y)
+        value = float(value)
         where = f"at step {run.iteration} of {run.iterations}: training stopped"
         if not math.isfinite(value):
             return f"the loss is {value} {where}; try a lower learning rate or a wider format"
