@@ -57,7 +57,7 @@ def check_gradients(layer, x, run=None):
     to_float64(layer)
     run = run_for(layer) if run is None else run
     out = layer.forward(x, run)
-    wanted = normal(*out.shape, seed=2)
+    wanted = normal(*out.shape, seed=1000)
 
     def loss():
         return float((wanted * layer.forward(x, run)).sum())
