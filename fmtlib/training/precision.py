@@ -94,6 +94,11 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     -------
     PrecisionTask
 
+    Raises
+    ------
+    ValueError
+        If the part is empty, or the network has products inside its layers, as in `Residual`.
+
     Examples
     --------
     >>> from fmtlib import training
@@ -108,6 +113,8 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     """
     if not len(part):
         raise ValueError("the part of the data is empty")
+    if sum(isinstance(layer, WeightedLayer) for layer in network.layers) != network.products:
+        raise ValueError("the network must have its weights in its own layers, not inside others")
 
     def evaluate(configuration: Configuration) -> float:
         labels = _rounded_network(network, configuration).predict(part.x)
