@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmtlib import hardware
-from fmtlib.hardware import Layer, count, design
+from fmtlib.hardware import Layer, Shape, count, design
 from fmtlib.hardware.designs import DESIGNS
 from fmtlib.hardware.walk import round_robin, walk_convolution
 
@@ -92,26 +92,37 @@ def test_bit_products_equal_the_reference(reference_name, layer, products):
 # --- against plain loops --------------------------------------------------------------------------
 
 
+KINDS = ("conv", "grouped", "depthwise", "first", "linear", "matmul")
+
+
 @st.composite
-def layers(draw, kinds=("conv", "grouped", "depthwise", "first", "linear")):
+def layers(draw, kinds=KINDS):
     kind = draw(st.sampled_from(kinds))
     batch = draw(st.integers(1, 2))
-    groups, stride, padding = 1, 1, 0
+    groups, options = 1, {}
     channels, filters = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     if kind == "linear":
         shape, weights = (batch, draw(st.integers(1, 40))), None
+    elif kind == "matmul":
+        shape = (*(draw(st.integers(1, 2)) for _ in range(2)), draw(st.integers(1, 5)), channels)
+        weights = (*shape[: draw(st.sampled_from([0, 2]))], channels, filters)
     else:
-        stride, padding = draw(st.integers(1, 3)), draw(st.integers(0, 2))
+        stride = tuple(draw(st.integers(1, 3)) for _ in range(2))
+        padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
+        dilation = tuple(draw(st.sampled_from([1, 1, 2])) for _ in range(2))
         kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-        size = tuple(draw(st.integers(max(1, k - 2 * padding), 6)) for k in kernel)
         if kind == "grouped":
             groups = draw(st.integers(2, 3))
             channels, filters = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
         elif kind == "depthwise":
             groups = filters = channels = draw(st.integers(2, 7))
         elif kind == "first":
-            channels, stride = 3, draw(st.integers(2, 3))
+            channels, stride, dilation = 3, (draw(st.integers(2, 3)), stride[1]), (1, 1)
+        reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+        room = (padding[0] + padding[2], padding[1] + padding[3])
+        size = [draw(st.integers(max(1, r - p), 6)) for r, p in zip(reach, room, strict=True)]
         shape, weights = (batch, channels, *size), (filters, channels // groups, *kernel)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     # Trailing zeros, zeros and (half the time) negatives all matter to the widths.
     seed = draw(st.integers(0, 2**32 - 1))
     random = np.random.default_rng(seed)
@@ -122,7 +133,9 @@ def layers(draw, kinds=("conv", "grouped", "depthwise", "first", "linear")):
         values = values * random.choice([-1, 1], shape)
     if kind == "linear":
         return Layer.linear(values, ones(filters, shape[1]))
-    return Layer.conv(values, ones(*weights), stride, padding, groups)
+    if kind == "matmul":
+        return Layer.matmul(values, ones(*weights))
+    return Layer.conv(values, ones(*weights), **options)
 
 
 arrays = st.fixed_dictionaries(
@@ -227,10 +240,11 @@ def test_invariants(layer):
         stride=layer.stride,
         padding=layer.padding,
         groups=layer.groups,
+        dilation=layer.dilation,
         activation_bits=16,
     )
     parallel, stripes, dynamic = design("dadiannao"), design("stripes"), design("dynamic_stripes")
-    if layer.is_conv:
+    if layer.has_windows:
         steps = ceil(layer.windows / 16) * parallel.compute_cycles(layer) // layer.windows
         assert stripes.compute_cycles(at_16_bits) == 16 * steps
         assert stripes.compute_cycles(layer) == layer.activation_bits * steps
@@ -269,7 +283,11 @@ def test_achieved_is_at_most_ideal(name):
 
 
 @settings(deadline=None, max_examples=50)
-@given(layers(("conv", "grouped", "depthwise", "linear")), st.integers(0, 2), st.integers(1, 4))
+@given(
+    layers(("conv", "grouped", "depthwise", "linear", "matmul")),
+    st.integers(0, 2),
+    st.integers(1, 4),
+)
 def test_achieved_is_at_most_ideal_in_full_arrays(layer, run_ahead, rows):
     if layer.space_to_depth:  # folding adds taps that are always zero
         return
@@ -325,6 +343,7 @@ def test_batch_is_the_sum_of_its_images(layer, name, reverse):
     activations = np.abs(layer.activations)
     make = {"weights": layer.weights, "activation_bits": layer.activation_bits}
     shape = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
+    shape["dilation"] = layer.dilation
     kind = {"kind": layer.kind, **shape, **make}
     item = design(name, run_ahead=1) if name == "dynamic_stripes" else design(name)
     whole = Layer(activations=activations[::-1] if reverse else activations, **kind)
@@ -358,6 +377,61 @@ def test_depthwise_takes_sixteen_channels_a_step():
         assert design("stripes", tiles=tiles).compute_cycles(layer) == 3 * 4 * 9
         assert design("dynamic_stripes", tiles=tiles).compute_cycles(layer) == 3 * 4 * 9
     assert design("fast").compute_cycles(layer) == 40 * 1 * 1 * 1 * 4
+
+
+def test_pairs_are_rows_then_columns():
+    layer = Layer.conv(
+        ones(1, 1, 10, 20),
+        ones(1, 1, 3, 2),
+        stride=(2, 3),
+        padding=(0, 1, 2, 3),
+        dilation=(2, 1),
+    )
+    assert layer.padded_activations.shape == (1, 1, 12, 24)
+    assert layer.padded_activations[0, 0, :10, 1:21].all()
+    assert layer.padded_activations.sum() == 200
+    assert (layer.reach, layer.outputs) == ((5, 2), (4, 8))
+    both_sides = Layer.conv(ones(1, 1, 4, 4), ones(1, 1, 1, 1), padding=(1, 2))
+    assert both_sides.padding == (1, 2, 1, 2)
+
+
+def test_dilated_kernels_read_apart():
+    # Taps 0 and 2 of 1, 0, 5: one bit, then three.
+    layer = Layer.conv(np.array([1, 0, 5]).reshape(1, 1, 3, 1), ones(1, 1, 2, 1), dilation=(2, 1))
+    assert layer.windows == 1
+    assert design("dynamic_stripes").compute_cycles(layer) == 1 + 3
+
+
+def test_matmul_is_a_convolution_of_one_tap():
+    random = np.random.default_rng(3)
+    a, b = random.integers(0, 99, (2, 5, 20)), random.integers(-9, 99, (20, 33))
+    shared, conv = (
+        Layer.matmul(a, b),
+        Layer.conv(a.transpose(0, 2, 1)[..., None], b.T[:, :, None, None]),
+    )
+    apart = Layer.matmul(a, np.broadcast_to(b, (2, 20, 33)))
+    assert (shared.batch, shared.groups, apart.batch, apart.groups) == (2, 1, 1, 2)
+    for name in DESIGNS:
+        cycles = {design(name).compute_cycles(layer) for layer in (shared, conv, apart)}
+        assert len(cycles) == 1
+
+
+def test_shapes_alone():
+    shapes = Layer.conv(
+        Shape(2, 32, 9, 9), Shape(48, 32, 3, 3), 2, 1, activation_bits=9, weight_bits=11
+    )
+    values = Layer.conv(
+        ones(2, 32, 9, 9), ones(48, 32, 3, 3), 2, 1, activation_bits=9, weight_bits=11
+    )
+    assert (shapes.has_values, values.has_values) == (False, True)
+    for name in ("dadiannao", "stripes", "fast"):
+        assert design(name).compute_cycles(shapes) == design(name).compute_cycles(values)
+    with pytest.raises(ValueError, match=r"only the shape .* is known"):
+        design("dynamic_stripes").compute_cycles(shapes)
+    product = Layer.matmul(Shape(2, 3, 4), Shape(2, 4, 5), activation_bits=8, weight_bits=8)
+    assert product.macs == 2 * 3 * 4 * 5
+    assert (repr(Shape(1, 2)), Shape(1, 2) == Shape(1, 2)) == ("Shape(1, 2)", True)
+    assert len({Shape(1, 2), Shape(1, 2), Shape(2, 1)}) == 2
 
 
 def test_x_is_axis_two():
@@ -424,7 +498,15 @@ X, W = ones(1, 4, 5, 5), ones(6, 4, 3, 3)
         ({"stride": 1.0}, TypeError, "stride must be an integer"),
         ({"stride": True}, TypeError, "stride must be an integer"),
         ({"padding": -1}, ValueError, "padding must be at least 0, got -1"),
-        ({"padding": (1, 1)}, TypeError, "padding must be an integer"),
+        ({"padding": (1, 0, 1)}, ValueError, r"integer or 2 or 4 of them, got \(1, 0, 1\)"),
+        ({"padding": (1, 0.0)}, TypeError, "padding must be an integer"),
+        ({"stride": (1, 2, 1)}, ValueError, "stride must be an integer or 2 of them"),
+        ({"stride": (1, 0)}, ValueError, "stride must be at least 1, got 0"),
+        ({"dilation": 0}, ValueError, "dilation must be at least 1, got 0"),
+        ({"dilation": (1, 3)}, ValueError, r"\(3, 7\) is larger than \(5, 5\)"),
+        ({"activations": Shape(1, 4, 5, 5)}, ValueError, "activation_bits must be given"),
+        ({"weights": Shape(6, 4, 3), "weight_bits": 3}, ValueError, "must have the axes K,C/gro"),
+        ({"space_to_depth": True, "stride": 2, "dilation": 2}, ValueError, "dilation 1"),
         ({"weights": ones(6, 4, 6, 3)}, ValueError, r"\(6, 3\) is larger than \(5, 5\)"),
         ({"activation_bits": 0}, ValueError, r"activation_bits must be from 1 to 16, got 0"),
         ({"weight_bits": 17}, ValueError, r"weight_bits must be from 1 to 16, got 17"),
@@ -450,6 +532,14 @@ def test_layer_errors(arguments, error, message):
 def test_linear_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         Layer.linear(**{"activations": ones(2, 4), "weights": ones(3, 4), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((3, 4), (5, 4)), ((4,), (4, 2)), ((2, 3, 4), (3, 4, 5)), ((2, 3, 4), (2, 3, 4))]
+)
+def test_matmul_errors(a, b):
+    with pytest.raises(ValueError, match=r"of one C|must broadcast"):
+        Layer.matmul(ones(*a), ones(*b))
 
 
 def test_direct_construction_is_checked_too():

@@ -2,6 +2,6 @@
 
 from fmtlib.hardware.counters import CountResult, count
 from fmtlib.hardware.designs import Design, design, design_names
-from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.layers import Layer, Shape
 
-__all__ = ["CountResult", "Design", "Layer", "count", "design", "design_names"]
+__all__ = ["CountResult", "Design", "Layer", "Shape", "count", "design", "design_names"]

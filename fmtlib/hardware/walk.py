@@ -44,7 +44,7 @@ class Walk:
     groups: int
     channels: int
     kernel: tuple[int, int]
-    stride: int
+    stride: tuple[int, int]
     filter_sets: int
 
     @property
@@ -98,8 +98,9 @@ class Walk:
         w = np.arange(self.pallets * self.columns).reshape(self.pallets, 1, 1, self.columns)
         active = w < windows
         w = np.minimum(w, windows - 1)
-        x = w % ox * self.stride + np.arange(self.kernel[0])[:, None]  # pallets, 1, kx, columns
-        y = w // ox * self.stride + np.arange(self.kernel[1])[:, None, None]  # pallets, ky, 1, ...
+        (sx, sy), (dx, dy) = self.stride, self.layer.dilation
+        x = w % ox * sx + dx * np.arange(self.kernel[0])[:, None]  # pallets, 1, kx, columns
+        y = w // ox * sy + dy * np.arange(self.kernel[1])[:, None, None]  # pallets, ky, 1, ...
         steps = bricks[:, :, x, y]  # groups, bricks, pallets, ky, kx, columns
         steps = np.where(active, steps, np.uint8(idle))
         steps = np.moveaxis(steps, 1, 4)  # the brick is the innermost step
@@ -118,9 +119,9 @@ def walk_convolution(layer: Layer, *, tiles: int, lanes: int, columns: int, rows
     groups, kernel, stride = layer.groups, layer.kernel, layer.stride
     channels, filters = layer.channels // groups, layer.filters // groups
     if layer.space_to_depth:
-        channels *= stride**2
-        kernel = (ceil_div(kernel[0], stride), ceil_div(kernel[1], stride))
-        stride = 1
+        channels *= stride[0] * stride[1]
+        kernel = (ceil_div(kernel[0], stride[0]), ceil_div(kernel[1], stride[1]))
+        stride = (1, 1)
     if layer.is_depthwise:
         # Row i of a step works on lane i alone, so a step holds min(lanes, rows) channels, each
         # with its own filter: these channel groups take the place of the layer's groups, and as
@@ -140,15 +141,24 @@ def walk_convolution(layer: Layer, *, tiles: int, lanes: int, columns: int, rows
 
 
 def _space_to_depth(x: npt.NDArray[np.int16], layer: Layer) -> npt.NDArray[np.int16]:
-    """N,C,X,Y → N,C·s²,X/s,Y/s, the channel fastest, then the x offset, then the y offset."""
-    s = layer.stride
+    """N,C,X,Y → N,C·sx·sy,X/sx,Y/sy, the channel fastest, then the x offset, then the y offset."""
     # Exactly the positions the folded windows read: some rows fall off, or zeros are added.
-    size = [(o - 1 + ceil_div(k, s)) * s for o, k in zip(layer.outputs, layer.kernel, strict=True)]
+    size = [
+        (o - 1 + ceil_div(k, s)) * s
+        for o, k, s in zip(layer.outputs, layer.kernel, layer.stride, strict=True)
+    ]
     x = x[:, :, : size[0], : size[1]]
-    x = np.pad(x, ((0, 0), (0, 0), (0, size[0] - x.shape[2]), (0, size[1] - x.shape[3])))
-    n, c = x.shape[:2]
-    x = x.reshape(n, c, size[0] // s, s, size[1] // s, s)
-    return x.transpose(0, 5, 3, 1, 2, 4).reshape(n, c * s * s, size[0] // s, size[1] // s)
+    return _fold(
+        np.pad(x, ((0, 0), (0, 0), (0, size[0] - x.shape[2]), (0, size[1] - x.shape[3]))),
+        layer.stride,
+    )
+
+
+def _fold(x: npt.NDArray[np.int16], stride: tuple[int, int]) -> npt.NDArray[np.int16]:
+    """Space to depth of an array whose size the stride divides."""
+    (n, c, width, height), (sx, sy) = x.shape, stride
+    x = x.reshape(n, c, width // sx, sx, height // sy, sy)
+    return x.transpose(0, 5, 3, 1, 2, 4).reshape(n, c * sx * sy, width // sx, height // sy)
 
 
 def sum_over_macs(layer: Layer, costs: npt.NDArray[np.uint8]) -> int:
@@ -162,14 +172,21 @@ def sum_over_macs(layer: Layer, costs: npt.NDArray[np.uint8]) -> int:
         multiplied like any value, and the layer is taken as it is, not folded.
     """
     costs_of_position = costs.sum(axis=(0, 1), dtype=np.int64)
-    if layer.is_conv:
+    if layer.has_windows:
         # A position is read by as many windows along x as there are (window, tap) pairs that
         # reach it, and likewise along y.
         uses = [
             np.bincount(
-                np.add.outer(np.arange(o) * layer.stride, np.arange(k)).reshape(-1), minlength=size
+                np.add.outer(np.arange(o) * s, np.arange(k) * d).reshape(-1), minlength=size
             )
-            for o, k, size in zip(layer.outputs, layer.kernel, costs.shape[2:], strict=True)
+            for o, k, s, d, size in zip(
+                layer.outputs,
+                layer.kernel,
+                layer.stride,
+                layer.dilation,
+                costs.shape[2:],
+                strict=True,
+            )
         ]
         costs_of_position = uses[0] @ costs_of_position @ uses[1]
     return int(costs_of_position) * (layer.filters // layer.groups)

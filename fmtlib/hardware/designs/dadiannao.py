@@ -40,7 +40,7 @@ class DaDianNao(Design):
         return self.multipliers * BIT_PARALLEL_PRODUCTS
 
     def compute_cycles(self, layer: Layer) -> int:
-        if layer.is_conv:
+        if layer.has_windows:
             walk = walk_convolution(
                 layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
             )

@@ -89,7 +89,7 @@ class DynamicStripes(Design):
         return self.multipliers * self.bits_per_cycle * MAX_BITS
 
     def compute_cycles(self, layer: Layer) -> int:
-        if not layer.is_conv:
+        if not layer.has_windows:
             costs = self._cycles(self._widths(layer.activations, self.lanes, layer))
             sets = filter_sets_linear(layer, tiles=self.tiles, rows=self.rows)
             return int(round_robin(costs, sets, self.columns).sum())

@@ -66,7 +66,7 @@ class Fast(Design):
         return self.multipliers * _CHUNK_BITS * _CHUNK_BITS
 
     def compute_cycles(self, layer: Layer) -> int:
-        if layer.is_conv:
+        if layer.has_windows:
             pallets = layer.batch * ceil_div(layer.windows, self.columns)
         else:
             pallets = ceil_div(layer.batch, self.columns)

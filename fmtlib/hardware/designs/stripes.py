@@ -40,7 +40,7 @@ class Stripes(Design):
 
     def compute_cycles(self, layer: Layer) -> int:
         bits = self._activation_bits(layer)
-        if layer.is_conv:
+        if layer.has_windows:
             walk = walk_convolution(
                 layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
             )
