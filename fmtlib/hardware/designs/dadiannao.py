@@ -6,7 +6,7 @@ import numpy as np
 
 from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS, Design
 from fmtlib.hardware.layers import Layer
-from fmtlib.hardware.walk import ceil_div, filter_sets_linear, round_robin, walk_convolution
+from fmtlib.hardware.walk import round_robin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,10 @@ class DaDianNao(Design):
         return self.multipliers * BIT_PARALLEL_PRODUCTS
 
     def compute_cycles(self, layer: Layer) -> int:
+        walk = self.walk(layer)
         if layer.has_windows:
-            walk = walk_convolution(
-                layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
-            )
             return layer.batch * walk.steps
-        bricks = np.ones((layer.batch, ceil_div(layer.channels, self.lanes)), np.int64)
-        sets = filter_sets_linear(layer, tiles=self.tiles, rows=self.rows)
-        return int(round_robin(bricks, sets, self.columns).sum())
+        return layer.batch * round_robin(np.ones(walk.taps, int), walk.filter_sets, self.columns)
 
     def effectual_bit_products(self, layer: Layer) -> int:
         return BIT_PARALLEL_PRODUCTS * layer.macs

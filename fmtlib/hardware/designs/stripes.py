@@ -6,7 +6,7 @@ import numpy as np
 
 from fmtlib.hardware.designs.base import Design
 from fmtlib.hardware.layers import MAX_BITS, Layer
-from fmtlib.hardware.walk import ceil_div, filter_sets_linear, round_robin, walk_convolution
+from fmtlib.hardware.walk import round_robin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,11 @@ class Stripes(Design):
         return self.multipliers * MAX_BITS  # one activation bit by a 16-bit weight
 
     def compute_cycles(self, layer: Layer) -> int:
-        bits = self._activation_bits(layer)
+        walk, bits = self.walk(layer), self._activation_bits(layer)
         if layer.has_windows:
-            walk = walk_convolution(
-                layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
-            )
             return layer.batch * walk.steps * bits
-        bricks = np.full((layer.batch, ceil_div(layer.channels, self.lanes)), bits)
-        sets = filter_sets_linear(layer, tiles=self.tiles, rows=self.rows)
-        return int(round_robin(bricks, sets, self.columns).sum())
+        bricks = np.full(walk.taps, bits)
+        return layer.batch * round_robin(bricks, walk.filter_sets, self.columns)
 
     def effectual_bit_products(self, layer: Layer) -> int:
         return self._activation_bits(layer) * MAX_BITS * layer.macs
