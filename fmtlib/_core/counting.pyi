@@ -39,4 +39,5 @@ def scnn(
     first_filter: int,
     activations_per_step: int,
     weights_per_step: int,
+    begin: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]: ...

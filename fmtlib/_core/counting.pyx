@@ -46,6 +46,8 @@ cdef extern from "counting.h" nogil:
     int64_t fmt_skipped_cycles(const uint64_t *, const uint64_t *, Py_ssize_t, Py_ssize_t,
                                Py_ssize_t, Py_ssize_t, Py_ssize_t, int64_t *)
     size_t fmt_scnn_work(const fmt_scnn *)
+    int64_t fmt_scnn_single(const fmt_scnn *, const int16_t *, const uint8_t *, const int64_t *,
+                            int64_t *, int64_t *)
     int64_t fmt_scnn_channel(const fmt_scnn *, const int16_t *, const uint8_t *, void *, int64_t *,
                              int64_t *)
 
@@ -208,13 +210,15 @@ def skipped_cycles(activations, weights, Py_ssize_t lanes):
 
 
 def scnn(activations, weights, grid, outputs, stride, dilation, Py_ssize_t first_filter,
-         int activations_per_step, int weights_per_step):
+         int activations_per_step, int weights_per_step, begin=None):
     """Cycles of the channels of one image on SCNN's processing elements.
 
     activations: int16 (channels, x, y), padded; weights: uint8 (channels, kx, ky, filters), zero or
-    not → cycles and dense cycles, int64 (channels, elements), and the conflicts.
+    not → cycles and dense cycles, int64 (channels, elements), and the conflicts. With a kernel as
+    large as the input, begin: int64 (x * y + 1), weights that are not zero before each position.
     """
     cdef fmt_scnn s
+    cdef const int64_t *b
     channels, s.size_x, s.size_y = activations.shape
     _, s.kernel_x, s.kernel_y, s.filters = weights.shape
     s.grid_x, s.grid_y = grid
@@ -234,6 +238,13 @@ def scnn(activations, weights, grid, outputs, stride, dilation, Py_ssize_t first
     cdef Py_ssize_t of_input = s.size_x * s.size_y, elements = s.grid_x * s.grid_y
     cdef Py_ssize_t of_kernel = s.kernel_x * s.kernel_y * s.filters
     cdef int64_t conflicts = 0
+    if begin is not None:
+        if channels != 1 or (s.kernel_x, s.kernel_y) != (s.size_x, s.size_y):
+            raise ValueError("the kernel of a single output is as large as the input")
+        b = <const int64_t *>_data(begin, np.int64, (of_input + 1,))
+        with nogil:
+            conflicts = fmt_scnn_single(&s, a, w, b, c, d)
+        return cycles, dense, conflicts
     cdef void *work = malloc(fmt_scnn_work(&s))
     if work == NULL:
         raise MemoryError

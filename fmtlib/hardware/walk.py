@@ -243,14 +243,11 @@ def _fold(x: npt.NDArray[np.int16], stride: tuple[int, int]) -> npt.NDArray[np.i
     return x.transpose(0, 5, 3, 1, 2, 4).reshape(n, c * sx * sy, width // sx, height // sy)
 
 
-def bricks_of(
-    values: npt.NDArray[Any], lanes: int, reduction: np.ufunc = np.maximum
-) -> npt.NDArray[Any]:
-    """Reduce each brick of `lanes` channels (axis 2 of N, groups, channels, X, Y) to one value."""
-    reduced: npt.NDArray[Any] = reduction.reduceat(
-        values, np.arange(0, values.shape[2], lanes), axis=2
-    )
-    return reduced
+def fixed_cycles(walk: Walk, cost: int) -> int:
+    """Cycles of one image or sample of a layer whose every step, or brick, takes `cost` cycles."""
+    if walk.layer.has_windows:
+        return walk.steps * cost
+    return round_robin(np.full(walk.taps, cost), walk.filter_sets, walk.columns)
 
 
 def serial_cycles(walk: Walk, costs: npt.NDArray[Any], run_ahead: int = 0) -> int:
@@ -281,7 +278,7 @@ def serial_cycles(walk: Walk, costs: npt.NDArray[Any], run_ahead: int = 0) -> in
 
 def sum_over_macs(
     layer: Layer,
-    of_activations: npt.NDArray[np.uint8],
+    of_activations: npt.NDArray[np.uint8] | None = None,
     of_weights: npt.NDArray[np.uint8] | None = None,
 ) -> int:
     """Sum a product of something of the activation and something of the weight over all MACs.
@@ -289,13 +286,18 @@ def sum_over_macs(
     Parameters
     ----------
     layer : Layer
-    of_activations : uint8 array
-        One number per value of ``layer.padded_activations``, whose shape it has. Zero padding is
-        multiplied like any value, and the layer is taken as it is, not folded.
+    of_activations : uint8 array, optional
+        One number per value of ``layer.padded_activations``, whose shape it has; None: 1 for
+        each. Zero padding is multiplied like any value, and the layer is taken as it is, not
+        folded.
     of_weights : uint8 array, optional
         One number per weight; None: 1 for each.
     """
     groups, filters = layer.groups, layer.filters // layer.groups
+    if of_activations is None:
+        if of_weights is None:
+            return layer.macs
+        return layer.batch * layer.windows * int(of_weights.sum(dtype=np.int64))
     # Summed over what a weight is multiplied by: per channel and tap, and over filters likewise.
     sums = of_activations.sum(axis=0, dtype=np.int64)
     if layer.has_windows:

@@ -89,4 +89,10 @@ size_t fmt_scnn_work(const fmt_scnn *s);
 int64_t fmt_scnn_channel(const fmt_scnn *s, const int16_t *activations, const uint8_t *weights,
                          void *work, int64_t *cycles, int64_t *dense);
 
+/* The same for a kernel as large as the input, of stride 1, whose only output is at the origin: most
+ * steps have no product that counts.  begin: of each position and the end, the number of the first
+ * weight in the list of those that are not zero. */
+int64_t fmt_scnn_single(const fmt_scnn *s, const int16_t *activations, const uint8_t *weights,
+                        const int64_t *begin, int64_t *cycles, int64_t *dense);
+
 #endif

@@ -166,3 +166,67 @@ int64_t fmt_scnn_channel(const fmt_scnn *s, const int16_t *activations, const ui
         }
     return conflicts;
 }
+
+/* Products of one activation group with the weight groups it meets, in the order of the list. */
+typedef struct {
+    int64_t group;
+    int64_t beyond_one; /* cycles beyond one a step, so far */
+    int hits[8];        /* of the banks: all outputs are at the origin, so by the filter modulo 8 */
+} meeting;
+
+static void end_step(meeting *m)
+{
+    int most = 1;
+    for (int b = 0; b < 8; b++) {
+        most = m->hits[b] > most ? m->hits[b] : most;
+        m->hits[b] = 0;
+    }
+    m->beyond_one += most - 1;
+}
+
+int64_t fmt_scnn_single(const fmt_scnn *s, const int16_t *activations, const uint8_t *weights,
+                        const int64_t *begin, int64_t *cycles, int64_t *dense)
+{
+    ptrdiff_t positions = s->size_x * s->size_y, pe = 0;
+    int64_t all_weights = group_count(positions * s->filters, s->weights);
+    int64_t weight_groups = group_count((ptrdiff_t)begin[positions], s->weights), conflicts = 0;
+    for (ptrdiff_t gx = 0; gx < s->grid_x; gx++)
+        for (ptrdiff_t gy = 0; gy < s->grid_y; gy++, pe++) {
+            ptrdiff_t end_x = least((gx + 1) * s->tile_x, s->size_x);
+            ptrdiff_t end_y = least((gy + 1) * s->tile_y, s->size_y);
+            ptrdiff_t all = 0, count = 0;
+            meeting m = {-1, 0, {0}};
+            for (ptrdiff_t x = gx * s->tile_x; x < end_x; x++)
+                for (ptrdiff_t y = gy * s->tile_y; y < end_y; y++) {
+                    ptrdiff_t position = x * s->size_y + y;
+                    all++;
+                    if (!activations[position])
+                        continue;
+                    if (count++ % s->activations == 0) {
+                        end_step(&m);
+                        m.group = -1;
+                    }
+                    int64_t group = begin[position] / s->weights;
+                    int place = (int)(begin[position] % s->weights);
+                    const uint8_t *of_filters = weights + position * s->filters;
+                    for (ptrdiff_t k = 0; k < s->filters; k++) {
+                        if (!of_filters[k])
+                            continue;
+                        if (group != m.group) {
+                            end_step(&m);
+                            m.group = group;
+                        }
+                        m.hits[(s->first_filter + k) & 7]++;
+                        if (++place == s->weights) {
+                            place = 0;
+                            group++;
+                        }
+                    }
+                }
+            end_step(&m);
+            dense[pe] += group_count(all, s->activations) * all_weights;
+            cycles[pe] += group_count(count, s->activations) * weight_groups + m.beyond_one;
+            conflicts += m.beyond_one;
+        }
+    return conflicts;
+}

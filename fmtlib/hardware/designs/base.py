@@ -1,13 +1,31 @@
 """What every design has: the size of its array, and the three counts it must give."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 from fmtlib.arguments import whole_number
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.walk import Walk, walk_layer
+
+T = TypeVar("T")
+
+_found: WeakKeyDictionary[Layer, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def remembered(layer: Layer, key: Hashable, find: Callable[[], T]) -> T:
+    """What `find` gives, kept under `key` as long as the layer, which never changes, lives.
+
+    Costly things that several counts, or designs, ask of a layer.
+    """
+    known = _found.setdefault(layer, {})
+    if key not in known:
+        known[key] = find()
+    found: T = known[key]
+    return found
+
 
 # A bit-parallel multiplier of 16 × 16 bits does this many bit products for one MAC.
 BIT_PARALLEL_PRODUCTS = 16 * 16

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS, Design
 from fmtlib.hardware.layers import Layer
-from fmtlib.hardware.walk import round_robin
+from fmtlib.hardware.walk import fixed_cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +24,7 @@ class DaDianNao(Design):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Layer.linear(np.ones((1, 256), int), np.ones((64, 256), int))
     >>> DaDianNao().compute_cycles(layer)
     64
@@ -40,10 +39,7 @@ class DaDianNao(Design):
         return self.multipliers * BIT_PARALLEL_PRODUCTS
 
     def compute_cycles(self, layer: Layer) -> int:
-        walk = self.walk(layer)
-        if layer.has_windows:
-            return layer.batch * walk.steps
-        return layer.batch * round_robin(np.ones(walk.taps, int), walk.filter_sets, self.columns)
+        return layer.batch * fixed_cycles(self.walk(layer), 1)
 
     def effectual_bit_products(self, layer: Layer) -> int:
         return BIT_PARALLEL_PRODUCTS * layer.macs

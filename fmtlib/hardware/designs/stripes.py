@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fmtlib.hardware.designs.base import Design
 from fmtlib.hardware.layers import MAX_BITS, Layer
-from fmtlib.hardware.walk import round_robin
+from fmtlib.hardware.walk import fixed_cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +25,7 @@ class Stripes(Design):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Layer.linear(np.ones((1, 256), int), np.ones((64, 256), int), activation_bits=9)
     >>> Stripes().compute_cycles(layer)
     72
@@ -39,11 +38,7 @@ class Stripes(Design):
         return self.multipliers * MAX_BITS  # one activation bit by a 16-bit weight
 
     def compute_cycles(self, layer: Layer) -> int:
-        walk, bits = self.walk(layer), self._activation_bits(layer)
-        if layer.has_windows:
-            return layer.batch * walk.steps * bits
-        bricks = np.full(walk.taps, bits)
-        return layer.batch * round_robin(bricks, walk.filter_sets, self.columns)
+        return layer.batch * fixed_cycles(self.walk(layer), self._activation_bits(layer))
 
     def effectual_bit_products(self, layer: Layer) -> int:
         return self._activation_bits(layer) * MAX_BITS * layer.macs
