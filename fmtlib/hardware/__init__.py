@@ -2,6 +2,7 @@
 
 from fmtlib.hardware.counters import CountResult, count
 from fmtlib.hardware.designs import Design, design, design_names
-from fmtlib.hardware.layers import Layer, Shape
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.tensors import Shape
 
 __all__ = ["CountResult", "Design", "Layer", "Shape", "count", "design", "design_names"]

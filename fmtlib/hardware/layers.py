@@ -2,113 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fmtlib.arguments import whole_number
-from fmtlib.precision import group_bits
-
-# The modelled datapaths are 16 bits wide: magnitudes stay below 2^15.
-MAX_MAGNITUDE = 2**15 - 1
-MAX_BITS = 16
+from fmtlib.formats import BlockFormat
+from fmtlib.hardware.tensors import MAX_BITS, Shape, integer_tensor, numbers, operand, tensor_bits
 
 # Stands in the fields of a Layer for "by the rule" until __post_init__ has applied it.
 _BY_RULE: Any = None
-
-
-class Shape:
-    """Stands for a tensor of which only the shape is known, in `Layer.conv` and the others.
-
-    Designs whose cycles depend on shapes and given widths alone count such a layer; the others
-    raise a ValueError when they ask for a value.
-
-    Parameters
-    ----------
-    *shape : int
-        As of the array it stands for.
-
-    Examples
-    --------
-    >>> layer = Layer.linear(Shape(1, 9216), Shape(4096, 9216), activation_bits=10, weight_bits=10)
-    >>> layer.macs, layer.has_values
-    (37748736, False)
-    """
-
-    def __init__(self, *shape: int) -> None:
-        self.shape = tuple(whole_number("a length in a Shape", n, 1) for n in shape)
-
-    def __repr__(self) -> str:
-        return f"Shape{self.shape}"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Shape) and self.shape == other.shape
-
-    def __hash__(self) -> int:
-        return hash(self.shape)
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return math.prod(self.shape)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NoReturn:
-        raise ValueError(
-            f"only the shape {self.shape} of this tensor is known, not its values: give an array, "
-            "or count on designs that go by shapes and given widths alone"
-        )
-
-
-def _integer_tensor(x: Any, what: str, axes: str) -> npt.NDArray[np.int16]:
-    """Check `x` and return a read-only int16 copy; a `Shape` passes through."""
-    if isinstance(x, Shape):
-        if x.ndim != axes.count(",") + 1:
-            raise ValueError(f"{what} must have the axes {axes}, not {x}")
-        return cast("npt.NDArray[np.int16]", x)
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{what} must be a plain integer array ({axes}), not a masked array")
-    array = np.asarray(x)
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be an integer array ({axes}), not of dtype {array.dtype}")
-    ndim = axes.count(",") + 1
-    if array.ndim != ndim:
-        raise ValueError(f"{what} must have {ndim} axes ({axes}), not shape {array.shape}")
-    if array.size == 0:
-        raise ValueError(f"{what} ({axes}) must not be empty, but the shape is {array.shape}")
-    low, high = int(array.min()), int(array.max())
-    if low < -MAX_MAGNITUDE or high > MAX_MAGNITUDE:
-        raise ValueError(
-            f"{what} must lie in {-MAX_MAGNITUDE}..{MAX_MAGNITUDE} (magnitudes below 2^15), "
-            f"not in {low}..{high}"
-        )
-    copy = np.array(array, dtype=np.int16, order="C")
-    copy.setflags(write=False)
-    return copy
-
-
-def _numbers(name: str, value: Any, low: int, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    """An int, or a tuple of one of the lengths, as a tuple of the greatest of these lengths.
-
-    Two numbers are those of the two axes.
-    """
-    if not isinstance(value, tuple | list):
-        return (whole_number(name, value, low),) * lengths[-1]
-    if len(value) not in lengths:
-        allowed = " or ".join(map(str, lengths))
-        raise ValueError(f"{name} must be an integer or {allowed} of them, got {value!r}")
-    numbers = tuple(whole_number(name, n, low) for n in value)
-    return numbers * (lengths[-1] // len(numbers))
-
-
-def _tensor_bits(tensor: npt.NDArray[np.int16]) -> int:
-    """Width the whole tensor needs, with a sign bit only if it holds a negative."""
-    return int(group_bits(tensor.reshape(-1), tensor.size, signed=bool((tensor < 0).any()))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +41,8 @@ class Layer:
     space_to_depth : bool
         Whether the 16-lane walks fold the stride into the channels (see `Layer.conv`).
     name : str
+    activation_format, weight_format : BlockFormat or None
+        Of tensors given as BlockArray; the tensors are then their mantissas.
 
     Notes
     -----
@@ -168,6 +74,8 @@ class Layer:
     space_to_depth: bool = _BY_RULE
     name: str = "layer"
     dilation: tuple[int, int] = (1, 1)
+    activation_format: BlockFormat | None = None
+    weight_format: BlockFormat | None = None
 
     @classmethod
     def conv(
@@ -189,8 +97,10 @@ class Layer:
         Parameters
         ----------
         activations : integer array, N,C,H,W, or Shape
-            Values with magnitudes below 2^15.
+            Values with magnitudes below 2^15. A BlockArray of integer elements in blocks along C
+            stands for its mantissas.
         weights : integer array, K,C/groups,kh,kw, or Shape
+            Or a BlockArray likewise.
         stride, dilation : int or (int, int)
             Of both axes, or of H and of W.
         padding : int, (int, int) or (int, int, int, int)
@@ -223,10 +133,14 @@ class Layer:
         >>> Layer.conv(image, filters, stride=2).space_to_depth
         True
         """
+        activations, activation_format = operand(activations, 1, "activations")
+        weights, weight_format = operand(weights, 1, "weights")
         return cls(
             kind="conv",
             activations=activations,
             weights=weights,
+            activation_format=activation_format,
+            weight_format=weight_format,
             stride=cast("tuple[int, int]", stride),
             padding=cast("tuple[int, int, int, int]", padding),
             groups=groups,
@@ -250,8 +164,8 @@ class Layer:
 
         Parameters
         ----------
-        activations : integer array, N,C
-        weights : integer array, K,C
+        activations : integer array, N,C, Shape or BlockArray
+        weights : integer array, K,C, Shape or BlockArray
         activation_bits, weight_bits, name
             As for `Layer.conv`.
 
@@ -266,10 +180,14 @@ class Layer:
         >>> Layer.linear(np.full((2, 32), -3), np.ones((10, 32), int)).activation_bits
         3
         """
+        activations, activation_format = operand(activations, 1, "activations")
+        weights, weight_format = operand(weights, 1, "weights")
         return cls(
             kind="linear",
             activations=activations,
             weights=weights,
+            activation_format=activation_format,
+            weight_format=weight_format,
             activation_bits=cast("int", activation_bits),
             weight_bits=cast("int", weight_bits),
             name=name,
@@ -288,9 +206,9 @@ class Layer:
 
         Parameters
         ----------
-        a : integer array, ...,M,C, or Shape
+        a : integer array, ...,M,C, Shape or BlockArray
             Its M rows take the place of the windows.
-        b : integer array, ...,C,K or C,K, or Shape
+        b : integer array, ...,C,K or C,K, Shape or BlockArray
             Its K columns take the place of the filters, whatever they are; axes before the last
             two broadcast as in NumPy.
         activation_bits, weight_bits, name
@@ -313,6 +231,8 @@ class Layer:
         >>> layer.groups, layer.windows, layer.macs == 2 * 8 * 5 * 64 * 7
         (16, 5, True)
         """
+        a, activation_format = operand(a, -1, "a")
+        b, weight_format = operand(b, -2, "b")
         a = a if isinstance(a, Shape) else np.asarray(a)
         b = b if isinstance(b, Shape) else np.asarray(b)
         if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
@@ -343,6 +263,8 @@ class Layer:
             kind="matmul",
             activations=activations,
             weights=weights,
+            activation_format=activation_format,
+            weight_format=weight_format,
             groups=groups,
             activation_bits=cast("int", activation_bits),
             weight_bits=cast("int", weight_bits),
@@ -355,22 +277,22 @@ class Layer:
         if not isinstance(self.name, str):
             raise TypeError(f"name must be a str, not {self.name!r}")
         axes = ("N,C,H,W", "K,C/groups,kh,kw") if self.has_windows else ("N,C", "K,C")
-        activations = _integer_tensor(self.activations, "activations", axes[0])
-        weights = _integer_tensor(self.weights, "weights", axes[1])
+        activations = integer_tensor(self.activations, "activations", axes[0])
+        weights = integer_tensor(self.weights, "weights", axes[1])
         checked = {
             "activations": activations,
             "weights": weights,
-            "stride": _numbers("stride", self.stride, 1, (2,)),
-            "padding": _numbers("padding", self.padding, 0, (2, 4)),
+            "stride": numbers("stride", self.stride, 1, (2,)),
+            "padding": numbers("padding", self.padding, 0, (2, 4)),
             "groups": whole_number("groups", self.groups, 1),
-            "dilation": _numbers("dilation", self.dilation, 1, (2,)),
+            "dilation": numbers("dilation", self.dilation, 1, (2,)),
         }
         for field, tensor in (("activation_bits", activations), ("weight_bits", weights)):
             bits = getattr(self, field)
             if bits is None and isinstance(tensor, Shape):
                 raise ValueError(f"{field} must be given where only the shape of a tensor is known")
             checked[field] = (
-                _tensor_bits(tensor) if bits is None else whole_number(field, bits, 1, MAX_BITS)
+                tensor_bits(tensor) if bits is None else whole_number(field, bits, 1, MAX_BITS)
             )
         for field, value in checked.items():
             object.__setattr__(self, field, value)

@@ -243,6 +243,15 @@ def _fold(x: npt.NDArray[np.int16], stride: tuple[int, int]) -> npt.NDArray[np.i
     return x.transpose(0, 5, 3, 1, 2, 4).reshape(n, c * sx * sy, width // sx, height // sy)
 
 
+def lane_masks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
+    """Which values of the last axis (lanes, at most 64) are not zero, as the bits of a mask."""
+    bits = np.packbits(values != 0, axis=-1, bitorder="little")
+    room = np.zeros((*bits.shape[:-1], 8), np.uint8)
+    room[..., : bits.shape[-1]] = bits
+    masks: npt.NDArray[np.uint64] = room.view("<u8")[..., 0].astype(np.uint64)
+    return masks
+
+
 def fixed_cycles(walk: Walk, cost: int) -> int:
     """Cycles of one image or sample of a layer whose every step, or brick, takes `cost` cycles."""
     if walk.layer.has_windows:

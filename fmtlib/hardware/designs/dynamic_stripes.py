@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fmtlib.hardware.designs.base import Design
-from fmtlib.hardware.layers import MAX_BITS, Layer
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.hardware.walk import (
     Walk,
     run_ahead_cycles,

@@ -6,8 +6,9 @@ import numpy as np
 
 from fmtlib._core import counting
 from fmtlib.hardware.designs.base import Design
-from fmtlib.hardware.layers import MAX_BITS, Layer
+from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.recoding import RECODINGS
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.hardware.walk import round_robin, sum_over_macs
 from fmtlib.precision import Recoding, terms
 

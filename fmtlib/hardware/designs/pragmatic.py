@@ -7,8 +7,9 @@ import numpy.typing as npt
 
 from fmtlib._core import counting
 from fmtlib.hardware.designs.base import Design
-from fmtlib.hardware.layers import MAX_BITS, Layer
+from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.recoding import RECODINGS, term_positions
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.hardware.walk import serial_cycles, sum_over_macs
 from fmtlib.precision import Recoding, terms
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from fmtlib.hardware.designs.base import Design
-from fmtlib.hardware.layers import MAX_BITS, Layer
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.hardware.walk import fixed_cycles
 
 

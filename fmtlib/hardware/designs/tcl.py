@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from fmtlib._core import counting
 from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS, Design, remembered
-from fmtlib.hardware.layers import MAX_BITS, Layer
-from fmtlib.hardware.walk import Walk, round_robin, sum_over_macs
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.tensors import MAX_BITS
+from fmtlib.hardware.walk import Walk, lane_masks, round_robin, sum_over_macs
 
 # Rows and steps aside that T8⟨2,5⟩'s lookaside takes from, in the order in which they come.
 _T_LOOKASIDE = ((1, 1), (1, -1), (2, 2), (2, -2), (1, 3))
@@ -117,15 +118,6 @@ class BitTactical(Design):
             )
             found[group].append(Schedule(rows.copy(), selected.copy(), len(weights)))
         return found
-
-
-def lane_masks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
-    """Which values of the last axis (lanes, at most 64) are not zero, as the bits of a mask."""
-    bits = np.packbits(values != 0, axis=-1, bitorder="little")
-    room = np.zeros((*bits.shape[:-1], 8), np.uint8)
-    room[..., : bits.shape[-1]] = bits
-    masks: npt.NDArray[np.uint64] = room.view("<u8")[..., 0].astype(np.uint64)
-    return masks
 
 
 @dataclass(frozen=True, kw_only=True)
