@@ -3,6 +3,17 @@
 from fmtlib.hardware.counters import CountResult, count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.published import published_network, published_networks
 from fmtlib.hardware.tensors import Shape
 
-__all__ = ["CountResult", "Design", "Layer", "Shape", "count", "design", "design_names"]
+__all__ = [
+    "CountResult",
+    "Design",
+    "Layer",
+    "Shape",
+    "count",
+    "design",
+    "design_names",
+    "published_network",
+    "published_networks",
+]
