@@ -492,6 +492,20 @@ def test_achieved_is_at_most_ideal_in_full_arrays(layer, run_ahead, rows):
         assert record["speedup"] <= record["ideal_speedup"]
 
 
+@pytest.mark.parametrize("name", ["pragmatic", "laconic", "tcl_p", "tcl_e", "loom"])
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_zeros_cost_one_cycle_a_step_of_all(name, kind):
+    if kind == "conv":
+        layer = Layer.conv(np.zeros((2, 20, 6, 6), int), ones(20, 20, 3, 3), padding=1)
+    else:
+        layer = Layer.linear(np.zeros((2, 70), int), ones(40, 70))
+    walk = walk_layer(layer, tiles=1, lanes=16, columns=16, rows=16)
+    item = design(name)
+    executed = item.own_counts(layer).get("executed_rows", walk.steps // walk.pallets)
+    assert item.compute_cycles(layer) == 2 * walk.pallets * executed
+    assert layer.weight_bits == 1  # so Loom, too, takes one
+
+
 @pytest.mark.parametrize("ends", ["leading", "both"])
 @pytest.mark.parametrize("run_ahead", [0, 1])
 def test_zeros_cost_one_cycle_a_step(ends, run_ahead):

@@ -12,6 +12,7 @@ import pytest
 from reference_counts import CASES, reference_layer
 
 from fmtlib import hardware
+from fmtlib._core import counting
 from fmtlib.hardware import Layer, Shape, count, design
 from fmtlib.hardware.designs import DESIGNS
 
@@ -234,6 +235,28 @@ def test_direct_construction_is_checked_too():
         ("dynamic_stripes", {"run_ahead": -1}, ValueError, "run_ahead must be at least 0"),
         ("dynamic_stripes", {"group_size": 17}, ValueError, r"group_size must be from 1 to 16"),
         ("dynamic_stripes", {"even_widths": 1}, TypeError, "even_widths must be True or False"),
+        ("loom", {"serial_bits": 3}, ValueError, "serial_bits must be 1, 2 or 4, not 3"),
+        ("loom", {"dynamic_weights": 1}, TypeError, "dynamic_weights must be True or False"),
+        ("tartan", {"serial_bits": True}, ValueError, "serial_bits must be 1 or 2, not True"),
+        ("tartan", {"cascading": None}, TypeError, "cascading must be True or False"),
+        ("pragmatic", {"first_stage_bits": 5}, ValueError, "must be from 0 to 4, got 5"),
+        ("pragmatic", {"recoding": "csd"}, ValueError, "recoding must be 'binary', 'naf', 'booth'"),
+        ("pragmatic", {"run_ahead": 1.0}, TypeError, "run_ahead must be an integer"),
+        ("laconic", {"recoding": 2}, ValueError, "or 'run_length', not 2"),
+        ("tcl_e", {"recoding": None}, ValueError, "or 'run_length', not None"),
+        ("tcl", {"pattern": "T9"}, ValueError, "pattern must be 'T8' or 'L8', not 'T9'"),
+        ("tcl_p", {"lookahead": 3}, ValueError, "'T8' goes with lookahead 2 and .*not 3 and 5"),
+        ("tcl_p", {"lookaside": 6}, ValueError, "'L8' goes with any"),
+        ("tcl", {"lanes": 65}, ValueError, "lanes must be from 1 to 64, got 65"),
+        ("tcl", {"fill_order": "any"}, ValueError, "'most_candidates' or 'least_flexible'"),
+        ("cnvlutin", {"encoding": "raw"}, ValueError, "encoding must be 'zfnaf'"),
+        ("cnvlutin", {"lanes": 65}, ValueError, "lanes must be from 1 to 64"),
+        ("scnn", {"activations_per_step": 3}, ValueError, "must divide the 16 lanes, not 3"),
+        ("scnn", {"lanes": 256}, ValueError, "lanes must be from 1 to 255, got 256"),
+        ("flexblock", {"activation_mode": 5}, ValueError, "must be 4, 8 or 16, not 5"),
+        ("flexblock", {"gradient_mode": None}, ValueError, "must be 4, 8 or 16, not None"),
+        ("sat", {"n": 9}, ValueError, "n must be from 1 to 8, got 9"),
+        ("sat", {"mode": "both"}, ValueError, "mode must be 'auto', 'dense' or 'sparse'"),
         ("fast", {"activation_mantissa": 0}, ValueError, r"must be from 1 to 23, got 0"),
         ("fast", {"weight_mantissa": "4"}, TypeError, "weight_mantissa must be an integer"),
     ],
@@ -241,6 +264,23 @@ def test_direct_construction_is_checked_too():
 def test_design_errors(name, parameters, error, message):
     with pytest.raises(error, match=message):
         design(name, **parameters)
+
+
+def test_loops_check_what_they_are_given():
+    bytes_, words = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3), np.uint64)
+    with pytest.raises(TypeError, match="expected an array of uint8"):
+        counting.run_ahead(bytes_.astype(int), 1, 1)
+    with pytest.raises(ValueError, match="expected a C-contiguous array"):
+        counting.run_ahead(bytes_[:, ::2], 1, 1)
+    with pytest.raises(ValueError, match="windows beyond the values"):
+        counting.pallet_maxima(bytes_[None], (9, 9), 2, (1, 1), (1, 1), (1, 1))
+    steps = np.array([3], np.int32)
+    with pytest.raises(ValueError, match="beyond what the scheduler's masks hold"):
+        counting.schedule(words, 65, steps, steps, 3, False)
+    with pytest.raises(ValueError, match="beyond what the scheduler's masks hold"):
+        counting.schedule(words, 4, steps, steps, 2, False)
+    with pytest.raises(ValueError, match="rows beyond the values"):
+        counting.selected_maxima(bytes_, steps, np.zeros((1, 2), np.uint64))
 
 
 LAYER = Layer.linear(ones(1, 4), ones(3, 4))
