@@ -303,6 +303,11 @@ def flexblock(layer, *, activation_mode, weight_mode, **array):
     return matrix(layer, 1, (16 // activation_mode) * (16 // weight_mode), **array)
 
 
+def fast(layer, *, activation_mantissa, weight_mantissa, **array):
+    passes = ceil(activation_mantissa / 2) * ceil(weight_mantissa / 2)
+    return matrix(layer, passes, 1, **array)
+
+
 def sat(layer, *, n, m, **array):
     reduction = layer.reduction
     channels = layer.weights.shape[1]

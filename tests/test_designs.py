@@ -145,6 +145,10 @@ PARAMETERS = {
     "laconic": {"recoding": recodings},
     "cnvlutin": {"weight_skipping": st.booleans()},
     "bitfusion": {},
+    "fast": {
+        "activation_mantissa": st.integers(1, 9),
+        "weight_mantissa": st.integers(1, 9),
+    },
     "flexblock": {
         "activation_mode": st.sampled_from([4, 8, 16]),
         "weight_mode": st.sampled_from([4, 8, 16]),
