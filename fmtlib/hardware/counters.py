@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,13 +43,14 @@ class Counts:
 
     @property
     def speedup(self) -> float:
-        """Baseline cycles over cycles."""
-        return self.baseline_cycles / self.compute_cycles
+        """Baseline cycles over cycles; infinite if nothing is left to do."""
+        return self.baseline_cycles / self.compute_cycles if self.compute_cycles else math.inf
 
     @property
     def ideal_speedup(self) -> float:
-        """256 bit products per MAC over the effectual ones."""
-        return BIT_PARALLEL_PRODUCTS * self.macs / self.effectual_bit_products
+        """256 bit products per MAC over the effectual ones; infinite if there are none."""
+        products = self.effectual_bit_products
+        return BIT_PARALLEL_PRODUCTS * self.macs / products if products else math.inf
 
     @classmethod
     def total(cls, counts: Sequence["Counts"]) -> "Counts":
@@ -63,8 +65,8 @@ class Counts:
 
 
 def baseline(item: Design) -> DaDianNao:
-    """The baseline of a design: DaDianNao with the same tiles, lanes and rows, one column."""
-    return DaDianNao(tiles=item.tiles, lanes=item.lanes, rows=item.rows)
+    """The baseline of a design: DaDianNao of one column, the same tiles and lanes, and its rows."""
+    return DaDianNao(tiles=item.tiles, lanes=item.lanes, rows=item.baseline_rows)
 
 
 def _peak_ratio(item: Design) -> float:
