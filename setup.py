@@ -1,4 +1,4 @@
-"""Build of the one extension module; everything else about the package is in pyproject.toml."""
+"""Build of the two extension modules; everything else about the package is in pyproject.toml."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 SOURCES = Path("fmtlib/_core/src")
+COUNTERS = Path("fmtlib/_core/counters")
 
 # Set by tests/sanitize.sh.
 SANITIZE = (
@@ -16,32 +17,36 @@ SANITIZE = (
     else []
 )
 
-kernels = Extension(
-    "fmtlib._core.kernels",
-    sources=["fmtlib/_core/kernels.pyx", *sorted(map(str, SOURCES.glob("*.c")))],
-    depends=sorted(map(str, SOURCES.glob("*.h"))),
-    include_dirs=[str(SOURCES), np.get_include()],
-    libraries=["m"],
-    define_macros=[
-        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
-        ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
-    ],
-    # No contraction: a*b+c must mean the same on every instruction set.  No trapping math: lets
-    # compilers turn choices into masks; values are not affected.  Never -ffast-math.
-    extra_compile_args=[
-        "-std=c11",
-        "-O3",
-        "-ffp-contract=off",
-        "-fno-trapping-math",
-        "-fvisibility=hidden",
-        *SANITIZE,
-    ],
-    extra_link_args=SANITIZE,
-)
+
+def extension(name: str, sources: Path) -> Extension:
+    """The module of this name in `fmtlib._core`, of its Cython file and all C in one folder."""
+    return Extension(
+        f"fmtlib._core.{name}",
+        sources=[f"fmtlib/_core/{name}.pyx", *sorted(map(str, sources.glob("*.c")))],
+        depends=sorted(map(str, sources.glob("*.h"))),
+        include_dirs=[str(sources), np.get_include()],
+        libraries=["m"],
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION"),
+        ],
+        # No contraction: a*b+c must mean the same on every instruction set.  No trapping math: lets
+        # compilers turn choices into masks; values are not affected.  Never -ffast-math.
+        extra_compile_args=[
+            "-std=c11",
+            "-O3",
+            "-ffp-contract=off",
+            "-fno-trapping-math",
+            "-fvisibility=hidden",
+            *SANITIZE,
+        ],
+        extra_link_args=SANITIZE,
+    )
+
 
 setup(
     ext_modules=cythonize(
-        [kernels],
+        [extension("kernels", SOURCES), extension("counting", COUNTERS)],
         language_level=3,
         compiler_directives={"boundscheck": False, "freethreading_compatible": True},
     )

@@ -373,7 +373,7 @@ def stored_bits(layer: hardware.Layer, design: hardware.Design) -> int:
             payload = (np.moveaxis(widths, 1, -1) * sizes).sum()
             return int(payload) + (1 + both) * HEADER_BITS * widths.size
         case Fast():
-            fmt = fl.bfp(design.activation_mantissa)
+            fmt = fl.bfp(design.mantissa("activations", layer))
             blocks: fl.BlockArray = fl.encode(layer.activations.astype(np.float32), fmt, axis=1)
             return size * fmt.bits + blocks.scales.size * fmt.scale_bits
         case _:

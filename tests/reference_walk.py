@@ -17,7 +17,8 @@ def width(values: list[int], signed: bool, ends: str) -> int:
 def conv_steps(layer: Layer, image: int, tiles: int, lanes: int, columns: int, rows: int):
     """Yield, for each step in time order, the bricks of the windows in flight (lists of ints)."""
     x_size, y_size = layer.activations.shape[2:]
-    (kx, ky), (ox, oy), s = layer.kernel, layer.outputs, layer.stride
+    (kx, ky), (ox, oy), (sx, sy) = layer.kernel, layer.outputs, layer.stride
+    dx, dy = layer.dilation
     channels = layer.channels // layer.groups
     filters = layer.filters // layer.groups
     groups = layer.groups
@@ -27,21 +28,21 @@ def conv_steps(layer: Layer, image: int, tiles: int, lanes: int, columns: int, r
         channels = filters = lanes
 
     def padded(c: int, x: int, y: int) -> int:
-        x, y = x - layer.padding, y - layer.padding
+        x, y = x - layer.padding[0], y - layer.padding[1]
         inside = c < layer.channels and 0 <= x < x_size and 0 <= y < y_size
         return int(layer.activations[image, c, x, y]) if inside else 0
 
-    value, step = padded, s
+    value, step = padded, (sx, sy)
     if layer.space_to_depth:
         c0 = channels
 
         def folded(c: int, x: int, y: int) -> int:
             offset, c = divmod(c, c0)
-            y_offset, x_offset = divmod(offset, s)
-            return padded(c, x * s + x_offset, y * s + y_offset)
+            y_offset, x_offset = divmod(offset, sx)
+            return padded(c, x * sx + x_offset, y * sy + y_offset)
 
-        value, step = folded, 1
-        channels, kx, ky = c0 * s * s, ceil(kx / s), ceil(ky / s)
+        value, step = folded, (1, 1)
+        channels, kx, ky = c0 * sx * sy, ceil(kx / sx), ceil(ky / sy)
 
     for group in range(groups):
         first = group * channels
@@ -54,7 +55,11 @@ def conv_steps(layer: Layer, image: int, tiles: int, lanes: int, columns: int, r
                             last = min(brick + lanes, channels)
                             yield [
                                 [
-                                    value(first + c, w % ox * step + i, w // ox * step + j)
+                                    value(
+                                        first + c,
+                                        w % ox * step[0] + i * dx,
+                                        w // ox * step[1] + j * dy,
+                                    )
                                     for c in range(brick, last)
                                 ]
                                 for w in windows
@@ -82,7 +87,7 @@ def fixed_cycles(layer: Layer, cost: int, *, tiles: int, lanes: int, columns: in
     """Every step (or brick) takes `cost` cycles: DaDianNao and Stripes."""
     total = 0
     for n in range(layer.batch):
-        if layer.is_conv:
+        if layer.has_windows:
             total += cost * sum(1 for _ in conv_steps(layer, n, tiles, lanes, columns, rows))
         else:
             bricks = linear_bricks(layer, n, tiles, lanes, rows)
@@ -111,7 +116,7 @@ def dynamic_cycles(
 
     total = 0
     for n in range(layer.batch):
-        if not layer.is_conv:
+        if not layer.has_windows:
             bricks = linear_bricks(layer, n, tiles, lanes, rows)
             total += round_robin([cost(brick) for brick in bricks], columns)
             continue
@@ -131,12 +136,12 @@ def dynamic_cycles(
 
 def macs(layer: Layer):
     """Yield the activation of every multiply-accumulate of the layer."""
-    if not layer.is_conv:
+    if not layer.has_windows:
         for sample in layer.activations:
             for _ in range(layer.filters):
                 yield from (int(v) for v in sample)
         return
-    p, s = layer.padding, layer.stride
+    (px, py, _, _), (sx, sy), (dx, dy) = layer.padding, layer.stride, layer.dilation
     channels = layer.channels // layer.groups
     for image in layer.activations:
         for k in range(layer.filters):
@@ -146,7 +151,7 @@ def macs(layer: Layer):
                     for c in range(group * channels, (group + 1) * channels):
                         for i in range(layer.kernel[0]):
                             for j in range(layer.kernel[1]):
-                                ax, ay = x * s + i - p, y * s + j - p
+                                ax, ay = x * sx + i * dx - px, y * sy + j * dy - py
                                 inside = 0 <= ax < image.shape[1] and 0 <= ay < image.shape[2]
                                 yield int(image[c, ax, ay]) if inside else 0
 

@@ -12,7 +12,7 @@ import fmtlib as fl
 MODULES = [
     info.name
     for info in pkgutil.walk_packages(fl.__path__, "fmtlib.")
-    if info.name.rpartition(".")[2] not in ("kernels", "__main__")
+    if info.name.rpartition(".")[2] not in ("kernels", "counting", "__main__")
 ]
 
 

@@ -4,12 +4,14 @@ from fmtlib.hardware.counters import CountResult, count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.onnx_graph import SkippedNode
+from fmtlib.hardware.tensors import Shape
 from fmtlib.hardware.trace import Trace, TracedLayer, trace
 
 __all__ = [
     "CountResult",
     "Design",
     "Layer",
+    "Shape",
     "SkippedNode",
     "Trace",
     "TracedLayer",

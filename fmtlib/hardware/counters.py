@@ -63,8 +63,8 @@ class Counts:
 
 
 def baseline(item: Design) -> DaDianNao:
-    """The baseline of a design: DaDianNao with the same tiles, lanes and rows, one column."""
-    return DaDianNao(tiles=item.tiles, lanes=item.lanes, rows=item.rows)
+    """The baseline of a design: DaDianNao of one column, the same tiles and lanes, and its rows."""
+    return DaDianNao(tiles=item.tiles, lanes=item.lanes, rows=item.baseline_rows)
 
 
 def _peak_ratio(item: Design) -> float:

@@ -6,16 +6,46 @@ from dataclasses import fields
 from typing import Any
 
 from fmtlib.hardware.designs.base import Design
+from fmtlib.hardware.designs.bitfusion import BitFusion
+from fmtlib.hardware.designs.cnvlutin import Cnvlutin
 from fmtlib.hardware.designs.dadiannao import DaDianNao
 from fmtlib.hardware.designs.dynamic_stripes import DynamicStripes
 from fmtlib.hardware.designs.fast import Fast
+from fmtlib.hardware.designs.flexblock import FlexBlock
+from fmtlib.hardware.designs.laconic import Laconic
+from fmtlib.hardware.designs.loom import Loom
+from fmtlib.hardware.designs.pragmatic import Pragmatic
+from fmtlib.hardware.designs.sat import Sat
+from fmtlib.hardware.designs.scnn import Scnn
 from fmtlib.hardware.designs.stripes import Stripes
+from fmtlib.hardware.designs.tartan import Tartan
+from fmtlib.hardware.designs.tcl import TclFrontEnd
+from fmtlib.hardware.designs.tcl_e import TclE
+from fmtlib.hardware.designs.tcl_p import TclP
 
 __all__ = ["DESIGNS", "Design", "design", "design_names"]
 
 #: Name → class, in the order in which they are listed.
 DESIGNS: dict[str, type[Design]] = {
-    cls.name: cls for cls in (DaDianNao, Stripes, DynamicStripes, Fast)
+    cls.name: cls
+    for cls in (
+        DaDianNao,
+        Stripes,
+        DynamicStripes,
+        Tartan,
+        Loom,
+        Pragmatic,
+        Laconic,
+        TclFrontEnd,
+        TclP,
+        TclE,
+        Cnvlutin,
+        Scnn,
+        BitFusion,
+        Fast,
+        FlexBlock,
+        Sat,
+    )
 }
 
 
@@ -24,8 +54,8 @@ def design_names() -> list[str]:
 
     Examples
     --------
-    >>> design_names()
-    ['dadiannao', 'stripes', 'dynamic_stripes', 'fast']
+    >>> design_names()[:3]
+    ['dadiannao', 'stripes', 'dynamic_stripes']
     """
     return list(DESIGNS)
 

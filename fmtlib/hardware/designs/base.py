@@ -1,11 +1,31 @@
 """What every design has: the size of its array, and the three counts it must give."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 from fmtlib.arguments import whole_number
 from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.walk import Walk, walk_layer
+
+T = TypeVar("T")
+
+_found: WeakKeyDictionary[Layer, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def remembered(layer: Layer, key: Hashable, find: Callable[[], T]) -> T:
+    """What `find` gives, kept under `key` as long as the layer, which never changes, lives.
+
+    Costly things that several counts, or designs, ask of a layer.
+    """
+    known = _found.setdefault(layer, {})
+    if key not in known:
+        known[key] = find()
+    found: T = known[key]
+    return found
+
 
 # A bit-parallel multiplier of 16 × 16 bits does this many bit products for one MAC.
 BIT_PARALLEL_PRODUCTS = 16 * 16
@@ -46,6 +66,30 @@ class Design(ABC):
     def _check(self, field: str, minimum: int, maximum: int | None = None) -> None:
         """Check an integer parameter and keep it as a Python int."""
         object.__setattr__(self, field, whole_number(field, getattr(self, field), minimum, maximum))
+
+    def _check_flag(self, field: str) -> None:
+        """Check a parameter that is True or False."""
+        if not isinstance(getattr(self, field), bool):
+            raise TypeError(f"{field} must be True or False, not {getattr(self, field)!r}")
+
+    def _check_choice(self, field: str, allowed: Iterable[Any]) -> None:
+        """Check a parameter that is one of a few."""
+        value, allowed = getattr(self, field), tuple(allowed)
+        if isinstance(value, bool) or value not in allowed:
+            names = [repr(choice) for choice in allowed]
+            words = " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+            raise ValueError(f"{field} must be {words}, not {value!r}")
+
+    def walk(self, layer: Layer) -> Walk:
+        """The walk of a layer over this array."""
+        return walk_layer(
+            layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
+        )
+
+    @property
+    def baseline_rows(self) -> int:
+        """Rows of the bit-parallel baseline beside it, which has the same tiles and lanes."""
+        return self.rows
 
     @property
     def multipliers(self) -> int:

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS, Design
 from fmtlib.hardware.layers import Layer
-from fmtlib.hardware.walk import ceil_div, filter_sets_linear, round_robin, walk_convolution
+from fmtlib.hardware.walk import fixed_cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +24,7 @@ class DaDianNao(Design):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Layer.linear(np.ones((1, 256), int), np.ones((64, 256), int))
     >>> DaDianNao().compute_cycles(layer)
     64
@@ -40,14 +39,7 @@ class DaDianNao(Design):
         return self.multipliers * BIT_PARALLEL_PRODUCTS
 
     def compute_cycles(self, layer: Layer) -> int:
-        if layer.is_conv:
-            walk = walk_convolution(
-                layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
-            )
-            return layer.batch * walk.steps
-        bricks = np.ones((layer.batch, ceil_div(layer.channels, self.lanes)), np.int64)
-        sets = filter_sets_linear(layer, tiles=self.tiles, rows=self.rows)
-        return int(round_robin(bricks, sets, self.columns).sum())
+        return layer.batch * fixed_cycles(self.walk(layer), 1)
 
     def effectual_bit_products(self, layer: Layer) -> int:
         return BIT_PARALLEL_PRODUCTS * layer.macs

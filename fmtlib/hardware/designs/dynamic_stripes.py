@@ -7,14 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fmtlib.hardware.designs.base import Design
-from fmtlib.hardware.layers import MAX_BITS, Layer
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.hardware.walk import (
     Walk,
-    filter_sets_linear,
-    round_robin,
-    run_ahead,
+    run_ahead_cycles,
+    serial_cycles,
     sum_over_macs,
-    walk_convolution,
 )
 from fmtlib.precision import group_bits
 
@@ -72,12 +71,10 @@ class DynamicStripes(Design):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.ends not in ("leading", "both"):
-            raise ValueError(f"ends must be 'leading' or 'both', not {self.ends!r}")
+        self._check_choice("ends", ("leading", "both"))
         self._check("run_ahead", 0)
         self._check("group_size", 1, self.columns)
-        if not isinstance(self.even_widths, bool):
-            raise TypeError(f"even_widths must be True or False, not {self.even_widths!r}")
+        self._check_flag("even_widths")
 
     @property
     def bits_per_cycle(self) -> int:
@@ -89,17 +86,15 @@ class DynamicStripes(Design):
         return self.multipliers * self.bits_per_cycle * MAX_BITS
 
     def compute_cycles(self, layer: Layer) -> int:
-        if not layer.is_conv:
-            costs = self._cycles(self._widths(layer.activations, self.lanes, layer))
-            sets = filter_sets_linear(layer, tiles=self.tiles, rows=self.rows)
-            return int(round_robin(costs, sets, self.columns).sum())
-        walk = walk_convolution(
-            layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
-        )
-        return sum(self._image_cycles(walk, image) for image in walk.activations())
+        walk = self.walk(layer)
+        if layer.has_windows:
+            return sum(self._image_cycles(walk, image) for image in walk.activations())
+        x = walk.activations()
+        costs = self._cycles(self._widths(x, self.lanes, 2, layer))
+        return serial_cycles(walk, costs)
 
     def effectual_bit_products(self, layer: Layer) -> int:
-        widths = self._widths(layer.padded_activations, 1, layer)
+        widths = self._widths(layer.padded_activations, 1, 1, layer)
         bits = self._cycles(widths) * np.uint8(self.bits_per_cycle)
         return sum_over_macs(layer, bits) * MAX_BITS
 
@@ -107,13 +102,13 @@ class DynamicStripes(Design):
         return (widths + np.uint8(1)) // np.uint8(2) if self.even_widths else widths
 
     def _widths(
-        self, values: npt.NDArray[np.int16], size: int, layer: Layer
+        self, values: npt.NDArray[np.int16], size: int, axis: int, layer: Layer
     ) -> npt.NDArray[np.uint8]:
-        """Width of each run of `size` channels (axis 1) by itself."""
+        """Width of each run of `size` values by itself."""
         signed = layer.activations_signed
         if self.ends == "leading":
-            return group_bits(values, size, axis=1, signed=signed)
-        high, low = group_bits(values, size, axis=1, ends="both", signed=signed)
+            return group_bits(values, size, axis=axis, signed=signed)
+        high, low = group_bits(values, size, axis=axis, ends="both", signed=signed)
         return high - low
 
     def _image_cycles(self, walk: Walk, image: npt.NDArray[np.int16]) -> int:
@@ -121,9 +116,8 @@ class DynamicStripes(Design):
         costs = self._cycles(self._group_widths(walk, image))
         if self.run_ahead == 0:
             return int(costs.max(axis=-1).sum(dtype=np.int64)) * walk.filter_sets
-        # Each filter set of a pallet repeats its steps; the state runs through the whole image.
-        repeated = np.repeat(costs[:, :, None], walk.filter_sets, axis=2)
-        return run_ahead(repeated.reshape(-1, costs.shape[-1]), self.run_ahead)
+        steps = costs.reshape(-1, *costs.shape[2:])
+        return run_ahead_cycles(steps, walk.filter_sets, self.run_ahead)
 
     def _group_widths(self, walk: Walk, image: npt.NDArray[np.int16]) -> npt.NDArray[np.uint8]:
         """Widths by groups, pallets, taps and groups of columns; 0 for idle columns."""

@@ -2,16 +2,19 @@
 
 from dataclasses import dataclass
 
-from fmtlib.hardware.designs.base import Design
+from fmtlib.hardware import gemm
+from fmtlib.hardware.designs.matrix import MatrixDesign, mantissa_bits
+from fmtlib.hardware.gemm import Gemm, Operand
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.walk import ceil_div
 
 # One pass of an fMAC multiplies 2-bit chunks.
 _CHUNK_BITS = 2
+_DEFAULT_MANTISSA = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fast(Design):
+class Fast(MatrixDesign):
     """Groups of values that share an exponent; mantissas multiplied in 2-bit chunks.
 
     One fMAC multiplies two groups of `lanes` values along the flattened reduction
@@ -22,9 +25,12 @@ class Fast(Design):
     ----------
     tiles, lanes, columns, rows : int
         The array; `lanes` is also the group size, 16 in the paper.
-    activation_mantissa, weight_mantissa : int
+    activation_mantissa, weight_mantissa : int, optional
         Mantissa widths in bits, 1..23, leading one included, sign apart. They, and not the
-        layer's `activation_bits` and `weight_bits`, set the cycles.
+        layer's `activation_bits` and `weight_bits`, set the cycles. None: those of the layer's
+        block operands, else 4.
+    gradient_mantissa : int
+        Of the gradients in `training_cycles` and `training_passes`.
 
     Notes
     -----
@@ -41,47 +47,71 @@ class Fast(Design):
     >>> layer = Layer.linear(np.ones((64, 256), int), np.ones((16, 256), int))
     >>> Fast().compute_cycles(layer), Fast(activation_mantissa=2).compute_cycles(layer)
     (64, 32)
+    >>> Fast(gradient_mantissa=2).training_cycles(layer)
+    {'forward': 64, 'input_gradient': 32, 'weight_gradient': 32}
+
+    From block operands:
+
+    >>> import fmtlib as fl
+    >>> x = fl.encode(np.ones((64, 256), np.float32), fl.bfp(2), axis=1)
+    >>> w = fl.encode(np.ones((16, 256), np.float32), fl.bfp(4), axis=1)
+    >>> Fast().own_counts(Layer.linear(x, w))
+    {'fmac_passes': 32768}
     """
 
     name = "fast"
 
     columns: int = 64
-    activation_mantissa: int = 4
-    weight_mantissa: int = 4
+    activation_mantissa: int | None = None
+    weight_mantissa: int | None = None
+    gradient_mantissa: int = _DEFAULT_MANTISSA
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check("activation_mantissa", 1, 23)
-        self._check("weight_mantissa", 1, 23)
+        for field in ("activation_mantissa", "weight_mantissa"):
+            if getattr(self, field) is not None:
+                self._check(field, 1, 23)
+        self._check("gradient_mantissa", 1, 23)
 
-    @property
-    def passes(self) -> int:
+    def mantissa(self, operand: Operand, layer: Layer) -> int:
+        """Mantissa bits of an operand of a layer."""
+        match operand:
+            case "activations":
+                return mantissa_bits(
+                    self.activation_mantissa, layer.activation_format, _DEFAULT_MANTISSA
+                )
+            case "weights":
+                return mantissa_bits(self.weight_mantissa, layer.weight_format, _DEFAULT_MANTISSA)
+            case "gradients":
+                return self.gradient_mantissa
+
+    def passes(self, operands: tuple[Operand, Operand], layer: Layer) -> int:
         """Passes of one pair of groups."""
-        return ceil_div(self.activation_mantissa, _CHUNK_BITS) * ceil_div(
-            self.weight_mantissa, _CHUNK_BITS
-        )
+        chunks = [ceil_div(self.mantissa(operand, layer), _CHUNK_BITS) for operand in operands]
+        return chunks[0] * chunks[1]
 
     @property
     def peak_bit_products_per_cycle(self) -> int:
         return self.multipliers * _CHUNK_BITS * _CHUNK_BITS
 
-    def compute_cycles(self, layer: Layer) -> int:
-        if layer.is_conv:
-            pallets = layer.batch * ceil_div(layer.windows, self.columns)
-        else:
-            pallets = ceil_div(layer.batch, self.columns)
-        filters = layer.filters // layer.groups
-        filter_sets = ceil_div(ceil_div(filters, self.rows), self.tiles)
-        return layer.groups * pallets * filter_sets * self._group_pairs(layer) * self.passes
+    def gemm_cycles(self, product: Gemm, layer: Layer) -> int:
+        steps = product.steps(
+            tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
+        )
+        return steps * self.passes(product.operands, layer)
 
     def effectual_bit_products(self, layer: Layer) -> int:
-        return _CHUNK_BITS * _CHUNK_BITS * self.passes * layer.macs
+        passes = self.passes(gemm.forward(layer).operands, layer)
+        return _CHUNK_BITS * _CHUNK_BITS * passes * layer.macs
 
     def own_counts(self, layer: Layer) -> dict[str, int]:
         """The exact number of fMAC passes: outputs × pairs of groups × passes of a pair."""
-        outputs = layer.batch * layer.windows * layer.filters
-        return {"fmac_passes": outputs * self._group_pairs(layer) * self.passes}
+        return {"fmac_passes": self._passes(gemm.forward(layer), layer)}
 
-    def _group_pairs(self, layer: Layer) -> int:
-        """Pairs of groups in one output."""
-        return ceil_div(layer.reduction, self.lanes)
+    def training_passes(self, layer: Layer) -> dict[str, int]:
+        """The fMAC passes of the three matrix products of a training step."""
+        return {product.name: self._passes(product, layer) for product in gemm.training(layer)}
+
+    def _passes(self, product: Gemm, layer: Layer) -> int:
+        pairs = product.count * product.m * product.n * ceil_div(product.k, self.lanes)
+        return pairs * self.passes(product.operands, layer)

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fmtlib.hardware.designs.base import Design
-from fmtlib.hardware.layers import MAX_BITS, Layer
-from fmtlib.hardware.walk import ceil_div, filter_sets_linear, round_robin, walk_convolution
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.tensors import MAX_BITS
+from fmtlib.hardware.walk import fixed_cycles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +26,7 @@ class Stripes(Design):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Layer.linear(np.ones((1, 256), int), np.ones((64, 256), int), activation_bits=9)
     >>> Stripes().compute_cycles(layer)
     72
@@ -39,15 +39,7 @@ class Stripes(Design):
         return self.multipliers * MAX_BITS  # one activation bit by a 16-bit weight
 
     def compute_cycles(self, layer: Layer) -> int:
-        bits = self._activation_bits(layer)
-        if layer.is_conv:
-            walk = walk_convolution(
-                layer, tiles=self.tiles, lanes=self.lanes, columns=self.columns, rows=self.rows
-            )
-            return layer.batch * walk.steps * bits
-        bricks = np.full((layer.batch, ceil_div(layer.channels, self.lanes)), bits)
-        sets = filter_sets_linear(layer, tiles=self.tiles, rows=self.rows)
-        return int(round_robin(bricks, sets, self.columns).sum())
+        return layer.batch * fixed_cycles(self.walk(layer), self._activation_bits(layer))
 
     def effectual_bit_products(self, layer: Layer) -> int:
         return self._activation_bits(layer) * MAX_BITS * layer.macs
