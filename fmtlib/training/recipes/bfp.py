@@ -1,0 +1,126 @@
+"""Block floating point of one width."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, get_args
+
+import fmtlib as fl
+from fmtlib.arguments import whole_number
+from fmtlib.formats import Rounding
+from fmtlib.training.layers import Floats
+from fmtlib.training.recipes.base import Operand, Recipe, Role
+
+# Making a format checks it, which would cost more than to encode a small tensor.
+_bfp = cache(fl.bfp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockRecipe(Recipe):
+    """What the recipes with block floating point have in common.
+
+    Every operand is encoded in groups along the reduction axis of the product that it enters, and
+    products go through the fMAC (`fmtlib.matmul`).  Widths are chosen once per tensor and
+    iteration; a tensor that enters two products is encoded for each, along another axis.
+
+    Parameters
+    ----------
+    group_size : int
+        Elements that share an exponent.
+    exponent_bits : int
+        Bits of the shared exponent.
+    weight_rounding, activation_rounding, gradient_rounding : str
+        See `fmtlib.encode`.
+    random_bits : int
+        Bits of noise of stochastic rounding.
+    carry : {"saturate", "bump"}
+        See `fmtlib.BlockFormat`.
+
+    Notes
+    -----
+    The paper truncates weights and activations, and adds 8 random bits to gradients before it
+    truncates them.  Rounding to nearest even is the default for the former here (but not in
+    `FAST`): a width that is fixed at 2 bits trains better with it.  What happens when a magnitude
+    rounds up past the greatest mantissa is left open, hence `carry`; and so is the order of the
+    reduction axis, see `Conv2d`.
+    """
+
+    group_size: int = 16
+    exponent_bits: int = 8
+    weight_rounding: Rounding = "nearest_even"
+    activation_rounding: Rounding = "nearest_even"
+    gradient_rounding: Rounding = "stochastic"
+    random_bits: int = 8
+    carry: Literal["saturate", "bump"] = "saturate"
+
+    def __post_init__(self) -> None:
+        self._format(1)  # checks its arguments
+        whole_number("random_bits", self.random_bits, 1, 32)
+        for role in get_args(Role):
+            rounding = getattr(self, f"{role}_rounding")
+            if rounding not in get_args(Rounding):
+                choices = ", ".join(get_args(Rounding))
+                raise ValueError(f"{role}_rounding must be one of {choices}, got {rounding!r}")
+
+    def product(
+        self, a: Floats, b: Floats, left: Operand, right: Operand
+    ) -> tuple[Floats, int | None]:
+        """The fMAC's product of the encoded operands, and its passes."""
+        encoded = [
+            fl.encode(x, self._format(operand.bits), axis=operand.axis, **self._rounding(operand))
+            for x, operand in ((a, left), (b, right))
+        ]
+        return fl.matmul(*encoded, accumulator="fmac"), fl.dot_passes(*encoded)
+
+    def quantize(self, x: Floats, operand: Operand, bits: int) -> Floats:
+        """The values that x has as this operand with mantissas of `bits` bits."""
+        quantized: Floats = fl.quantize(
+            x, self._format(bits), axis=operand.axis, **self._rounding(operand)
+        )
+        return quantized
+
+    def _format(self, bits: int) -> fl.BlockFormat:
+        return _bfp(bits, self.exponent_bits, self.group_size, carry=self.carry)
+
+    def _rounding(self, operand: Operand) -> dict[str, Any]:
+        rounding = getattr(self, f"{operand.role}_rounding")
+        if rounding != "stochastic":
+            return {"rounding": rounding}
+        return {"rounding": rounding, "random_bits": self.random_bits, "seed": operand.key}
+
+
+@dataclass(frozen=True)
+class BFP(BlockRecipe):
+    """Block floating point of one width throughout.
+
+    Parameters
+    ----------
+    mantissa_bits : int
+        From 1 to 8.
+    **options
+        See `BlockRecipe`.
+
+    References
+    ----------
+    S. Q. Zhang, B. McDanel, H. T. Kung, "FAST: DNN Training Under Variable Precision Block
+    Floating Point with Stochastic Rounding", HPCA 2022, arXiv 2110.15456.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> truncated = training.BFP(
+    ...     mantissa_bits=2,
+    ...     weight_rounding="toward_zero",
+    ...     activation_rounding="toward_zero",
+    ...     gradient_rounding="toward_zero",
+    ... )
+    """
+
+    mantissa_bits: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_number("mantissa_bits", self.mantissa_bits, 1, 8)
+
+    def choose_bits(self, x: Floats, operand: Operand) -> int:
+        """Always `mantissa_bits`."""
+        return self.mantissa_bits
