@@ -87,13 +87,15 @@ def layers(networks: list[dict[str, Any]]) -> str:
         lines = [
             [
                 f"`{row['layer']}`",
-                f"2^{scale_exponent(row['activation_scale'])}",
+                *(f"2^{scale_exponent(row[f'{what}_scale'])}" for what in ("activation", "weight")),
                 *cells(row["activations"]),
             ]
             for row in result["layers"]
         ]
-        lines.append(["all", "", *cells(result["activations"])])
-        parts.append(f"### {result['about']}\n\n" + markdown(("layer", "scale", *HEAD), lines))
+        lines.append(["all", "", "", *cells(result["activations"])])
+        parts.append(
+            f"### {result['about']}\n\n" + markdown(("layer", "scale", "of weights", *HEAD), lines)
+        )
     return "\n\n".join(parts)
 
 
