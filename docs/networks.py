@@ -93,9 +93,8 @@ def layers(networks: list[dict[str, Any]]) -> str:
             for row in result["layers"]
         ]
         lines.append(["all", "", "", *cells(result["activations"])])
-        parts.append(
-            f"### {result['about']}\n\n" + markdown(("layer", "scale", "of weights", *HEAD), lines)
-        )
+        head = ("layer", "scale", "of weights", *HEAD)
+        parts.append(f"### {result['about']}\n\n{markdown(head, lines)}")
     return "\n\n".join(parts)
 
 
