@@ -126,7 +126,7 @@ def layer_row(traced: hardware.TracedLayer) -> Row:
         "kind": "depthwise" if layer.is_depthwise else layer.kind,
         "activation_scale": traced.activation_scale,
         "weight_scale": traced.weight_scale,
-        "activations": tensor_row(traced.activations),
+        "activations": tensor_row(traced.layer.activations),
         "weights": tensor_row(layer.weights),
     }
 
@@ -192,7 +192,7 @@ def uniform_rows(network: Network) -> list[Row]:
     wanted, rows = answers(network, network.model), []
     for bits in UNIFORM:
         trace = hardware.trace(network.model, network.inputs, activation_bits=bits)
-        found = [group_statistics(item.activations, 16) for item in trace.traced]
+        found = [group_statistics(item.layer.activations, 16) for item in trace.traced]
         values = sum(item.values for item in found)
         profiled = sum(item.layer_width * item.values for item in found)
         groups = sum(item.value_bits for item in found)

@@ -180,7 +180,7 @@ def test_rounded_activations_are_those_of_the_trace(pretrained):
     np.testing.assert_array_equal(again[0].activations, trace[0].activations)
     # Rounded to a grid of 6 bits they stay on it.
     for item, other in zip(again.traced, trace.traced, strict=True):
-        steps = item.activations * item.activation_scale / other.activation_scale
+        steps = item.layer.activations * item.activation_scale / other.activation_scale
         np.testing.assert_array_equal(steps, np.rint(steps))
     row = real.measure(network)
     (first, *_), total = row["layers"], row["activations"]

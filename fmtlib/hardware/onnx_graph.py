@@ -1,4 +1,4 @@
-"""The weighted products of an ONNX model: convolutions and matrix products with constant weights.
+"""The products of an ONNX model: convolutions with constant weights, and matrix products.
 
 `read` runs a model once in onnxruntime, with the inputs of its products as further outputs, and
 gives the floating-point operands of each product in the shapes of a `Layer`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,46 +32,34 @@ _PRODUCTS = frozenset(
 _ONNX_DOMAINS = ("", "ai.onnx")
 
 
-class Padding(NamedTuple):
-    """Rows and columns of zeros around images."""
-
-    top: int = 0
-    left: int = 0
-    bottom: int = 0
-    right: int = 0
-
-
-NO_PADDING = Padding()
-
-
 @dataclass(frozen=True, eq=False)
 class Product:
-    """A weighted product and its floating-point operands.
+    """A product and its floating-point operands.
 
     Attributes
     ----------
     name, operator : str
         Of the node: ``Conv``, ``Gemm`` or ``MatMul``; of the trainer's layers the class.
     activations : array of floats
-        N,C,H,W of a convolution, else N,C.
+        N,C,H,W of a convolution, N,C of a linear layer, ...,M,C of a product of activations.
     weights : array of floats
-        K,C/groups,kh,kw or K,C.
-    stride, groups : int
-    padding : Padding
+        K,C/groups,kh,kw; K,C; ...,C,K.
+    kind : {"conv", "linear", "matmul"}
+    stride, dilation : (int, int)
+    padding : (int, int, int, int)
+        Top, left, bottom, right.
+    groups : int
     """
 
     name: str
     operator: str
     activations: Floats
     weights: Floats
-    stride: int = 1
+    kind: Literal["conv", "linear", "matmul"]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
-    padding: Padding = NO_PADDING
-
-    @property
-    def is_conv(self) -> bool:
-        """True for a convolution."""
-        return self.weights.ndim == 4
+    dilation: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -90,19 +78,19 @@ class SkippedNode:
     reason: str
 
 
-class WeightedNode(NamedTuple):
+class ProductNode(NamedTuple):
     """A node that becomes a layer: which of its inputs is which."""
 
     name: str
     node: NodeProto
     activations: str
     weights: str
-    swapped: bool  # the constant is the left operand
+    constant: Literal["left", "right"] | None  # which operand
 
 
 def nodes_of(
     model: ModelProto, feeds: Iterable[str]
-) -> tuple[list[WeightedNode], list[SkippedNode]]:
+) -> tuple[list[ProductNode], list[SkippedNode]]:
     """The nodes to trace and those that are left out, in the model's order.
 
     Raises
@@ -127,21 +115,23 @@ def nodes_of(
         elif node.op_type in _TRACED:
             left, right = node.input[:2]
             if right in constants:
-                found.append(WeightedNode(name, node, left, right, False))
-            elif left in constants and node.op_type != "Conv":
-                found.append(WeightedNode(name, node, right, left, True))
-            else:
+                found.append(ProductNode(name, node, left, right, "right"))
+            elif node.op_type == "Conv":
                 skipped.append(SkippedNode(name, node.op_type, "its weights are not constant"))
+            elif left in constants:
+                found.append(ProductNode(name, node, right, left, "left"))
+            else:
+                found.append(ProductNode(name, node, left, right, None))
     if not found:
         kinds = sorted({node.op_type for node in model.graph.node})
         raise ValueError(
-            f"nothing to trace: no {', '.join(_TRACED)} with constant weights among the nodes "
+            f"nothing to trace: no Conv with constant weights, Gemm or MatMul among the nodes "
             f"({', '.join(kinds) or 'none'})"
         )
     return found, skipped
 
 
-def read(model: ModelProto, nodes: Sequence[WeightedNode], feeds: Arrays) -> Iterator[Product]:
+def read(model: ModelProto, nodes: Sequence[ProductNode], feeds: Arrays) -> Iterator[Product]:
     """Run the model and give the products of these nodes, one after the other."""
     from onnx import numpy_helper
 
@@ -189,7 +179,7 @@ def _attributes(node: NodeProto) -> dict[str, Any]:
     return {a.name: get_attribute_value(a) for a in node.attribute}
 
 
-def _convolution(item: WeightedNode, x: Floats, w: Floats) -> Product:
+def _convolution(item: ProductNode, x: Floats, w: Floats) -> Product:
     how, axes = _attributes(item.node), x.ndim - 2
     if axes not in (1, 2):
         raise ValueError(
@@ -200,55 +190,59 @@ def _convolution(item: WeightedNode, x: Floats, w: Floats) -> Product:
         x, w = x[..., np.newaxis], w[..., np.newaxis]
     kernel, images = w.shape[2:], x.shape[2:]
     strides, dilations = ([*how.get(name, [1] * axes), 1][:2] for name in ("strides", "dilations"))
-    if any(d > 1 and k > 1 for d, k in zip(dilations, kernel, strict=True)):
-        raise ValueError(
-            f"{item.name!r} has dilations {dilations[:axes]}, a layer has none; choose others "
-            "with layers="
-        )
-    padding = _padding(how, images, kernel, strides)
-    padded = (images[0] + padding.top + padding.bottom, images[1] + padding.left + padding.right)
-    stride = max(strides)
-    for n, k, s in zip(padded, kernel, strides, strict=True):
-        if s != stride and (n - k) // s > 0:
-            raise ValueError(
-                f"{item.name!r} has strides {strides}, a layer has one for both axes; choose "
-                "others with layers="
-            )
-    return Product(item.name, item.node.op_type, x, w, stride, how.get("group", 1), padding)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    return Product(
+        item.name,
+        item.node.op_type,
+        x,
+        w,
+        "conv",
+        stride=(strides[0], strides[1]),
+        padding=_padding(how, images, reach, strides),
+        groups=how.get("group", 1),
+        dilation=(dilations[0], dilations[1]),
+    )
 
 
 def _padding(
-    how: Mapping[str, Any], images: Sequence[int], kernel: Sequence[int], strides: Sequence[int]
-) -> Padding:
-    """The zeros that the attributes `pads` or `auto_pad` mean."""
+    how: Mapping[str, Any], images: Sequence[int], reach: Sequence[int], strides: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """The zeros that the attributes `pads` or `auto_pad` mean; `reach` is that of the kernel."""
     mode = how.get("auto_pad", b"NOTSET").decode()
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         totals = [
             max((-(-n // s) - 1) * s + k - n, 0)
-            for n, k, s in zip(images, kernel, strides, strict=True)
+            for n, k, s in zip(images, reach, strides, strict=True)
         ]
         less, more = [t // 2 for t in totals], [-(-t // 2) for t in totals]
-        return Padding(*less, *more) if mode == "SAME_UPPER" else Padding(*more, *less)
-    pads = list(how.get("pads", ())) if mode == "NOTSET" else []
+        pads = [*less, *more] if mode == "SAME_UPPER" else [*more, *less]
+    else:
+        pads = list(how.get("pads", ())) if mode == "NOTSET" else []
     if len(pads) == 2:  # begin and end of the one axis
         pads = [pads[0], 0, pads[1], 0]
-    return Padding(*pads)
+    top, left, bottom, right = pads or (0, 0, 0, 0)
+    return top, left, bottom, right
 
 
-def _matrix_product(item: WeightedNode, x: Floats, w: Floats) -> Product:
-    """With the reduction along the last axis of both."""
+def _matrix_product(item: ProductNode, x: Floats, w: Floats) -> Product:
     how = _attributes(item.node)
+    right, left = how.get("transB", 0), how.get("transA", 0)
+    if item.constant is None:
+        # Vectors are matrices with one row, or one column.
+        a = (x.T if left else x) if x.ndim > 1 else x[np.newaxis]
+        b = (w.T if right else w) if w.ndim > 1 else w[:, np.newaxis]
+        return Product(item.name, item.node.op_type, a, b, "matmul")
     if w.ndim > 2:
         raise ValueError(
             f"the weights of {item.name!r} have {w.ndim} axes, those of a layer 2; choose others "
             "with layers="
         )
-    # The right operand has the reduction along its first axis, the left one along its last.
-    right, left = how.get("transB", 0), how.get("transA", 0)
-    x_turned, w_turned = (not right, bool(left)) if item.swapped else (bool(left), not right)
+    # Both with the reduction along the last axis: the right operand has it along its first.
+    swapped = item.constant == "left"
+    x_turned, w_turned = (not right, bool(left)) if swapped else (bool(left), not right)
     if x_turned and x.ndim > 1:
         x = x.swapaxes(-1, -2)
     if w_turned:
         w = w.T
     x = x.reshape(-1, x.shape[-1])
-    return Product(item.name, item.node.op_type, x, np.atleast_2d(w))
+    return Product(item.name, item.node.op_type, x, np.atleast_2d(w), "linear")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -14,12 +15,14 @@ from fmtlib.calibration import Calibrator, calibrate
 from fmtlib.codec import encode
 from fmtlib.formats import IntegerFormat
 from fmtlib.hardware import onnx_graph
-from fmtlib.hardware.layers import MAX_BITS, Layer
-from fmtlib.hardware.onnx_graph import NO_PADDING, Floats, Padding, Product, SkippedNode
+from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.onnx_graph import Floats, Product, SkippedNode
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.onnx_models import feeds_of, load
 from fmtlib.training.layers import Conv2d, WeightedLayer
+from fmtlib.training.layers.base import pair
 from fmtlib.training.network import Network
-from fmtlib.training.recipes import Float32
+from fmtlib.training.recipes import Float32, Run
 
 if TYPE_CHECKING:
     import os
@@ -45,24 +48,12 @@ class TracedLayer:
         ``Conv``, ``Gemm`` or ``MatMul`` of ONNX; ``Conv2d`` or ``Linear`` of the trainer.
     activation_scale, weight_scale : float
         What a 1 is worth: the tensors in floating point are about the scale times the integers.
-    written_padding : Padding
-        Zeros that are in ``layer.activations``: padding that differs from side to side.
     """
 
     layer: Layer
     operator: str
     activation_scale: float
     weight_scale: float
-    written_padding: Padding = NO_PADDING
-
-    @property
-    def activations(self) -> NDArray[np.int16]:
-        """The layer's activations without padding, as they are stored."""
-        if not self.layer.is_conv:
-            return self.layer.activations
-        height, width = self.layer.activations.shape[2:]
-        top, left, bottom, right = self.written_padding
-        return self.layer.activations[:, :, top : height - bottom, left : width - right]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +105,8 @@ class Trace(Sequence[Layer]):
                 "weights_shape": item.layer.weights.shape,
                 "stride": item.layer.stride,
                 "padding": item.layer.padding,
-                "written_padding": tuple(item.written_padding),
                 "groups": item.layer.groups,
+                "dilation": item.layer.dilation,
                 "activation_bits": item.layer.activation_bits,
                 "weight_bits": item.layer.weight_bits,
                 "activation_scale": item.activation_scale,
@@ -174,8 +165,8 @@ def trace(
     ValueError
         For an invalid model, inputs that are missing, unknown, empty or of another shape, names of
         layers that there are not, widths out of range, NaN or infinities in a layer, a model with
-        nothing to trace, and for a convolution that a `Layer` cannot hold: with dilations, over
-        three axes, or with a stride for each axis.
+        nothing to trace, and for what a `Layer` cannot hold: a convolution over three axes, weights
+        of three axes in a matrix product.
 
     See Also
     --------
@@ -183,18 +174,19 @@ def trace(
 
     Notes
     -----
-    Layers are the nodes ``Conv`` (over one axis, as images with one column, or two; grouped and
-    depthwise too), ``Gemm`` and ``MatMul`` whose weights depend on no input.  A layer's
-    activations are the tensor that enters the node, whatever made it: ReLU, a clip, normalisation,
-    pooling, a sum.  A matrix product of more axes is that of its rows.  Normalisation is not folded
-    into weights.  Other nodes that multiply (transposed and quantised convolutions, products of two
-    activations, recurrent nodes) and nodes that hold others or are not ONNX's own are left out, and
-    recorded in ``skipped``.
+    Layers are the nodes ``Conv`` (over one axis, as images with one column, or two; grouped,
+    dilated, padded in any way) whose weights depend on no input, ``Gemm`` and ``MatMul``; a product
+    of two activations becomes a layer of the kind "matmul".  A layer's activations are the tensor
+    that enters the node, whatever made it: ReLU, a clip, normalisation, pooling, a sum.  A product
+    of more axes with constant weights is that of its rows.  Normalisation is not folded into
+    weights.  Other nodes that multiply (transposed and quantised convolutions, recurrent nodes) and
+    nodes that hold others or are not ONNX's own are left out, and recorded in ``skipped``.
+
+    Of the trainer's networks, layers are those with weights, wherever they are; what others
+    multiply (the scores of attention, recurrent layers) is left out, and recorded.
 
     A tensor without negatives is rounded to nearest, ties to even, to unsigned integers (of 15 bits
-    where no width is given), one with negatives to integers of both signs.  Padding that
-    is the same on all sides is the layer's ``padding``; any other is written out as zeros in the
-    layer's activations: see ``written_padding``.
+    where no width is given), one with negatives to integers of both signs.
 
     The tensors of all chosen layers are in memory at once, for the whole batch.
 
@@ -220,6 +212,7 @@ def trace(
     if isinstance(model, Network):
         names = _chosen(_network_names(model), layers)
         products = _of_network(model, _network_inputs(inputs), names)
+        skipped = _without_weights(model)
     else:
         graph = load(model, ", or a training.Network")
         feeds = feeds_of(graph, inputs)
@@ -264,26 +257,66 @@ def _network_names(network: Network) -> list[str]:
     ]
 
 
-def _network_inputs(inputs: Any) -> Floats:
+def _without_weights(network: Network) -> list[SkippedNode]:
+    """The layers that multiply something else than their input and their weight."""
+    every = (item for layer in network.layers for item in layer.walk())
+    return [
+        SkippedNode(name, type(layer).__name__, "no layer stands for its own products")
+        for name, layer in every
+        if layer.products and not isinstance(layer, WeightedLayer)
+    ]
+
+
+def _network_inputs(inputs: Any) -> NDArray[Any]:
     x = as_array(inputs)
-    if x.dtype.kind != "f":
-        raise TypeError(f"inputs must be an array of floats, not of {x.dtype}")
+    if x.dtype.kind not in "fiu":
+        raise TypeError(f"inputs must be an array of floats or integers, not of {x.dtype}")
     if x.size == 0:
         raise ValueError(f"inputs must not be empty, but have shape {x.shape}")
     return x
 
 
-def _of_network(network: Network, x: Floats, names: Sequence[str]) -> Iterable[Product]:
+def _of_network(network: Network, x: NDArray[Any], names: Sequence[str]) -> Iterable[Product]:
     """The products of a network of the trainer, with inputs as float32 computes them."""
-    name_of = dict(zip(map(id, network.weighted), _network_names(network), strict=True))
-    run = Float32().start(len(network.weighted))
-    for layer in network.layers:
-        if isinstance(layer, WeightedLayer) and (name := name_of[id(layer)]) in names:
-            how: dict[str, Any] = {}
-            if isinstance(layer, Conv2d):
-                how = {"stride": layer.stride, "padding": Padding(*[layer.padding] * 4)}
-            yield Product(name, type(layer).__name__, x, layer.weight.value, **how)
-        x = layer.forward(x, run)
+    every = zip(_network_names(network), network.weighted, strict=True)
+    chosen = {name: layer for name, layer in every if name in names}
+    with _recording(chosen.values()) as inputs:
+        network.forward(x, Float32().start(network.products).evaluation())
+    for name, layer in chosen.items():
+        entered, weights, operator = inputs[id(layer)], layer.weight.value, type(layer).__name__
+        if isinstance(layer, Conv2d):
+            (top, left), stride = pair("padding", layer.padding, 0), pair("stride", layer.stride, 1)
+            yield Product(
+                name, operator, entered, weights, "conv",
+                stride=stride, padding=(top, left, top, left), groups=layer.groups,
+            )  # fmt: skip
+        else:
+            rows = entered.reshape(-1, entered.shape[-1])
+            yield Product(name, operator, rows, weights, "linear")
+
+
+@contextmanager
+def _recording(layers: Iterable[WeightedLayer]) -> Iterator[dict[int, Floats]]:
+    """What enters these layers while they run, by identity; they may be inside others."""
+    found: dict[int, Floats] = {}
+
+    def recorder(layer: WeightedLayer) -> Callable[[Any, Run], Floats]:
+        forward = layer.forward
+
+        def recorded(x: Any, run: Run) -> Floats:
+            found[id(layer)] = x
+            return forward(x, run)
+
+        return recorded
+
+    changed = list(layers)
+    for layer in changed:
+        setattr(layer, "forward", recorder(layer))  # noqa: B010 - mypy knows it as a method
+    try:
+        yield found
+    finally:
+        for layer in changed:
+            del layer.forward
 
 
 def _integers(
@@ -302,7 +335,8 @@ def _integers(
 def _layer(
     product: Product, activation_bits: int | None, weight_bits: int | None, how: Mapping[str, Any]
 ) -> TracedLayer:
-    exact = {"power_of_two": how["power_of_two"]}  # weights: none is clipped
+    # No weight is clipped; the second operand of a product of activations is none.
+    exact = how if product.kind == "matmul" else {"power_of_two": how["power_of_two"]}
     tensors = []
     for role, x, bits, calibration in (
         ("activations", product.activations, activation_bits, how),
@@ -313,22 +347,19 @@ def _layer(
         except ValueError as error:
             raise ValueError(f"{role} of {product.name!r}: {error}") from error
     (activations, activation_scale), (weights, weight_scale) = tensors
-    name, padding = product.name, product.padding
-    if not product.is_conv:
-        layer = Layer.linear(activations, weights, activation_bits, weight_bits, name)
-        return TracedLayer(layer, product.operator, activation_scale, weight_scale)
-    written = NO_PADDING if len(set(padding)) == 1 else padding
-    if written != NO_PADDING:
-        top, left, bottom, right = written
-        activations = np.pad(activations, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    layer = Layer.conv(
-        activations,
-        weights,
-        stride=product.stride,
-        padding=padding.top if written == NO_PADDING else 0,
-        groups=product.groups,
-        activation_bits=activation_bits,
-        weight_bits=weight_bits,
-        name=name,
-    )
-    return TracedLayer(layer, product.operator, activation_scale, weight_scale, written)
+    widths: dict[str, Any] = {"activation_bits": activation_bits, "weight_bits": weight_bits}
+    if product.kind == "conv":
+        layer = Layer.conv(
+            activations,
+            weights,
+            stride=product.stride,
+            padding=product.padding,
+            groups=product.groups,
+            dilation=product.dilation,
+            name=product.name,
+            **widths,
+        )
+    else:
+        make = Layer.linear if product.kind == "linear" else Layer.matmul
+        layer = make(activations, weights, name=product.name, **widths)
+    return TracedLayer(layer, product.operator, activation_scale, weight_scale)
