@@ -461,7 +461,7 @@ def test_no_design_does_more_than_its_peak(name, layer, array):
 @settings(deadline=None, max_examples=40)
 @given(testing.layers())
 def test_groups_at_their_own_widths_cost_little_at_worst(layer):
-    found = fl.storage_size(layer.activations, "groups", 16, axis=1)
+    found = fl.storage_size(layer.activations, "dpred", 16, axis=1)
     groups = layer.activations.size // layer.channels * ceil(layer.channels / 16)
     assert found.bits <= found.raw_bits + 20 * groups
 

@@ -40,7 +40,7 @@ enum { PLANE_VALUES = 512 }; /* of one line of memory in each plane */
     static void from_planes##bits(const uint8_t *from, ptrdiff_t stride, int planes, int width,    \
                                   int is_signed, ptrdiff_t n, void *to)                            \
     {                                                                                              \
-        const int above = is_signed ? bits - width : 0;                                            \
+        const uint##bits##_t sign = (uint##bits##_t)((uint32_t)is_signed << (width - 1));          \
         uint64_t lines[bits][PLANE_VALUES / 64] = {{0}};                                           \
         for (ptrdiff_t done = 0, count; done < n; done += count) {                                 \
             count = n - done < PLANE_VALUES ? n - done : PLANE_VALUES;                             \
@@ -63,9 +63,7 @@ enum { PLANE_VALUES = 512 }; /* of one line of memory in each plane */
                         values[j] |= (uint##bits##_t)((uint##bits##_t)bytes[j] << 8 * byte);       \
                 }                                                                                  \
                 for (int j = 0; j < 64; j++) /* the sign goes up to the top */                     \
-                    values[j] = (uint##bits##_t)((int##bits##_t)(uint##bits##_t)(values[j]         \
-                                                                                 << above)         \
-                                                 >> above);                                        \
+                    values[j] = (uint##bits##_t)((values[j] ^ sign) - sign);                       \
                 memcpy((uint##bits##_t *)to + done + i, values,                                    \
                        sizeof *values * (size_t)(count - i < 64 ? count - i : 64));                \
             }                                                                                      \
