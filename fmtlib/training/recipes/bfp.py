@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import fmtlib as fl
 from fmtlib.arguments import whole_number
 from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats
-from fmtlib.training.recipes.base import Operand, Recipe, Role
+from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding
 
 # Making a format checks it, which would cost more than to encode a small tensor.
 _bfp = cache(fl.bfp)
@@ -55,11 +55,8 @@ class BlockRecipe(Recipe):
     def __post_init__(self) -> None:
         self._format(1)  # checks its arguments
         whole_number("random_bits", self.random_bits, 1, 32)
-        for role in get_args(Role):
-            rounding = getattr(self, f"{role}_rounding")
-            if rounding not in get_args(Rounding):
-                choices = ", ".join(get_args(Rounding))
-                raise ValueError(f"{role}_rounding must be one of {choices}, got {rounding!r}")
+        for role in ROLES:
+            check_rounding(f"{role}_rounding", getattr(self, f"{role}_rounding"))
 
     def product(
         self, a: Floats, b: Floats, left: Operand, right: Operand
