@@ -38,12 +38,12 @@ class QFX(StraightThrough):
     -----
     Only the paper's idea could be read, not its formulas; these are ours, after learned step sizes.
     A tensor's p starts where its greatest magnitude, when first met, just does not saturate.  With
-    ``q = 2**(p + 1 - b)`` the unit and v the rounded value of x, the derivative of v for p is
-    ``ln 2 · (v - x)`` within the range and ``ln 2 · v`` where x was clipped.  The sum of its
-    products with the loss's gradients for v is divided by the square root of the number of values
-    times 2**(b - 1), and ``position_rate`` times that is subtracted from p once a step, for each
-    backward product.  The first layer's activations keep their p, as the gradient of a network's
-    input is not computed.  The paper's weights of few non-zero bits are not part of this.
+    v the rounded value of x, the derivative of v for p is ``ln 2 · (v - x)`` within the range and
+    ``ln 2 · v`` where x was clipped.  The sum of its products with the loss's gradients for v is
+    the slope along p; ``position_rate`` times it is subtracted from p, for each backward product,
+    and counts from the next step.  The first layer's activations keep their p, as the gradient of
+    a network's input is not computed.  The paper's weights of few non-zero bits are not part of
+    this.
 
     References
     ----------
@@ -90,7 +90,6 @@ class QFX(StraightThrough):
         """Move the binary point."""
         within = x if clipped is None else np.where(clipped, x.dtype.type(0), x)
         slope = math.log(2) * float((gradient * (values - within)).sum(dtype=np.float64))
-        slope /= math.sqrt(x.size * 2.0 ** (self._bits(operand) - 1))
         position = operand.memory[_name(operand)]
         moved = float(position) - self.position_rate * slope
         if math.isfinite(moved):
