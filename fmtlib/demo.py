@@ -335,6 +335,8 @@ def hardware_layers(
         activations = fl.encode(inputs, a_format, scale=a_scale).astype(np.int16)
         weights = fl.encode(layer.weight.value, w_format, scale=w_scale).astype(np.int16)
         if isinstance(layer, training.Conv2d):
+            assert isinstance(layer.stride, int)
+            assert isinstance(layer.padding, int)
             layers.append(
                 hardware.Layer.conv(
                     activations, weights, stride=layer.stride, padding=layer.padding,

@@ -139,7 +139,7 @@ def fit(
     began = time.perf_counter()
     train, validation = data.train, data.validation
     iterations = epochs * math.ceil(len(train) / batch_size)
-    run = recipe.start(len(network.weighted), iterations, seed)
+    run = recipe.start(network.products, iterations, seed)
     run.store(network.parameters)
     generator = np.random.default_rng(seed)
     history: dict[str, list[float]] = {

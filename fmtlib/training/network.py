@@ -1,21 +1,18 @@
-"""Networks: a sequence of layers, and the two small ones that the demonstrations train."""
+"""Networks: a sequence of layers, and what was learnt in it."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.training.checkpoints import check_arrays
 from fmtlib.training.layers import (
-    Conv2d,
-    Flatten,
+    Dropout,
     Floats,
     Layer,
-    Linear,
-    MaxPool2d,
     Parameter,
-    ReLU,
+    Sequential,
     WeightedLayer,
 )
 from fmtlib.training.recipes import Float32, Run
@@ -27,13 +24,16 @@ class Network:
     Parameters
     ----------
     layers : sequence of Layer
-        At least one with weights.
+        At least one with weights, possibly inside another.
 
     Attributes
     ----------
     layers : tuple of Layer
     weighted : tuple of WeightedLayer
-        Those with weights; their `index` counts from 0 in this order.
+        Those with weights, also inside others, in the order of `products`.
+    products : int
+        Indices that matrix products take: each layer's `index` is the first of its own, counted
+        from 0; those of layers inside come before the layer's.
 
     Raises
     ------
@@ -52,57 +52,101 @@ class Network:
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        self.layers = tuple(layers)
-        for layer in self.layers:
-            if not isinstance(layer, Layer):
-                raise TypeError(f"a network is made of Layer objects, got {layer!r}")
-        self.weighted = tuple(layer for layer in self.layers if isinstance(layer, WeightedLayer))
+        self._all = Sequential(layers)
+        self.layers = self._all.layers
+        self._walk = tuple(self._all.walk())
+        every = [layer for _, layer in self._walk]
+        self.weighted = tuple(layer for layer in every if isinstance(layer, WeightedLayer))
         if not self.weighted:
             raise ValueError("a network needs at least one layer with weights")
-        if len(set(map(id, self.layers))) != len(self.layers):
+        if len(set(map(id, every))) != len(every):
             raise ValueError("a layer cannot appear twice: it keeps the input of one place only")
-        for index, layer in enumerate(self.weighted):
-            layer.index = index
+        self.products = dropouts = 0
+        for layer in every:
+            layer.index = self.products
+            self.products += layer.products
+            if isinstance(layer, Dropout):
+                layer.place = dropouts
+                dropouts += 1
+
+    @property
+    def named_parameters(self) -> dict[str, Parameter]:
+        """All parameters by name: the places of the layers, and the attribute ("0.weight")."""
+        return {
+            f"{name}.{attribute}": parameter
+            for name, layer in self._walk
+            for attribute, parameter in layer.parameters.items()
+        }
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Weights and biases, layer by layer."""
-        return tuple(p for layer in self.weighted for p in (layer.weight, layer.bias))
+        """All parameters, layer by layer."""
+        return tuple(self.named_parameters.values())
 
-    def forward(self, x: Floats, run: Run) -> Floats:
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies of all that was learnt, by name: parameters, and statistics of `BatchNorm`.
+
+        `fmtlib.save` writes them to a file, `restore` takes them back.
+
+        Examples
+        --------
+        >>> from fmtlib import training
+        >>> {name: array.shape for name, array in training.mlp(4, 3, 2).state().items()}
+        {'1.weight': (3, 4), '1.bias': (3,), '3.weight': (2, 3), '3.bias': (2,)}
+        """
+        return {name: array.copy() for name, array in self._arrays().items()}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take what `state` gave of a network of the same layers; the whole of it or nothing.
+
+        Raises
+        ------
+        ValueError
+            If names, shapes or dtypes are not this network's.
+        """
+        arrays = self._arrays()
+        check_arrays("the network", {k: (a.shape, a.dtype) for k, a in arrays.items()}, state)
+        for name, array in arrays.items():
+            array[...] = state[name]
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        found: dict[str, NDArray[Any]] = {}
+        for name, layer in self._walk:
+            found |= {f"{name}.{key}": p.value for key, p in layer.parameters.items()}
+            found |= {f"{name}.{key}": array for key, array in layer.buffers.items()}
+        return found
+
+    def forward(self, x: NDArray[Any], run: Run) -> Floats:
         """Output of the last layer for a batch `x`, with the products of `run`."""
-        for layer in self.layers:
-            x = layer.forward(x, run)
-        return x
+        return self._all.forward(x, run)
 
     def backward(self, gradient: Floats, run: Run) -> None:
         """Set all parameters' gradients from that of the loss for the last output.
 
         The gradient for the network's own input is not computed: training has no use for it.
         """
-        first = self.weighted[0]
-        for layer in reversed(self.layers[self.layers.index(first) + 1 :]):
-            gradient = layer.backward(gradient, run)
-        first.backward_weight(gradient, run)
+        self._all.backward_weight(gradient, run)
 
-    def logits(self, x: Floats, run: Run | None = None, batch_size: int = 256) -> Floats:
-        """Outputs for any number of samples.
+    def logits(self, x: NDArray[Any], run: Run | None = None, batch_size: int = 256) -> Floats:
+        """Outputs for any number of samples, as in an evaluation.
 
         Parameters
         ----------
-        x : ndarray of float32
+        x : ndarray
             Samples along the first axis.
         run : Run, optional
-            Computes the products, advancing after each batch; by default those of `Float32`.
-            For a network in training, its run's ``evaluation()``.
+            Computes the products, advancing after each batch: an ``evaluation()``, or a run of
+            which one is made; by default that of `Float32`.
         batch_size : int
             Samples at a time.
 
         Returns
         -------
-        ndarray of shape (N, classes)
+        ndarray of shape (N, ..., classes)
         """
-        run = Float32().start(len(self.weighted)) if run is None else run
+        run = Float32().start(self.products) if run is None else run
+        if run.training:
+            run = run.evaluation()
         parts = []
         for start in range(0, len(x), batch_size):
             parts.append(self.forward(x[start : start + batch_size], run))
@@ -110,79 +154,8 @@ class Network:
         return np.concatenate(parts)
 
     def predict(
-        self, x: Floats, run: Run | None = None, batch_size: int = 256
+        self, x: NDArray[Any], run: Run | None = None, batch_size: int = 256
     ) -> NDArray[np.integer[Any]]:
         """Class of each sample: where its output is greatest.  Parameters as for `logits`."""
-        labels: NDArray[np.integer[Any]] = self.logits(x, run, batch_size).argmax(axis=1)
+        labels: NDArray[np.integer[Any]] = self.logits(x, run, batch_size).argmax(axis=-1)
         return labels
-
-
-def mlp(inputs: int, hidden: int | Sequence[int], classes: int, seed: int = 0) -> Network:
-    """A perceptron with ReLU between its layers.
-
-    Parameters
-    ----------
-    inputs : int
-        Values per sample; samples of any shape are flattened.
-    hidden : int or sequence of int
-        Neurons of each hidden layer.
-    classes : int
-    seed : int
-        Of the initial weights (He).
-
-    Returns
-    -------
-    Network
-    """
-    generator = np.random.default_rng(seed)
-    sizes = [inputs, *([hidden] if isinstance(hidden, int) else hidden), classes]
-    layers: list[Layer] = [Flatten()]
-    for before, after in pairwise(sizes):
-        layers += [Linear(before, after, generator), ReLU()]
-    return Network(layers[:-1])
-
-
-def cnn(
-    image: tuple[int, int, int] = (1, 8, 8),
-    channels: tuple[int, int] = (16, 32),
-    classes: int = 10,
-    seed: int = 0,
-) -> Network:
-    """Two convolutions of 3 × 3 with ReLU, a max-pool of 2 × 2, and a linear layer.
-
-    Parameters
-    ----------
-    image : (int, int, int)
-        Channels, height and width of the samples; the latter two even.
-    channels : (int, int)
-        Filters of the convolutions.
-    classes : int
-    seed : int
-        Of the initial weights (He).
-
-    Returns
-    -------
-    Network
-
-    Examples
-    --------
-    >>> from fmtlib import training
-    >>> [layer.weight.value.shape for layer in training.cnn().weighted]
-    [(16, 1, 3, 3), (32, 16, 3, 3), (10, 512)]
-    """
-    generator = np.random.default_rng(seed)
-    depth, height, width = image
-    first, second = channels
-    if height % 2 or width % 2:
-        raise ValueError(f"image must have an even height and width, got {height} × {width}")
-    return Network(
-        [
-            Conv2d(depth, first, 3, generator, padding=1),
-            ReLU(),
-            Conv2d(first, second, 3, generator, padding=1),
-            ReLU(),
-            MaxPool2d(2),
-            Flatten(),
-            Linear(second * (height // 2) * (width // 2), classes, generator),
-        ]
-    )

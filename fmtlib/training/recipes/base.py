@@ -249,6 +249,11 @@ class Run:
         self._step: dict[int, dict[Any, Any]] = defaultdict(dict)
 
     @property
+    def training(self) -> bool:
+        """Whether this is training, not an `evaluation`: dropout and batch normalisation ask."""
+        return self._batch is None
+
+    @property
     def passes_per_mac(self) -> float | None:
         """Passes relative to those of the same products with mantissas of 2 bits throughout.
 

@@ -128,7 +128,7 @@ class INT8(StraightThrough):
         if not len(samples):
             raise ValueError("there are no samples to calibrate by")
         fmt = fl.IntegerFormat(whole_number("bits", bits, 2, 16))
-        layers = len(network.weighted)
+        layers = network.products
         observed = _Observing(fmt, method, percentile)
         network.logits(samples, observed.start(layers), batch_size)
         ranges = tuple(observed.ranges(layer) for layer in range(layers))
