@@ -15,7 +15,7 @@ True
 
 from fmtlib.training.builders import cnn, mlp, recurrent, resnet, transformer
 from fmtlib.training.datasets import Dataset, Part, digits, split
-from fmtlib.training.fit import Progress, Result, evaluate, fit
+from fmtlib.training.fit import Progress, Result, fit
 from fmtlib.training.layers import (
     GELU,
     GRU,
@@ -43,8 +43,16 @@ from fmtlib.training.layers import (
     mean_squared_error,
     softmax_cross_entropy,
 )
+from fmtlib.training.loop import evaluate
 from fmtlib.training.network import Network
-from fmtlib.training.optimizers import SGD, cosine
+from fmtlib.training.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    LossScale,
+    Optimizer,
+    clip_gradients,
+)
 from fmtlib.training.precision import Fixed, PrecisionTask, precision_task
 from fmtlib.training.recipes import (
     BF16,
@@ -75,6 +83,7 @@ from fmtlib.training.recipes import (
     mantissa_table,
     nm_mask,
 )
+from fmtlib.training.schedules import Steps, Warmup, constant, cosine
 
 __all__ = [
     "BF16",
@@ -92,6 +101,8 @@ __all__ = [
     "NVFP4",
     "QFX",
     "SGD",
+    "Adam",
+    "AdamW",
     "Approximate",
     "AveragePool2d",
     "BatchNorm",
@@ -110,11 +121,13 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LossScale",
     "MaxPool2d",
     "Microscaled",
     "MultiHeadAttention",
     "Network",
     "Operand",
+    "Optimizer",
     "Parameter",
     "Part",
     "PositionEmbedding",
@@ -128,12 +141,16 @@ __all__ = [
     "Run",
     "Sequential",
     "Sigmoid",
+    "Steps",
     "StoredWeights",
     "StraightThrough",
     "SwitchAt",
     "Tanh",
+    "Warmup",
     "WeightedLayer",
+    "clip_gradients",
     "cnn",
+    "constant",
     "cosine",
     "digits",
     "evaluate",

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib.training.layers import Floats
-
 
 @dataclass(frozen=True, eq=False)
 class Part:
@@ -15,17 +13,18 @@ class Part:
 
     Attributes
     ----------
-    x : ndarray of float32
-        Samples along the first axis.
-    y : ndarray of int64, shape (N,)
-        Classes, from 0.
+    x : ndarray
+        Samples along the first axis: float32, or integers such as characters.
+    y : ndarray, shape (N, ...)
+        Classes, from 0, one for each sample or for each place of a sequence: int64.  Or what
+        outputs should be: float32.
     """
 
-    x: Floats
-    y: NDArray[np.int64]
+    x: NDArray[Any]
+    y: NDArray[Any]
 
     def __post_init__(self) -> None:
-        if self.y.ndim != 1 or len(self.x) != len(self.y):
+        if not self.x.ndim or not self.y.ndim or len(self.x) != len(self.y):
             raise ValueError(
                 f"x and y must have one entry per sample, got shapes {self.x.shape} and "
                 f"{self.y.shape}"

@@ -1,20 +1,27 @@
 """Training: `fit` and its result."""
 
+from __future__ import annotations
+
 import math
+import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fmtlib.arguments import whole_number
 from fmtlib.progress import check_progress, reporting
-from fmtlib.training.datasets import Dataset, Part
+from fmtlib.training.datasets import Dataset
 from fmtlib.training.layers import softmax_cross_entropy
+from fmtlib.training.loop import Loss, TrainingState, evaluate, of_classes, settings_of
 from fmtlib.training.network import Network
-from fmtlib.training.optimizers import SGD, cosine
-from fmtlib.training.recipes import Decisions, Float32, Recipe, Run
+from fmtlib.training.optimizers import SGD, LossScale, Optimizer
+from fmtlib.training.recipes import Decisions, Float32, Recipe
+from fmtlib.training.schedules import Schedule, cosine
 
 DEFAULT_RECIPE = Float32()
 
@@ -50,17 +57,26 @@ class Result:
         One per epoch: means over its batches, each before the step that it causes.
     validation_loss, validation_accuracy : tuple of float
         One per epoch, after it; empty without validation part.
-    test_accuracy : float or None
-        After the last epoch, from 0 to 1; None if the test part is empty.  Like that of validation
-        it comes from the recipe's own quantised forward pass.
+    test_loss, test_accuracy : float or None
+        After the last epoch, the latter from 0 to 1; None if the test part is empty.  Like those of
+        validation they come from the recipe's own quantised forward pass.
     macs : int
         Multiplications of training, in all three products of every layer.
     passes_per_mac : float or None
         See `Run.passes_per_mac`.
     decisions : Decisions
         Mantissa width of every tensor in every iteration; empty for recipes without block formats.
+    skipped_steps : int
+        Steps left out because gradients had overflown, see `LossScale`.
+    stopped : str or None
+        Why training ended before its last step: what was not finite, and when.
     seconds : float
         Wall time.
+
+    Notes
+    -----
+    Accuracies are of places in sequences where samples are sequences, and None or empty where the
+    labels are no integers.
     """
 
     recipe: Recipe
@@ -68,10 +84,13 @@ class Result:
     train_accuracy: tuple[float, ...]
     validation_loss: tuple[float, ...]
     validation_accuracy: tuple[float, ...]
+    test_loss: float | None
     test_accuracy: float | None
     macs: int
     passes_per_mac: float | None
     decisions: Decisions
+    skipped_steps: int
+    stopped: str | None
     seconds: float = field(compare=False)
 
 
@@ -85,14 +104,26 @@ def fit(
     learning_rate: float = 0.15,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    optimizer: Optimizer | None = None,
+    schedule: Schedule = cosine,
+    loss: Loss = softmax_cross_entropy,
+    clip_norm: float | None = None,
+    loss_scale: LossScale | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     progress: Callable[[Progress], object] | bool | None = None,
 ) -> Result:
     """Train a network, in place, and measure it.
 
-    Stochastic gradient descent with momentum on float32 master weights; the learning rate falls to
-    0 along half a cosine.  Everything random depends on the seeds alone: with the same
-    network, data and arguments the result is the same bit for bit.
+    By default by stochastic gradient descent with momentum on float32 master weights, at a learning
+    rate that falls to 0 along half a cosine.  Everything random depends on the seeds alone: with
+    the same network, data and arguments the result is the same bit for bit, also of a training that
+    was interrupted and resumed.
+
+    Training stops before its end, with a RuntimeWarning and `Result.stopped`, when the loss is not
+    finite, or gradients are not and no `loss_scale` says to leave the step out.
 
     Parameters
     ----------
@@ -105,12 +136,28 @@ def fit(
     batch_size : int
         The last batch of an epoch has the samples that are left.
     learning_rate : float
-        At the start.  The default suits the perceptron on `digits`, by accuracy on validation data;
-        0.1 suits `cnn`.
+        At its peak.  The default suits SGD and the perceptron on `digits`, by accuracy on
+        validation data; 0.1 suits `cnn`, and 0.001 to 0.003 `Adam`.
     momentum, weight_decay : float
-        See `SGD`.
+        Of the default optimiser, see `SGD`.
+    optimizer : Optimizer, optional
+        Another one, of this network's parameters; it continues from its current state.
+    schedule : callable
+        From peak, step and steps to the learning rate: `cosine`, `constant`, `Steps`, `Warmup`.
+    loss : callable
+        `softmax_cross_entropy`, `mean_squared_error`, or another like them.
+    clip_norm : float, optional
+        See `clip_gradients`.
+    loss_scale : LossScale, optional
     seed : int
-        Of the order of the samples and of stochastic rounding, from 0 to 2**64 - 1.
+        Of the order of the samples, of stochastic rounding and of dropout, from 0 to 2**64 - 1.
+    checkpoint : path, optional
+        A file, ``.safetensors`` (extra ``files``) or ``.npz``, that gets all that is needed to
+        continue, at the end of every epoch; it is replaced whole or not at all.
+    checkpoint_every : int, optional
+        Write it after so many steps, too.
+    resume : bool
+        Continue from the checkpoint, if the file exists.
     progress : callable or bool, optional
         Called with a `Progress` after every step; True shows a bar on the standard error stream.
 
@@ -121,9 +168,10 @@ def fit(
     Raises
     ------
     TypeError, ValueError
-        For arguments of the wrong kind or out of range.
+        For arguments of the wrong kind or out of range; for a checkpoint that is damaged, or of
+        another training.
     ImportError
-        If ``progress=True`` and rich is missing.
+        If ``progress=True`` and rich is missing, or a checkpoint is safetensors, which is missing.
 
     Examples
     --------
@@ -135,76 +183,95 @@ def fit(
     (True, 4.0)
     """
     _check(network, data, recipe, epochs, batch_size, learning_rate, seed, progress)
-    optimizer = SGD(network.parameters, momentum, weight_decay)
+    if optimizer is None:
+        optimizer = SGD(network.parameters, momentum, weight_decay)
+    else:
+        _check_optimizer(optimizer, network, momentum, weight_decay)
+    if loss_scale is not None and not isinstance(loss_scale, LossScale):
+        raise TypeError(f"loss_scale must be a LossScale or None, got {loss_scale!r}")
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
+        raise ValueError(f"clip_norm must be positive and finite, got {clip_norm}")
+    if checkpoint is None and (resume or checkpoint_every is not None):
+        raise ValueError("resume and checkpoint_every need a checkpoint")
+    if checkpoint_every is not None:
+        whole_number("checkpoint_every", checkpoint_every, 1)
     began = time.perf_counter()
-    train, validation = data.train, data.validation
-    iterations = epochs * math.ceil(len(train) / batch_size)
-    run = recipe.start(network.products, iterations, seed)
-    run.store(network.parameters)
-    generator = np.random.default_rng(seed)
-    history: dict[str, list[float]] = {
-        name: []
-        for name in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-    }
+    train = data.train
+    batches = math.ceil(len(train) / batch_size)
+    run = recipe.start(network.products, epochs * batches, seed)
+    state = TrainingState(network, optimizer, run, loss_scale.initial if loss_scale else 1.0)
+    settings: dict[str, str] = {}
+    if checkpoint is not None:
+        settings = settings_of(
+            data, network, optimizer,
+            recipe=recipe, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+            schedule=schedule, loss=loss, clip_norm=clip_norm, loss_scale=loss_scale, seed=seed,
+        )  # fmt: skip
+    if checkpoint is not None and resume and Path(checkpoint).exists():
+        state.load(checkpoint, settings)
+    else:
+        run.store(network.parameters)
+    stopped = None
+    order_of = np.random.default_rng(seed)
     with reporting(progress, "training", _shown) as report:
-        for _ in range(epochs):
-            order = generator.permutation(len(train))
-            loss = correct = 0.0
-            for start in range(0, len(train), batch_size):
-                rows = order[start : start + batch_size]
-                x, y = train.x[rows], train.y[rows]
-                logits = network.forward(x, run)
-                batch_loss, gradient = softmax_cross_entropy(logits, y)
-                network.backward(gradient, run)
-                optimizer.step(cosine(learning_rate, run.iteration, iterations))
-                run.store(network.parameters)
-                run.advance()
-                loss += batch_loss * len(rows)
-                correct += float((logits.argmax(axis=1) == y).sum())
-                accuracies = history["validation_accuracy"]
+        for epoch in range(epochs):
+            order = order_of.permutation(len(train))
+            for batch in range(max(0, run.iteration - epoch * batches), batches):
+                rows = order[batch * batch_size : (batch + 1) * batch_size]
+                rate = schedule(learning_rate, run.iteration, run.iterations)
+                stopped = state.step(
+                    train.x[rows], train.y[rows], rate, loss, clip_norm, loss_scale
+                )
+                if stopped is not None:
+                    break
+                accuracies = state.history["validation_accuracy"]
                 report(
                     Progress(
                         run.iteration,
-                        iterations,
-                        batch_loss,
+                        run.iterations,
+                        state.last_loss,
                         accuracies[-1] if accuracies else None,
                     )
                 )
-            history["train_loss"].append(loss / len(train))
-            history["train_accuracy"].append(correct / len(train))
-            if len(validation):
-                loss, accuracy = evaluate(network, validation, run)
-                history["validation_loss"].append(loss)
-                history["validation_accuracy"].append(accuracy)
+                ended = batch + 1 == batches
+                if ended:
+                    state.end_epoch(data, loss)
+                due = checkpoint_every is not None and run.iteration % checkpoint_every == 0
+                if checkpoint is not None and (ended or due):
+                    state.save(checkpoint, settings, time.perf_counter() - began)
+            if stopped is not None:
+                warnings.warn(stopped, RuntimeWarning, stacklevel=2)
+                break
+    test_loss = test_accuracy = None
+    if len(data.test):
+        test_loss, accuracy = evaluate(network, data.test, run, loss=loss)
+        test_accuracy = accuracy if of_classes(data.test) else None
     return Result(
         recipe=recipe,
-        **{name: tuple(values) for name, values in history.items()},
-        test_accuracy=evaluate(network, data.test, run)[1] if len(data.test) else None,
+        **{name: tuple(values) for name, values in state.history.items()},
+        test_loss=test_loss,
+        test_accuracy=test_accuracy,
         macs=run.macs,
         passes_per_mac=run.passes_per_mac,
         decisions=run.decisions,
-        seconds=time.perf_counter() - began,
+        skipped_steps=state.skipped,
+        stopped=stopped,
+        seconds=state.seconds + time.perf_counter() - began,
     )
 
 
-def evaluate(network: Network, part: Part, run: Run | None = None) -> tuple[float, float]:
-    """Loss and accuracy of a network, leaving `run` as it is.
-
-    Parameters
-    ----------
-    network : Network
-    part : Part
-        Not empty.
-    run : Run, optional
-        Of the training so far; its recipe computes the products.  By default `Float32`.
-
-    Returns
-    -------
-    loss, accuracy : float
-    """
-    logits = network.logits(part.x, None if run is None else run.evaluation())
-    loss, _ = softmax_cross_entropy(logits, part.y)
-    return loss, float((logits.argmax(axis=1) == part.y).mean())
+def _check_optimizer(
+    optimizer: object, network: Network, momentum: float, weight_decay: float
+) -> None:
+    if not isinstance(optimizer, Optimizer):
+        hint = "; make one by calling it" if isinstance(optimizer, type) else ""
+        raise TypeError(f"optimizer must be an Optimizer or None, got {optimizer!r}{hint}")
+    if list(map(id, optimizer.parameters)) != list(map(id, network.parameters)):
+        raise ValueError("optimizer must be of the network's parameters, all of them in order")
+    if (momentum, weight_decay) != (0.9, 0.0):
+        raise ValueError(
+            "momentum and weight_decay are the default optimizer's; give them to yours"
+        )
 
 
 def _check(

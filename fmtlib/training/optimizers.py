@@ -1,18 +1,97 @@
-"""Stochastic gradient descent on full-precision master weights, and its learning rate."""
+"""Optimisers on full-precision master weights, what bounds gradients, and the scale of losses."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fmtlib.training.layers import Parameter
+from fmtlib.arguments import whole_number
+from fmtlib.training.checkpoints import check_arrays
+from fmtlib.training.layers import Floats, Parameter
 
 
-class SGD:
+class Optimizer(ABC):
+    """Moves parameters by their gradients; recipes quantise copies, never these master weights.
+
+    Attributes
+    ----------
+    parameters : tuple of Parameter
+    weight_decay : float
+        Acts on weights but not on parameters of one axis, such as biases.
+    steps : int
+        Taken so far.
+    """
+
+    # Names of the arrays that a subclass keeps for every parameter.
+    _kept: tuple[str, ...]
+
+    def __init__(self, parameters: Sequence[Parameter], weight_decay: float) -> None:
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}")
+        self.parameters = tuple(parameters)
+        for parameter in self.parameters:
+            if not isinstance(parameter, Parameter):
+                raise TypeError(f"parameters must be Parameter objects, got {parameter!r}")
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self._arrays: dict[str, list[Floats]] = {
+            name: [np.zeros_like(p.value) for p in self.parameters] for name in self._kept
+        }
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The hyperparameters by name."""
+
+    @abstractmethod
+    def _move(self, place: int, parameter: Parameter, learning_rate: float) -> None:
+        """Change one parameter's value, and what is kept of it, in place."""
+
+    def step(self, learning_rate: float) -> None:
+        """Move every parameter by its gradient; values change in place."""
+        self.steps += 1
+        for place, parameter in enumerate(self.parameters):
+            self._move(place, parameter, learning_rate)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Copies of what `restore` needs to go on from here, by name."""
+        state: dict[str, NDArray[Any]] = {"steps": np.array(self.steps, np.int64)}
+        for name, arrays in self._arrays.items():
+            state |= {f"{name}.{place}": array.copy() for place, array in enumerate(arrays)}
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where `state` was taken, from an optimiser of its kind and as many parameters.
+
+        Raises
+        ------
+        ValueError
+            If names, shapes or dtypes are not this optimiser's.
+        """
+        wanted = {name: (array.shape, array.dtype) for name, array in self.state().items()}
+        check_arrays("the optimizer", wanted, state)
+        if not state["steps"] >= 0:
+            raise ValueError(f"steps of the optimizer must be at least 0, got {state['steps']}")
+        self.steps = int(state["steps"])
+        for name, arrays in self._arrays.items():
+            for place, array in enumerate(arrays):
+                array[...] = state[f"{name}.{place}"]
+
+    def _decays(self, parameter: Parameter) -> bool:
+        return bool(self.weight_decay) and parameter.value.ndim > 1
+
+
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
 
     ``velocity = momentum * velocity + gradient``, then ``value -= learning_rate * velocity``, all
-    in the parameters' own float32: recipes quantise copies, never these master weights.
+    in the parameters' own float32.
 
     Parameters
     ----------
@@ -33,35 +112,212 @@ class SGD:
     array([0.5, 1.5], dtype=float32)
     """
 
+    _kept = ("velocity",)
+
     def __init__(
         self, parameters: Sequence[Parameter], momentum: float = 0.9, weight_decay: float = 0.0
     ) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
-        if not 0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}")
-        self.parameters = tuple(parameters)
+        super().__init__(parameters, weight_decay)
         self.momentum = momentum
-        self.weight_decay = weight_decay
-        self._velocities = [np.zeros_like(p.value) for p in self.parameters]
 
-    def step(self, learning_rate: float) -> None:
-        """Move every parameter by its gradient; values change in place."""
-        for parameter, velocity in zip(self.parameters, self._velocities, strict=True):
-            velocity *= self.momentum
-            velocity += parameter.gradient
-            if self.weight_decay and parameter.value.ndim > 1:
-                velocity += self.weight_decay * parameter.value
-            parameter.value -= learning_rate * velocity
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Momentum and weight decay."""
+        return {"momentum": self.momentum, "weight_decay": self.weight_decay}
+
+    def _move(self, place: int, parameter: Parameter, learning_rate: float) -> None:
+        velocity = self._arrays["velocity"][place]
+        velocity *= self.momentum
+        velocity += parameter.gradient
+        if self._decays(parameter):
+            velocity += self.weight_decay * parameter.value
+        parameter.value -= learning_rate * velocity
 
 
-def cosine(peak: float, step: int, steps: int) -> float:
-    """Learning rate that falls from `peak` at step 0 to 0 at `steps`, along half a cosine.
+class Adam(Optimizer):
+    """Adam: steps by the mean of gradients over the root of the mean of their squares.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+    betas : (float, float)
+        How much of the two means is kept in each step, from 0 up to, not including, 1.
+    epsilon : float
+        Is added to the root.
+    weight_decay : float
+        Times the value is added to the gradient, for weights but not for biases.
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", arXiv 1412.6980.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmtlib import training
+    >>> p = training.Parameter(np.ones(2, np.float32))
+    >>> p.gradient = np.float32([100.0, -0.01])
+    >>> training.Adam([p]).step(0.25)
+    >>> p.value
+    array([0.75, 1.25], dtype=float32)
+    """
+
+    _kept = ("mean", "square")
+    _decoupled = False
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must be two numbers, at least 0 and below 1, got {betas}")
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be positive and finite, got {epsilon}")
+        super().__init__(parameters, weight_decay)
+        self.betas = (betas[0], betas[1])
+        self.epsilon = epsilon
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Betas, epsilon and weight decay."""
+        return {
+            "betas": self.betas, "epsilon": self.epsilon, "weight_decay": self.weight_decay
+        }  # fmt: skip
+
+    def _move(self, place: int, parameter: Parameter, learning_rate: float) -> None:
+        first, second = self.betas
+        mean, square = (self._arrays[name][place] for name in self._kept)
+        gradient = parameter.gradient
+        if self._decays(parameter):
+            if self._decoupled:
+                parameter.value *= 1 - learning_rate * self.weight_decay
+            else:
+                gradient = gradient + self.weight_decay * parameter.value
+        mean *= first
+        mean += (1 - first) * gradient
+        square *= second
+        square += (1 - second) * (gradient * gradient)
+        # both start from zero: what is missing is made up for
+        root = np.sqrt(square)
+        root /= math.sqrt(1 - second**self.steps)
+        root += self.epsilon
+        parameter.value -= learning_rate / (1 - first**self.steps) * (mean / root)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay acts on the values themselves: ``value *= 1 - rate * weight_decay``.
+
+    Parameters
+    ----------
+    parameters, betas, epsilon, weight_decay
+        As for `Adam`.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", arXiv 1711.05101.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        betas: tuple[float, float] = (0.9, 0.999),
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, betas, epsilon, weight_decay)
+
+
+def clip_gradients(parameters: Sequence[Parameter], max_norm: float) -> float:
+    """Scale all gradients down together so that their norm is at most `max_norm`.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+    max_norm : float
+        Positive.
+
+    Returns
+    -------
+    float
+        The Euclidean norm of all gradients together, before.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmtlib import training
+    >>> p = training.Parameter(np.zeros(2, np.float32))
+    >>> p.gradient = np.float32([3.0, 4.0])
+    >>> training.clip_gradients([p], 1.0), p.gradient
+    (5.0, array([0.6, 0.8], dtype=float32))
+    """
+    if not 0 < max_norm < math.inf:
+        raise ValueError(f"max_norm must be positive and finite, got {max_norm}")
+    squares = (np.square(p.gradient, dtype=np.float64).sum() for p in parameters)
+    norm = math.sqrt(sum(squares))
+    if norm > max_norm:
+        for parameter in parameters:
+            parameter.gradient = parameter.gradient * parameter.value.dtype.type(max_norm / norm)
+    return norm
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """What the loss is multiplied by, so that small gradients do not vanish in narrow formats.
+
+    Gradients are divided by it again before anything else is done with them.  A step whose
+    gradients are not all finite is left out.
+
+    Parameters
+    ----------
+    initial : float
+        At the start; powers of two change no bits of float32.
+    interval : int or None
+        After so many steps without overflow the scale is multiplied by `growth`; None keeps it.
+    growth : float
+        At least 1.
+    backoff : float
+        After an overflow the scale is multiplied by this, above 0 and at most 1, unless `interval`
+        is None.
+
+    References
+    ----------
+    P. Micikevicius et al., "Mixed Precision Training", arXiv 1710.03740.
 
     Examples
     --------
     >>> from fmtlib import training
-    >>> [round(training.cosine(0.1, step, 4), 3) for step in range(5)]
-    [0.1, 0.085, 0.05, 0.015, 0.0]
+    >>> scale = training.LossScale(initial=1024.0, interval=2)
+    >>> scale.after(1024.0, steps=2, overflow=False), scale.after(1024.0, steps=0, overflow=True)
+    (2048.0, 512.0)
     """
-    return peak * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+    initial: float = 2.0**16
+    interval: int | None = 2000
+    growth: float = 2.0
+    backoff: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.interval is not None:
+            whole_number("interval", self.interval, 1)
+        for name, good, allowed in (
+            ("initial", 0 < self.initial < math.inf, "positive and finite"),
+            ("growth", 1 <= self.growth < math.inf, "at least 1 and finite"),
+            ("backoff", 0 < self.backoff <= 1, "above 0 and at most 1"),
+        ):
+            if not good:
+                raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)}")
+
+    def after(self, scale: float, steps: int, overflow: bool) -> float:
+        """The next scale, after a step that is the last of so many without overflow."""
+        if self.interval is None:
+            return scale
+        if overflow:
+            return scale * self.backoff
+        return scale * self.growth if steps % self.interval == 0 else scale
