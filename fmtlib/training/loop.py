@@ -159,7 +159,7 @@ class TrainingState:
         arrays, record = load_checkpoint(path)
         try:
             self._take(arrays, record, settings)
-        except (ValueError, LookupError, TypeError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{Path(path)} is no checkpoint of this training: {error}") from None
 
     def _take(
@@ -190,6 +190,10 @@ class TrainingState:
         self.network.restore(parts["network"])
         self.optimizer.restore(parts["optimizer"])
         self.run.restore(parts["run"])
+        if not 0 <= self.run.iteration <= self.run.iterations:
+            raise ValueError(
+                f"iteration must be from 0 to {self.run.iterations}, got {self.run.iteration}"
+            )
         self.history = {name: values.tolist() for name, values in history.items()}
         for name, value in numbers.items():
             setattr(self, name, value)

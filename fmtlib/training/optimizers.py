@@ -320,4 +320,5 @@ class LossScale:
             return scale
         if overflow:
             return scale * self.backoff
-        return scale * self.growth if steps % self.interval == 0 else scale
+        grown = scale * self.growth
+        return grown if steps % self.interval == 0 and grown <= 2.0**127 else scale

@@ -222,3 +222,88 @@ def test_losses(torch):
     loss, gradient = training.mean_squared_error(outputs, targets)
     assert_allclose(loss, expected.item(), **TOLERANCE)
     assert_allclose(gradient, t.grad.numpy(), **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "options"),
+    [
+        (lambda p: training.SGD(p, 0.9, 0.01), "SGD", {"momentum": 0.9, "weight_decay": 0.01}),
+        (lambda p: training.SGD(p, 0.0), "SGD", {}),
+        (training.Adam, "Adam", {}),
+        (
+            lambda p: training.Adam(p, (0.8, 0.95), 1e-3, 0.1),
+            "Adam",
+            {"betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1},
+        ),
+        (
+            lambda p: training.AdamW(p, weight_decay=0.1),
+            "AdamW",
+            {"weight_decay": 0.1},
+        ),
+    ],
+)
+def test_optimizers(torch, make, name, options):
+    weight, bias = training.Parameter(normal(3, 4)), training.Parameter(normal(3))
+    tensors = [torch.from_numpy(p.value.copy()).requires_grad_(True) for p in (weight, bias)]
+    ours = make([weight, bias])
+    plain = {**options, "weight_decay": 0.0}  # that of biases
+    theirs = getattr(torch.optim, name)(
+        [{"params": tensors[:1]}, {"params": tensors[1:], **plain}], lr=0.1, **options
+    )
+    for step in range(20):
+        for place, (parameter, tensor) in enumerate(zip((weight, bias), tensors, strict=True)):
+            parameter.gradient = normal(*parameter.value.shape, seed=2 * step + place)
+            tensor.grad = torch.from_numpy(parameter.gradient.copy())
+        rate = 0.1 / (1 + step)
+        for group in theirs.param_groups:
+            group["lr"] = rate
+        ours.step(rate)
+        theirs.step()
+        for parameter, tensor in zip((weight, bias), tensors, strict=True):
+            assert_allclose(parameter.value, tensor.detach().numpy(), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clipping(torch, max_norm):
+    parameters = [training.Parameter(normal(3, 4)), training.Parameter(normal(5))]
+    tensors = []
+    for place, parameter in enumerate(parameters):
+        parameter.gradient = normal(*parameter.value.shape, seed=place)
+        tensor = torch.from_numpy(parameter.value.copy()).requires_grad_(True)
+        tensor.grad = torch.from_numpy(parameter.gradient.copy())
+        tensors.append(tensor)
+    expected = torch.nn.utils.clip_grad_norm_(tensors, max_norm)
+    assert_allclose(training.clip_gradients(parameters, max_norm), expected.item())
+    for parameter, tensor in zip(parameters, tensors, strict=True):
+        # torch adds 1e-6 to the norm
+        assert_allclose(parameter.gradient, tensor.grad.numpy(), rtol=1e-5)
+
+
+def test_networks_train_alike(torch):
+    """Ten steps of the same CNN with the same weights."""
+    network = training.cnn((1, 8, 8), (4, 6), 10)
+    nn = torch.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU(),
+        nn.MaxPool2d(2), nn.Flatten(), nn.Linear(96, 10),
+    )  # fmt: skip
+    with torch.no_grad():
+        for tensor, parameter in zip(model.parameters(), network.parameters, strict=True):
+            tensor.copy_(torch.from_numpy(parameter.value))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    ours = training.SGD(network.parameters)
+    run = training.Float32().start(network.products)
+    data = training.digits()
+    for step in range(10):
+        x, y = (a[32 * step : 32 * step + 32] for a in (data.train.x, data.train.y))
+        optimizer.zero_grad()
+        expected = nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y))
+        expected.backward()
+        optimizer.step()
+        loss, gradient = training.softmax_cross_entropy(network.forward(x, run), y)
+        network.backward(gradient, run)
+        ours.step(0.05)
+        run.advance()
+        assert_allclose(loss, expected.item(), rtol=1e-4)
+    for tensor, parameter in zip(model.parameters(), network.parameters, strict=True):
+        assert_allclose(parameter.value, tensor.detach().numpy(), atol=1e-4)
