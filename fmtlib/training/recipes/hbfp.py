@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import fmtlib as fl
 from fmtlib.training.layers import Floats
 from fmtlib.training.recipes.base import Operand, Recipe
+from fmtlib.training.recipes.bfp import encode_along, multiply
 
 Width = Literal[8, 12, 16]
 
@@ -55,13 +56,14 @@ class HBFP(Recipe):
         self, a: Floats, b: Floats, left: Operand, right: Operand
     ) -> tuple[Floats, int | None]:
         """The sums of pairs of vectors, in float32."""
-        product: Floats = fl.matmul(
-            self._encoded(a, left), self._encoded(b, right), accumulator="fmac"
-        )
-        return product, None
+        return multiply(self._encoded(a, left), self._encoded(b, right)), None
 
     def _encoded(self, x: Floats, operand: Operand) -> fl.BlockArray:
-        tiles = operand.role == "weight"
-        name = f"hbfp{self.bits}_24x24" if tiles else f"hbfp{self.bits}"
-        encoded: fl.BlockArray = fl.encode(x, name, axis=(-2, -1) if tiles else operand.axis)
-        return encoded
+        fmt = fl.get_format(f"hbfp{self.bits}")
+        assert isinstance(fmt, fl.BlockFormat)
+        if operand.role == "weight":
+            # A tile's values are exact in vectors that find exponents of their own, up to its own:
+            # the fMAC has a kernel for those.
+            x = fl.quantize(x, f"hbfp{self.bits}_24x24", axis=(-2, -1))
+            fmt = fl.bfp(fmt.mantissa_bits, block_size=24)
+        return encode_along(x, fmt, operand.axis)

@@ -9,6 +9,7 @@ import fmtlib as fl
 from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats
 from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding, reuse
+from fmtlib.training.recipes.bfp import lies_transposed, other_axis
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,11 @@ class Microscaled(Recipe):
         how = self._encoding(operand)
 
         def quantize(x: Floats) -> Floats:
-            quantized: Floats = fl.quantize(x, **how)
+            quantized: Floats
+            if lies_transposed(x) and not isinstance(how["axis"], tuple) and "seed" not in how:
+                quantized = fl.quantize(x.T, **how | {"axis": other_axis(how["axis"])})
+                return quantized.T
+            quantized = fl.quantize(x, **how)
             return quantized
 
         # blocks of two dimensions are the same in both products
