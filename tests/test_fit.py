@@ -71,7 +71,8 @@ def test_resumed_training_is_the_same_bit_for_bit(name, suffix, tiny, images, wo
     def train(stop_at=None, **options):
         network, arguments = TRAININGS[name]()
         if name in ("lstm", "transformer"):
-            optimizer = training.AdamW(network.parameters)
+            state = training.StateFormat("bfloat16", "stochastic", seed=2)
+            optimizer = training.AdamW(network.parameters, state=state)
         else:
             optimizer = training.SGD(network.parameters, weight_decay=0.01)
 
@@ -87,7 +88,7 @@ def test_resumed_training_is_the_same_bit_for_bit(name, suffix, tiny, images, wo
 
     expected, network = train()
     steps = -(-len(data.train) // 16)
-    for stop_at in (2, steps, steps + 2, 3 * steps):
+    for stop_at in (1, 2, steps, steps + 2, 3 * steps):
         path.unlink(missing_ok=True)
         with pytest.raises(Interrupted):
             train(stop_at, checkpoint=path, checkpoint_every=1)
@@ -107,12 +108,12 @@ def test_checkpoints_come_at_the_end_of_epochs(tiny, tmp_path):
     seen = []
 
     def progress(at):
-        seen.append(path.exists() and int(load_checkpoint(path)[0]["run.counts"][0]))
+        seen.append(int(load_checkpoint(path)[0]["run.counts"][0]))
 
     training.fit(
         training.mlp(20, 8, 3), tiny, epochs=2, batch_size=32, checkpoint=path, progress=progress
     )
-    assert seen == [False, False, 2, 2]  # 63 samples: two steps in an epoch
+    assert seen == [0, 0, 2, 2]  # 63 samples: two steps in an epoch
 
 
 def test_no_checkpoint_is_left_half_written(tiny, tmp_path, monkeypatch):
@@ -302,6 +303,44 @@ def test_optimizers_go_on_from_their_state(make):
     assert one.steps == two.steps == 6
 
 
+@pytest.mark.parametrize("fmt", ["bfloat16", "e5m2", "mxfp8_e4m3", "int8"])
+def test_the_state_of_optimizers_lies_on_a_grid(fmt):
+    state = training.StateFormat(fmt, "stochastic", scaled=False, seed=3)
+    p = training.Parameter(10 * normal(5, 40))
+    optimizer, again = (training.SGD([p], state=state) for _ in range(2))
+    exact = training.SGD([training.Parameter(p.value.copy())])
+    for step in range(4):
+        for one in (optimizer, again, exact):
+            one.parameters[0].gradient = 10 * normal(5, 40, seed=step)
+            one.step(0.0)
+    velocity = optimizer.state()["velocity.0"]
+    assert_array_equal(fl.quantize(velocity, fmt), velocity)
+    assert_array_equal(velocity, again.state()["velocity.0"])
+    wanted = exact.state()["velocity.0"]
+    assert 0 < np.abs(velocity - wanted).max() < 0.5 * np.abs(wanted).max()
+
+
+def test_the_state_of_optimizers_is_scaled():
+    p = training.Parameter(np.zeros(3, np.float32))
+    optimizer = training.SGD([p], state=training.StateFormat("e4m3"))
+    p.gradient = np.float32([1e-20, -3e-22, 0])
+    optimizer.step(1.0)
+    assert_allclose(optimizer.state()["velocity.0"], p.gradient, rtol=0.07)
+
+
+@pytest.mark.parametrize(
+    ("make", "rate"), [(training.SGD, 0.15), (training.AdamW, 0.01)], ids=["SGD", "AdamW"]
+)
+def test_narrow_states_train(make, rate):
+    data = training.digits()
+    network = training.mlp(64, 32, 10)
+    fmt = "mxfp8_e5m2" if make is training.SGD else "bfloat16"
+    state = training.StateFormat(fmt, "stochastic", seed=1)
+    optimizer = make(network.parameters, state=state)
+    result = training.fit(network, data, epochs=3, optimizer=optimizer, learning_rate=rate)
+    assert result.test_accuracy > 0.85
+
+
 def test_schedules_end_where_they_should():
     assert [training.constant(0.3, step, 3) for step in range(3)] == [0.3] * 3
     steps = training.Steps((0.5, 0.75), 0.5)
@@ -468,7 +507,7 @@ def test_training_stops_when_no_scale_is_small_enough(tiny):
 def test_wrong_arguments_of_fit(tiny, changed, error, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
-        training.fit(training.mlp(20, 4, 3), tiny, epochs=1, **changed)
+        training.fit(training.mlp(20, 4, 3), tiny, epochs=1, progress=pytest.fail, **changed)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -482,11 +521,15 @@ def test_momentum_is_of_the_default_optimizer(tiny):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: training.StateFormat("e4m4"), "e4m4"),
+        (lambda: training.StateFormat("e4m3", "near"), "rounding must be one"),
+        (lambda: training.StateFormat("e4m3", seed=-1), "seed must be"),
         (lambda: training.Adam([], betas=(0.9, 1.0)), "betas must be two numbers"),
         (lambda: training.Adam([], epsilon=0.0), "epsilon must be positive"),
         (lambda: training.AdamW([], weight_decay=-1), "weight_decay must be"),
         (lambda: training.clip_gradients([], 0.0), "max_norm must be positive"),
         (lambda: training.LossScale(initial=0.0), "initial must be positive"),
+        (lambda: training.LossScale(initial=2.0**128), "at most 2"),
         (lambda: training.LossScale(interval=0), "interval must be at least 1"),
         (lambda: training.LossScale(growth=0.5), "growth must be at least 1"),
         (lambda: training.LossScale(backoff=2.0), "backoff must be above 0"),

@@ -57,7 +57,7 @@ def check_gradients(layer, x, run=None):
     to_float64(layer)
     run = run_for(layer) if run is None else run
     out = layer.forward(x, run)
-    wanted = normal(*out.shape, seed=2)
+    wanted = normal(*out.shape, seed=1000)
 
     def loss():
         return float((wanted * layer.forward(x, run)).sum())
@@ -221,6 +221,28 @@ LAYERS = {
 def test_gradients(name, seed):
     make, shape = LAYERS[name]
     check_gradients(make(), normal(*shape, seed=seed))
+
+
+@given(st.data())
+def test_gradients_of_layers_for_sequences(data):
+    """Any lengths, widths and numbers of heads."""
+    kind = data.draw(st.sampled_from(["LSTM", "GRU", "attention", "LayerNorm", "BatchNorm"]))
+    images, length, width = data.draw(small), data.draw(st.integers(1, 4)), data.draw(small)
+    shape = images, length, width
+    if kind == "attention":
+        heads = data.draw(st.integers(1, 2))
+        shape = images, length, heads * width
+        causal = data.draw(st.booleans())
+        layer = training.MultiHeadAttention(shape[2], heads, generator(), causal=causal)
+    elif kind == "LayerNorm":
+        shape = images, length, width + 2  # of two values, one is 1 and one is -1
+        layer = training.LayerNorm(width + 2)
+    elif kind == "BatchNorm":
+        shape = images, width, length + 3
+        layer = training.BatchNorm(width)
+    else:
+        layer = getattr(training, kind)(width, data.draw(small), generator())
+    check_gradients(layer, normal(*shape, seed=data.draw(st.integers(0, 99))))
 
 
 def test_gradients_of_an_embedding():

@@ -429,6 +429,8 @@ def test_networks_of_the_trainer(trained):
     assert found == again
     with pytest.raises(ValueError, match="the part of the data is empty"):
         training.precision_task(network, training.Part(part.x[:0], part.y[:0]))
+    with pytest.raises(ValueError, match="in its own layers, not inside others"):
+        training.precision_task(training.resnet((1, 8, 8)), part)
 
 
 def test_fixed_point_products():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fmtlib as fl
+from fmtlib import training
 from fmtlib.accumulators import PRESETS
 from fmtlib.benchmarks.peers import Peer
 from fmtlib.benchmarks.timing import Call
@@ -20,6 +21,7 @@ from fmtlib.formats import FORMATS, STOCHASTIC, BlockFormat
 
 Array = NDArray[Any]
 _CALL_ELEMENTS = 1024
+CNN_CHANNELS = (16, 32)
 _NOISE: dict[str, Any] = {"rounding": "stochastic", "seed": 0}
 _NONSATURATING: dict[str, Any] = {"overflow": "nonsaturating"}
 
@@ -407,6 +409,61 @@ def _matmul_codes(n: int, fmt: str, accumulator: str) -> Case:
     )
 
 
+# --- training -------------------------------------------------------------------------------
+
+
+def _training_step(n: int) -> Case:
+    """Of the small CNN, on a batch of images of n × n pixels, beside the products that it takes."""
+    x = _normal(64 * n * n).reshape(64, 1, n, n)
+    y = np.arange(len(x)) % 10
+
+    def step(recipe: training.Recipe) -> tuple[training.Run, Call]:
+        network = training.cnn((1, n, n), CNN_CHANNELS)
+        run = recipe.start(network.products)
+        optimizer = training.SGD(network.parameters)
+
+        def call() -> None:
+            _, gradient = training.softmax_cross_entropy(network.forward(x, run), y)
+            network.backward(gradient, run)
+            optimizer.step(0.0)
+            run.advance()
+
+        return run, call
+
+    products: list[tuple[Array, Array, Array]] = []
+
+    class Kept(training.Float32):
+        """Keeps its products."""
+
+        def product(
+            self, a: Array, b: Array, left: training.Operand, right: training.Operand
+        ) -> tuple[Array, int | None]:
+            products.append((a, b, a @ b))
+            return products[-1][2].copy(), None
+
+    run, once = step(Kept())
+    once()
+
+    def multiply() -> None:
+        for a, b, out in products:
+            np.matmul(a, b, out=out)
+
+    return Case(
+        x,
+        multiply,
+        tuple(
+            Variant(name, step(recipe)[1])
+            for name, recipe in (
+                ("fmtlib", training.Float32()),
+                ("fmtlib FP8", training.FP8()),
+                ("fmtlib BFP m=4", training.BFP(4)),
+            )
+        ),
+        lambda peer, part: peer.training_step(part, y, CNN_CHANNELS),
+        operations=2 * run.macs,
+    )
+
+
 # --- the list -------------------------------------------------------------------------------
 
 
@@ -590,6 +647,9 @@ def _tasks() -> Iterator[Task]:
             "quantize and float32 matmul", limit=1, avx2_limit=1,
             headline=m == 4, scale="matrix",
         )  # fmt: skip
+    yield Task(
+        "training step of a CNN", _training_step, "its float32 products", scale="matrix", rows=28
+    )
     for accumulator, by_operands in PRESETS.items():
         if "any" in by_operands or "float8" in by_operands:
             yield Task(

@@ -62,6 +62,7 @@ from fmtlib.training.optimizers import (
     AdamW,
     LossScale,
     Optimizer,
+    StateFormat,
     clip_gradients,
 )
 from fmtlib.training.precision import Fixed, PrecisionTask, precision_task
@@ -152,6 +153,7 @@ __all__ = [
     "Run",
     "Sequential",
     "Sigmoid",
+    "StateFormat",
     "Steps",
     "StoredWeights",
     "StraightThrough",

@@ -138,7 +138,7 @@ def resnet(
     >>> from fmtlib import training
     >>> network = training.resnet(channels=(8, 16))
     >>> network.products, sum(p.value.size for p in network.parameters)
-    (7, 5138)
+    (7, 5122)
     """
     generator = np.random.default_rng(seed)
     if not channels:

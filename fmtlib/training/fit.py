@@ -156,7 +156,7 @@ def fit(
         Of the order of the samples, of stochastic rounding and of dropout, from 0 to 2**64 - 1.
     checkpoint : path, optional
         A file, ``.safetensors`` (extra ``files``) or ``.npz``, that gets all that is needed to
-        continue, at the end of every epoch; it is replaced whole or not at all.
+        continue, at the start and at the end of every epoch; it is replaced whole or not at all.
     checkpoint_every : int, optional
         Write it after so many steps, too.
     resume : bool
@@ -217,6 +217,8 @@ def fit(
         state.load(checkpoint, settings)
     else:
         run.store(network.parameters)
+        if checkpoint is not None:  # a path that cannot be written to is told of now
+            state.save(checkpoint, settings, 0.0)
     stopped = None
     order_of = np.random.default_rng(seed)
     with reporting(progress, "training", _shown) as report:

@@ -11,9 +11,72 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fmtlib as fl
 from fmtlib.arguments import whole_number
+from fmtlib.formats import BlockFormat, Format, Rounding
 from fmtlib.training.checkpoints import check_arrays
 from fmtlib.training.layers import Floats, Parameter
+
+# Scales are numbers of float32.
+_GREATEST_SCALE = 2.0**127
+
+
+@dataclass(frozen=True)
+class StateFormat:
+    """The format in which an optimiser keeps its arrays, such as momentum, from step to step.
+
+    Parameters
+    ----------
+    format : str or Format
+        See `fmtlib.get_format`.  Blocks lie along the last axis.
+    rounding : str
+        See `fmtlib.encode`.
+    scaled : bool
+        For formats that are not of blocks: whether each array is scaled so that its greatest
+        magnitude becomes the format's greatest value.
+    seed : int
+        Of stochastic rounding, from 0 to 2**64 - 1.
+
+    Notes
+    -----
+    In `Adam`, a mean of squares that rounds to 0 makes steps great: take a format with a wide
+    exponent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmtlib import training
+    >>> p = training.Parameter(np.zeros(2, np.float32))
+    >>> optimizer = training.SGD([p], state=training.StateFormat("e4m3", scaled=False))
+    >>> p.gradient = np.float32([1.0, 0.3])
+    >>> optimizer.step(1.0)
+    >>> p.value, optimizer.state()["velocity.0"]  # the next step starts from the latter
+    (array([-1. , -0.3], dtype=float32), array([1.    , 0.3125], dtype=float32))
+    """
+
+    format: str | Format
+    rounding: Rounding = "nearest_even"
+    scaled: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        whole_number("seed", self.seed, 0, 2**64 - 1)
+        fl.quantize(np.zeros(1, np.float32), self.format, **self._how(0))  # checks the rest
+
+    def hold(self, array: Floats, stream: int) -> None:
+        """Round an array's values, in place; `stream` is that of stochastic rounding."""
+        fmt = fl.get_format(self.format)
+        how = self._how(stream)
+        if self.scaled and not isinstance(fmt, BlockFormat):
+            greatest = float(np.abs(array).max(initial=0.0))
+            if not 0 < greatest < math.inf:
+                return
+            how["scale"] = greatest / fmt.max
+        array[...] = fl.quantize(array, fmt, **how)
+
+    def _how(self, stream: int) -> dict[str, Any]:
+        random = self.rounding.startswith("stochastic")
+        return {"rounding": self.rounding} | ({"seed": (self.seed, stream)} if random else {})
 
 
 class Optimizer(ABC):
@@ -24,6 +87,7 @@ class Optimizer(ABC):
     parameters : tuple of Parameter
     weight_decay : float
         Acts on weights but not on parameters of one axis, such as biases.
+    state_format : StateFormat or None
     steps : int
         Taken so far.
     """
@@ -31,23 +95,28 @@ class Optimizer(ABC):
     # Names of the arrays that a subclass keeps for every parameter.
     _kept: tuple[str, ...]
 
-    def __init__(self, parameters: Sequence[Parameter], weight_decay: float) -> None:
+    def __init__(
+        self, parameters: Sequence[Parameter], weight_decay: float, state: StateFormat | None
+    ) -> None:
         if not 0 <= weight_decay < math.inf:
             raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}")
         self.parameters = tuple(parameters)
         for parameter in self.parameters:
             if not isinstance(parameter, Parameter):
                 raise TypeError(f"parameters must be Parameter objects, got {parameter!r}")
+        if state is not None and not isinstance(state, StateFormat):
+            raise TypeError(f"state must be a StateFormat or None, got {state!r}")
         self.weight_decay = weight_decay
+        self.state_format = state
         self.steps = 0
         self._arrays: dict[str, list[Floats]] = {
             name: [np.zeros_like(p.value) for p in self.parameters] for name in self._kept
         }
 
     @property
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The hyperparameters by name."""
+        return {"weight_decay": self.weight_decay, "state": self.state_format}
 
     @abstractmethod
     def _move(self, place: int, parameter: Parameter, learning_rate: float) -> None:
@@ -58,6 +127,10 @@ class Optimizer(ABC):
         self.steps += 1
         for place, parameter in enumerate(self.parameters):
             self._move(place, parameter, learning_rate)
+            if self.state_format is not None:
+                for which, arrays in enumerate(self._arrays.values()):
+                    stream = self.steps << 24 | place << 2 | which
+                    self.state_format.hold(arrays[place], stream)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Copies of what `restore` needs to go on from here, by name."""
@@ -100,6 +173,8 @@ class SGD(Optimizer):
         From 0 up to, not including, 1.
     weight_decay : float
         Times the value is added to the gradient, for weights but not for biases.
+    state : StateFormat, optional
+        Of the velocity; by default it stays float32.
 
     Examples
     --------
@@ -115,17 +190,22 @@ class SGD(Optimizer):
     _kept = ("velocity",)
 
     def __init__(
-        self, parameters: Sequence[Parameter], momentum: float = 0.9, weight_decay: float = 0.0
+        self,
+        parameters: Sequence[Parameter],
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        *,
+        state: StateFormat | None = None,
     ) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, got {momentum}")
-        super().__init__(parameters, weight_decay)
+        super().__init__(parameters, weight_decay, state)
         self.momentum = momentum
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Momentum and weight decay."""
-        return {"momentum": self.momentum, "weight_decay": self.weight_decay}
+        """The hyperparameters by name."""
+        return {"momentum": self.momentum} | super().settings
 
     def _move(self, place: int, parameter: Parameter, learning_rate: float) -> None:
         velocity = self._arrays["velocity"][place]
@@ -148,6 +228,8 @@ class Adam(Optimizer):
         Is added to the root.
     weight_decay : float
         Times the value is added to the gradient, for weights but not for biases.
+    state : StateFormat, optional
+        Of both means; by default they stay float32.
 
     References
     ----------
@@ -160,7 +242,7 @@ class Adam(Optimizer):
     >>> p = training.Parameter(np.ones(2, np.float32))
     >>> p.gradient = np.float32([100.0, -0.01])
     >>> training.Adam([p]).step(0.25)
-    >>> p.value
+    >>> p.value.round(3)
     array([0.75, 1.25], dtype=float32)
     """
 
@@ -173,21 +255,21 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
+        state: StateFormat | None = None,
     ) -> None:
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas must be two numbers, at least 0 and below 1, got {betas}")
         if not 0 < epsilon < math.inf:
             raise ValueError(f"epsilon must be positive and finite, got {epsilon}")
-        super().__init__(parameters, weight_decay)
+        super().__init__(parameters, weight_decay, state)
         self.betas = (betas[0], betas[1])
         self.epsilon = epsilon
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Betas, epsilon and weight decay."""
-        return {
-            "betas": self.betas, "epsilon": self.epsilon, "weight_decay": self.weight_decay
-        }  # fmt: skip
+        """The hyperparameters by name."""
+        return {"betas": self.betas, "epsilon": self.epsilon} | super().settings
 
     def _move(self, place: int, parameter: Parameter, learning_rate: float) -> None:
         first, second = self.betas
@@ -214,7 +296,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    parameters, betas, epsilon, weight_decay
+    parameters, betas, epsilon, weight_decay, state
         As for `Adam`.
 
     References
@@ -230,8 +312,10 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        state: StateFormat | None = None,
     ) -> None:
-        super().__init__(parameters, betas, epsilon, weight_decay)
+        super().__init__(parameters, betas, epsilon, weight_decay, state=state)
 
 
 def clip_gradients(parameters: Sequence[Parameter], max_norm: float) -> float:
@@ -307,7 +391,7 @@ class LossScale:
         if self.interval is not None:
             whole_number("interval", self.interval, 1)
         for name, good, allowed in (
-            ("initial", 0 < self.initial < math.inf, "positive and finite"),
+            ("initial", 0 < self.initial <= _GREATEST_SCALE, "positive and at most 2**127"),
             ("growth", 1 <= self.growth < math.inf, "at least 1 and finite"),
             ("backoff", 0 < self.backoff <= 1, "above 0 and at most 1"),
         ):
@@ -321,4 +405,4 @@ class LossScale:
         if overflow:
             return scale * self.backoff
         grown = scale * self.growth
-        return grown if steps % self.interval == 0 and grown <= 2.0**127 else scale
+        return grown if steps % self.interval == 0 and grown <= _GREATEST_SCALE else scale

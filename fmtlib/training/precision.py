@@ -91,6 +91,11 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     -------
     PrecisionTask
 
+    Raises
+    ------
+    ValueError
+        If the part is empty, or the network has products inside its layers, as in `Residual`.
+
     Examples
     --------
     >>> from fmtlib import training
@@ -105,7 +110,9 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     """
     if not len(part):
         raise ValueError("the part of the data is empty")
-    layers = len(network.weighted)
+    layers = network.products
+    if sum(isinstance(layer, WeightedLayer) for layer in network.layers) != layers:
+        raise ValueError("the network must have its weights in its own layers, not inside others")
 
     def evaluate(configuration: Configuration) -> float:
         labels = network.predict(part.x, Fixed(configuration).start(layers))

@@ -20,8 +20,8 @@ from fmtlib.training.layers.base import Floats, WeightedLayer, pair
 if TYPE_CHECKING:
     from fmtlib.training.recipes import Gemm, Run
 
-# Elements of a product that are added to the images at a time: they stay in the second cache.
-_CACHED = 1 << 17
+# Elements that are transposed, copied or added up at a time, so that they stay in a cache.
+_TRANSPOSED, _COPIED, _ADDED = 1 << 14, 1 << 16, 1 << 17
 
 
 class Conv2d(WeightedLayer):
@@ -178,14 +178,17 @@ class Conv2d(WeightedLayer):
         """The patches, (groups, weights of a filter, pixels), in memory that is used again."""
         images, channels = x.shape[:2]
         top, left = self._padding
-        # channels first, so that rows of pixels are copied
+        # Channels first, so that rows of pixels are copied; some images or channels at a time.
         padded = np.zeros((channels, images, x.shape[2] + 2 * top, x.shape[3] + 2 * left), x.dtype)
-        padded[:, :, top : top + x.shape[2], left : left + x.shape[3]] = x.swapaxes(0, 1)
+        inner = padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+        for some in _parts(images, x.size, _TRANSPOSED):
+            inner[:, some] = x[some].swapaxes(0, 1)
         shape = (channels, *self._size, images, height, width)
         if self._store.shape != shape or self._store.dtype != x.dtype:
             self._store = np.empty(shape, x.dtype)
-        for row, column, rows, columns in self._windows(height, width):
-            self._store[:, row, column] = padded[:, :, rows, columns]
+        for some in _parts(channels, padded.size, _COPIED):
+            for row, column, rows, columns in self._windows(height, width):
+                self._store[some, row, column] = padded[some, :, rows, columns]
         return self._store.reshape(self.groups, -1, images * height * width)
 
     def _col2im(self, product: Floats) -> Floats:
@@ -199,11 +202,16 @@ class Conv2d(WeightedLayer):
             (images, image_height + 2 * top, image_width + 2 * left, groups, channels // groups),
             product.dtype,
         )
-        step = max(1, _CACHED * images // product.size)
-        for start in range(0, images, step):
-            some = slice(start, start + step)
+        for some in _parts(images, product.size, _ADDED):
             for row, column, rows, columns in self._windows(height, width):
                 result[some, rows, columns] += patches[row, column, some]
         return result.reshape(*result.shape[:3], channels)[
             :, top : top + image_height, left : left + image_width
         ]
+
+
+def _parts(count: int, size: int, wanted: int) -> Iterator[slice]:
+    """Slices of an axis of `count`, each with about as many as wanted of `size` elements."""
+    step = max(1, wanted * count // max(1, size))
+    for start in range(0, count, step):
+        yield slice(start, start + step)

@@ -39,7 +39,7 @@ class Dropout(Layer):
     >>> from fmtlib import training
     >>> layer, run = training.Dropout(0.5), training.Float32().start(seed=1)
     >>> layer.forward(np.ones((1, 8), np.float32), run)
-    array([[0., 2., 2., 2., 0., 2., 2., 2.]], dtype=float32)
+    array([[0., 0., 2., 2., 0., 0., 0., 0.]], dtype=float32)
     >>> layer.forward(np.ones((1, 8), np.float32), run.evaluation())
     array([[1., 1., 1., 1., 1., 1., 1., 1.]], dtype=float32)
     """

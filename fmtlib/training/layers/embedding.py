@@ -49,7 +49,7 @@ class Embedding(Layer):
         self.weight = Parameter((spread * generator.standard_normal(shape)).astype(np.float32))
 
     def forward(self, x: NDArray[np.integer[Any]], run: Run) -> Floats:
-        """Output of shape (*x.shape, width).
+        """Output of x's shape and one more axis, of `width` values.
 
         Raises
         ------

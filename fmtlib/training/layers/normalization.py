@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Normalization(Layer):
-    """``weight * (x - mean) / sqrt(variance + epsilon) + bias`` of the last axis or along it."""
+    """``weight * (x - mean) / sqrt(variance + epsilon) + bias``."""
 
     def __init__(self, features: int, epsilon: float) -> None:
         self.features = whole_number("features", features, 1)
@@ -26,29 +25,6 @@ class _Normalization(Layer):
         self.epsilon = epsilon
         self.weight = Parameter(np.ones(features, np.float32))
         self.bias = Parameter(np.zeros(features, np.float32))
-
-    @abstractmethod
-    def _rows(self, x: Floats) -> Floats:
-        """`x` as a matrix with a column per feature."""
-
-    def _scaled(self, rows: Floats, mean: Floats, variance: Floats) -> Floats:
-        """The output, keeping what its backward pass needs."""
-        self._inverse: Floats = 1 / np.sqrt(variance + self.epsilon)
-        self._normal: Floats = (rows - mean) * self._inverse
-        scaled: Floats = self._normal * self.weight.value + self.bias.value
-        return scaled
-
-    def _backward_rows(self, rows: Floats, axis: int | None) -> Floats:
-        """Gradient for the input, mean and variance having been taken along `axis`, if any."""
-        self.bias.gradient = rows.sum(axis=0)
-        self.weight.gradient = (rows * self._normal).sum(axis=0)
-        scaled: Floats = rows * self.weight.value
-        if axis is None:
-            return scaled * self._inverse
-        mean = scaled.mean(axis=axis, keepdims=True)
-        slope = (scaled * self._normal).mean(axis=axis, keepdims=True)
-        result: Floats = (scaled - mean - self._normal * slope) * self._inverse
-        return result
 
 
 class BatchNorm(_Normalization):
@@ -116,30 +92,58 @@ class BatchNorm(_Normalization):
             raise ValueError(f"x must be (N, {self.features}, ...), got {x.shape}")
         self._training = run.training
         rows = self._rows(x)
+        self._count = x.size // self.features
         if self._training:
-            if len(rows) < 2:
+            if self._count < 2:
                 raise ValueError("batch normalisation needs more than one value per channel")
-            mean, variance = rows.mean(axis=0), rows.var(axis=0)
-            unbiased = variance * (len(rows) / (len(rows) - 1))
+            mean: Floats = self._sums(rows) / self._count
+            self._normal: Floats = rows - self._spread(mean)
+            variance: Floats = self._sums(self._normal * self._normal) / self._count
+            unbiased = variance * (self._count / (self._count - 1))
             for running, value in (
                 (self.running_mean, mean), (self.running_variance, unbiased)
             ):  # fmt: skip
                 running *= 1 - self.momentum
                 running += (self.momentum * value).astype(running.dtype)
         else:
-            mean, variance = self.running_mean, self.running_variance
-        return self._images(self._scaled(rows, mean, variance), x.shape)
+            variance = self.running_variance
+            self._normal = rows - self._spread(self.running_mean)
+        self._inverse: Floats = 1 / np.sqrt(variance + self.epsilon)
+        self._normal *= self._spread(self._inverse)
+        out = self._normal * self._spread(self.weight.value)
+        out += self._spread(self.bias.value)
+        return self._images(out, x.shape)
 
     def backward(self, gradient: Floats, run: Run) -> Floats:
         """Set the parameters' gradients, return that of the input."""
-        rows = self._backward_rows(self._rows(gradient), 0 if self._training else None)
-        return self._images(rows, gradient.shape)
+        rows = self._rows(gradient)
+        self.bias.gradient = self._sums(rows)
+        self.weight.gradient = self._sums(rows * self._normal)
+        if self._training:
+            rows = rows - self._normal * self._spread(self.weight.gradient / self._count)
+            rows -= self._spread(self.bias.gradient / self._count)
+        result = rows * self._spread(self.weight.value * self._inverse)
+        return self._images(result, gradient.shape)
+
+    # Channels are few: what is done with each of them is done with all of a row of pixels.
 
     def _rows(self, x: Floats) -> Floats:
-        return np.moveaxis(x, 1, -1).reshape(-1, self.features)
+        """`x` with its channels last, a row of pixels in each row."""
+        self._width = x.shape[-1] if x.ndim > 2 else 1
+        return np.moveaxis(x, 1, -1).reshape(-1, self._width * self.features)
 
     def _images(self, rows: Floats, shape: tuple[int, ...]) -> Floats:
+        """The reverse of `_rows`."""
         return np.moveaxis(rows.reshape(shape[0], *shape[2:], self.features), -1, 1)
+
+    def _spread(self, values: Floats) -> Floats:
+        """One value per channel, for every pixel of a row."""
+        return np.tile(values, self._width)
+
+    def _sums(self, rows: Floats) -> Floats:
+        """Sums of all pixels, one per channel."""
+        total: Floats = rows.sum(axis=0).reshape(-1, self.features).sum(axis=0)
+        return total
 
 
 class LayerNorm(_Normalization):
@@ -177,13 +181,22 @@ class LayerNorm(_Normalization):
         """Output in x's shape."""
         if x.shape[-1] != self.features:
             raise ValueError(f"x must be (N, ..., {self.features}), got {x.shape}")
-        rows = self._rows(x)
-        mean, variance = rows.mean(axis=1, keepdims=True), rows.var(axis=1, keepdims=True)
-        return self._scaled(rows, mean, variance).reshape(x.shape)
+        mean = x.mean(axis=-1, keepdims=True)
+        self._normal = x - mean
+        variance = np.square(self._normal).mean(axis=-1, keepdims=True)
+        self._inverse: Floats = 1 / np.sqrt(variance + self.epsilon)
+        self._normal *= self._inverse
+        out: Floats = self._normal * self.weight.value
+        out += self.bias.value
+        return out
 
     def backward(self, gradient: Floats, run: Run) -> Floats:
         """Set the parameters' gradients, return that of the input."""
-        return self._backward_rows(self._rows(gradient), 1).reshape(gradient.shape)
-
-    def _rows(self, x: Floats) -> Floats:
-        return x.reshape(-1, self.features)
+        axes = tuple(range(gradient.ndim - 1))
+        self.bias.gradient = gradient.sum(axis=axes)
+        self.weight.gradient = (gradient * self._normal).sum(axis=axes)
+        scaled = gradient * self.weight.value
+        mean = scaled.mean(axis=-1, keepdims=True)
+        slope = (scaled * self._normal).mean(axis=-1, keepdims=True)
+        result: Floats = (scaled - mean - self._normal * slope) * self._inverse
+        return result

@@ -75,7 +75,7 @@ class _Recurrent(Layer):
         hidden, (images, length) = self.hidden, gradient.shape[:2]
         rows = self.gates * self.units
         above = np.empty((images, length, rows), gradient.dtype)
-        total = np.zeros((rows, self.units), gradient.dtype)
+        total = np.zeros((self.units, rows), gradient.dtype)
         total_bias = np.zeros(rows, gradient.dtype)
         later: Any = 0.0
         for place in reversed(range(length)):
@@ -83,11 +83,11 @@ class _Recurrent(Layer):
             total_bias += before.sum(axis=0)
             if place:
                 last = self._states[place]
-                total += run.gemm(last.T, before, "weight_gradient", hidden.index).T
+                total += run.gemm(last.T, before, "weight_gradient", hidden.index)
                 later = state + run.gemm(
                     before, hidden.weight.value, "input_gradient", hidden.index
                 )
-        hidden.weight.gradient = total
+        hidden.weight.gradient = total.T
         if hidden.bias is not None:
             hidden.bias.gradient = total_bias
         return above
