@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -338,6 +338,10 @@ def quantize(
         decoder(encoder(x, scales, zeros, *words), scales, zeros, out=out, where=where)
 
     inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
+    if out is None and where is True and workers == 1 and not mode.stochastic:
+        done = _through_table(encoder, decoder, fmt, *inputs)
+        if done is not None:
+            return done
     return _rounded(
         requantize, fmt, mode, key, inputs, out, where, array.dtype, workers, in_steps=True
     )
@@ -997,6 +1001,43 @@ def _at_once(
         ones = [np.ones(1, array.dtype) for array in factors]
         words = [] if key is None else [np.zeros(1, np.uint32)]
         function(np.full(1, np.nan, x.dtype), *ones, *words)
+    return result
+
+
+def _through_table(
+    encoder: np.ufunc,
+    decoder: Callable[..., Any],
+    fmt: Elementwise,
+    x: NDArray[Any],
+    scales: NDArray[np.float64],
+    zeros: NDArray[np.int64],
+) -> NDArray[Any] | None:
+    """``decoder(encoder(x))`` of a large float32 array with one scale, through a table of all
+    values; None if x is not such an array, or holds what the format has not.
+    """
+    if (
+        fmt.bits > 8
+        or scales.ndim
+        or zeros.ndim
+        or x.dtype != np.float32
+        or not (x.dtype.isnative and x.flags.aligned and x.flags.forc)
+        or x.size < _CHUNK
+    ):
+        return None
+    result = np.empty_like(x)
+    order: Literal["C", "F"] = "C" if x.flags.c_contiguous else "F"
+    source, target = x.ravel(order), result.ravel(order).view(np.uint32)
+    every = np.arange(256, dtype=np.uint8).view(fmt.code_dtype)
+    table = np.empty(256, np.float32)
+    decoder(every, scales, zeros, out=table)
+    codes = np.empty(_CHUNK, fmt.code_dtype)
+    for start in range(0, x.size, _CHUNK):
+        part = source[start : start + _CHUNK]
+        own = codes[: part.size]
+        met = kernels.apply(encoder, part, own, scales[None], zeros[None], 1, None, 0, part.size)
+        if met is not False:  # overflow or NaN that the usual way has to tell of
+            return None
+        kernels.lookup(own.view(np.uint8), table.view(np.uint32), target[start : start + _CHUNK])
     return result
 
 

@@ -529,6 +529,7 @@ def test_momentum_is_of_the_default_optimizer(tiny):
         (lambda: training.AdamW([], weight_decay=-1), "weight_decay must be"),
         (lambda: training.clip_gradients([], 0.0), "max_norm must be positive"),
         (lambda: training.LossScale(initial=0.0), "initial must be positive"),
+        (lambda: training.LossScale(initial=2.0**128), "at most 2"),
         (lambda: training.LossScale(interval=0), "interval must be at least 1"),
         (lambda: training.LossScale(growth=0.5), "growth must be at least 1"),
         (lambda: training.LossScale(backoff=2.0), "backoff must be above 0"),

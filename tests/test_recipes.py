@@ -1,10 +1,14 @@
 """Recipes: each against a slow twin; what a `Run` counts, keeps and repeats."""
 
+import dataclasses
+from fractions import Fraction
+
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
-from fmtlib import training
+import fmtlib as fl
+from fmtlib import reference, training
 
 
 def normal(*shape, seed=0):
@@ -145,3 +149,297 @@ def test_restore_refuses_other_arrays():
     run = training.Float32().start()
     with pytest.raises(ValueError, match="array weight"):
         run.restore(run.state() | {"weight": A})
+
+
+# --- operands against fmtlib.reference, products against float64 ----------------------------------
+
+ROLES = {
+    "forward": ("activation", "weight"),
+    "weight_gradient": ("activation", "gradient"),
+    "input_gradient": ("gradient", "weight"),
+}
+
+
+def operands(run, a=A, w=W, gradient=G, layer=0):
+    """The operands of the three products of a layer, with their roles, axes and keys."""
+    step = run.iteration << 24 | layer << 3
+    for i, (gemm, left, right) in enumerate(
+        (("forward", a, w), ("weight_gradient", a.T, gradient), ("input_gradient", gradient, w.T))
+    ):
+        yield (
+            gemm,
+            tuple(
+                (x, role, axis, (run.seed, step | 2 * i + side))
+                for x, role, axis, side in zip(
+                    (left, right), ROLES[gemm], (1, 0), (0, 1), strict=True
+                )
+            ),
+        )
+
+
+def slow_float(x, fmt, scale=1.0):
+    """Every value rounded by itself to nearest even."""
+    fmt = fl.get_format(fmt)
+    codes = [reference.encode(float(v), fmt, scale=scale) for v in x.ravel()]
+    values = [float(reference.decode(code, fmt) * Fraction(scale)) for code in codes]
+    return np.array(values).reshape(x.shape)
+
+
+def slow_blocks(x, fmt, axis, rounding="nearest_even", key=None, random_bits=32):
+    """Every block rounded by itself; of tiles both axes are blocked."""
+    fmt = fl.get_format(fmt)
+    encode_scale = decode_scale = 1
+    if fmt.tensor_scale:
+        encode_scale, decode_scale = reference.tensor_scales(float(np.abs(x).max()), fmt)
+    if isinstance(fmt.block_size, tuple):
+        sizes = fmt.block_size
+    else:
+        sizes = [1, 1]
+        sizes[axis] = fmt.block_size
+    result = np.empty(x.shape)
+    index = np.arange(x.size).reshape(x.shape)
+    for i in range(0, x.shape[0], sizes[0]):
+        for j in range(0, x.shape[1], sizes[1]):
+            part = slice(i, i + sizes[0]), slice(j, j + sizes[1])
+            words = None
+            if key is not None:
+                words = [reference.philox_word(*key, n) for n in index[part].ravel().tolist()]
+            codes, scale = reference.encode_block(
+                x[part].ravel().tolist(), fmt, rounding,
+                words=words, random_bits=random_bits, encode_scale=encode_scale,
+            )  # fmt: skip
+            values = reference.decode_block(codes, scale, fmt, decode_scale)
+            result[part] = np.array([float(v) for v in values]).reshape(x[part].shape)
+    return result
+
+
+def close_to_exact(product, a, b):
+    """A float32 product of these values, whatever the order of the sums."""
+    bound = np.abs(a) @ np.abs(b) * (a.shape[-1] + 4) * 2.0**-24
+    return (np.abs(product - a @ b) <= bound).all() and product.dtype == np.float32
+
+
+def test_bf16_against_the_reference():
+    run = training.BF16().start()
+    for (_, pair), product in zip(operands(run), gemms(run), strict=True):
+        a, b = (slow_float(x, "bfloat16") for x, *_ in pair)
+        assert close_to_exact(product, a, b)
+    assert run.passes is None
+
+
+def test_fp8_delayed_scaling_against_its_definition():
+    formats = {"weight": "e4m3", "activation": "e4m3", "gradient": "e5m2"}
+    recipe = training.FP8(scaling="delayed", history=2, margin=1)
+    run = recipe.start()
+    histories = {role: fl.AmaxHistory(f, length=2, margin=1) for role, f in formats.items()}
+    for step in range(5):
+        factor = np.float32(2.0 ** -(step % 3) * 1.1)
+        a, w, g = factor * A, W / factor, factor * G
+        scales = {
+            role: histories[role].scale_for(x)
+            for role, x in (("activation", a), ("weight", w), ("gradient", g))
+        }
+        products = gemms(run, a, w, g)
+        for (_, pair), product in zip(operands(run, a, w, g), products, strict=True):
+            left, right = (slow_float(x, formats[role], scales[role]) for x, role, *_ in pair)
+            assert close_to_exact(product, left, right)
+        run.advance()
+
+
+def test_evaluation_leaves_the_history_alone():
+    run = training.FP8(scaling="delayed").start()
+    gemms(run)
+    run.advance()
+    before = run.state()
+    evaluation = run.evaluation()
+    evaluation.gemm(100 * A, W, "forward", 0)
+    assert not np.array_equal(
+        evaluation.state()["memory.0.amax_history.left"], before["memory.0.amax_history.left"]
+    )
+    for name, array in run.state().items():
+        assert_array_equal(array, before[name])
+
+
+def test_a_restored_run_keeps_its_memory():
+    recipe = training.FP8(scaling="delayed")
+    whole, first = recipe.start(), recipe.start()
+    for run in (whole, first):
+        gemms(run, 3 * A)
+        run.advance()
+    second = recipe.start()
+    second.restore(first.state())
+    for product, expected in zip(gemms(second), gemms(whole), strict=True):
+        assert_array_equal(product, expected)
+
+
+def test_fp8_stochastic_gradients_are_of_one_product():
+    run = training.FP8(gradient_rounding="stochastic").start(seed=3)
+    scale = float(np.abs(G).max()) / 57344
+    for (_, pair), product in zip(operands(run), gemms(run), strict=True):
+        values = []
+        for x, role, _, key in pair:
+            if role == "gradient":
+                how = {"scale": scale, "rounding": "stochastic", "seed": key}
+                values.append(fl.quantize(x, "e5m2", **how))
+            else:
+                values.append(training.FP8().quantize(x, role))
+        assert_array_equal(product, values[0] @ values[1])
+
+
+@pytest.mark.parametrize("accumulator", ["exact", "hopper"])
+def test_fp8_accumulators(accumulator):
+    run = training.FP8(accumulator=accumulator).start()
+    formats = {"weight": "e4m3", "activation": "e4m3", "gradient": "e5m2"}
+    for (_, pair), product in zip(operands(run), gemms(run), strict=True):
+        codes, names, scale = [], [], 1.0
+        for x, role, *_ in pair:
+            fmt = fl.get_format(formats[role])
+            own = float(np.abs(x).max()) / fmt.max
+            codes.append(np.array([reference.encode(float(v), fmt, scale=own) for v in x.ravel()]))
+            codes[-1] = codes[-1].astype(np.uint8).reshape(x.shape)
+            names.append(fmt)
+            scale *= own
+        expected = fl.matmul(*codes, formats=names, accumulator=accumulator) * np.float32(scale)
+        assert_array_equal(product, expected)
+        if accumulator == "exact":
+            a, b = (fl.decode(c, f).astype(np.float64) for c, f in zip(codes, names, strict=True))
+            assert_array_equal(product, (a @ b).astype(np.float32) * np.float32(scale))
+
+
+@pytest.mark.parametrize("recipe", [training.FP8(), training.BF16()], ids=str)
+def test_tensors_are_rounded_once_for_two_products(recipe, monkeypatch):
+    rounded = []
+    quantize = fl.quantize
+    monkeypatch.setattr(
+        fl, "quantize", lambda x, *a, **k: rounded.append(x) or quantize(x, *a, **k)
+    )
+    run = recipe.start()
+    together = gemms(run)
+    assert len(rounded) == 3
+    alone = []
+    for gemm, pair in operands(run):  # copies are other tensors
+        alone.append(recipe.start().gemm(pair[0][0].copy(), pair[1][0].copy(), gemm, 0))
+    for product, expected in zip(together, alone, strict=True):
+        assert_array_equal(product, expected)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "formats"),
+    [
+        (training.MXFP8(), ("mxfp8_e4m3", "mxfp8_e4m3", "mxfp8_e5m2")),
+        (training.MXFP4(), ("mxfp4_e2m1",) * 3),
+        (training.NVFP4(), ("nvfp4_g16x16", "nvfp4", "nvfp4")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_microscaling_against_the_reference(recipe, formats):
+    formats = dict(zip(("weight", "activation", "gradient"), formats, strict=True))
+    run = recipe.start(seed=7)
+    run.iteration = 2
+    for (_, pair), product in zip(operands(run), gemms(run), strict=True):
+        values = []
+        for x, role, axis, key in pair:
+            random = role == "gradient" and recipe.gradient_rounding == "stochastic"
+            how = {"rounding": "stochastic", "key": key} if random else {}
+            values.append(slow_blocks(x, formats[role], axis, **how))
+        assert close_to_exact(product, *values)
+    with_accumulator = dataclasses.replace(recipe, accumulator="exact").start(seed=7)
+    with_accumulator.iteration = 2
+    for (_, pair), product in zip(operands(run), gemms(with_accumulator), strict=True):
+        values = []
+        for x, role, axis, key in pair:
+            random = role == "gradient" and recipe.gradient_rounding == "stochastic"
+            how = {"rounding": "stochastic", "key": key} if random else {}
+            values.append(slow_blocks(x, formats[role], axis, **how))
+        assert_allclose(product, values[0] @ values[1], rtol=2e-7, atol=1e-12)
+
+
+def slow_fmac(a, b, group):
+    total = np.zeros((a.shape[0], b.shape[1]), np.float32)
+    for start in range(0, a.shape[1], group):
+        part = slice(start, start + group)
+        total += (a[:, part] @ b[part]).astype(np.float32)
+    return total
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_hbfp_against_the_reference(bits):
+    run = training.HBFP(bits).start()
+    for (_, pair), product in zip(operands(run), gemms(run), strict=True):
+        a, b = (
+            slow_blocks(x, f"hbfp{bits}_24x24" if role == "weight" else f"hbfp{bits}", axis)
+            for x, role, axis, _ in pair
+        )
+        assert_array_equal(product, slow_fmac(a, b, 24))
+
+
+@pytest.mark.parametrize("bits", [(4, 8, 16), (16, 4, 8), (8, 8, 8)])
+def test_flexblock_against_the_reference(bits):
+    widths = dict(zip(("weight", "activation", "gradient"), bits, strict=True))
+    run = training.FlexBlock(*bits).start()
+    passes = 0
+    for (_, pair), product in zip(operands(run), gemms(run), strict=True):
+        a, b = (slow_blocks(x, fl.bfp(widths[role]), axis) for x, role, axis, _ in pair)
+        if max(bits[:2]) + bits[2] <= 20:  # float64 holds the sums exactly
+            assert_array_equal(product, slow_fmac(a, b, 16))
+        assert close_to_exact(product, a, b)
+        groups = a.shape[0] * b.shape[1] * -(-a.shape[1] // 16)
+        passes += groups * np.prod([widths[role] // 2 for _, role, *_ in pair])
+    assert run.passes == passes
+    assert dict(zip(run.decisions.role, run.decisions.bits, strict=True)) == widths
+
+
+@pytest.mark.parametrize("width", [4, 8, 16])
+def test_flexblock_modes_cost_1_4_16(width):
+    run = training.FlexBlock(width, width, width).start()
+    gemms(run)
+    assert run.passes_per_mac / 4 == {4: 1, 8: 4, 16: 16}[width]
+
+
+# --- arguments, and that they learn ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: training.BF16("mxfp8_e4m3"), ValueError, "weight_format must be a float"),
+        (lambda: training.BF16(gradient_rounding="nearest"), ValueError, "gradient_rounding must"),
+        (lambda: training.BF16(accumulator="h100"), ValueError, "h100"),
+        (lambda: training.BF16(accumulator=3), TypeError, "accumulator must be a name"),
+        (lambda: training.FP8(scaling="late"), ValueError, "scaling must be current or delayed"),
+        (lambda: training.FP8(history=0), ValueError, "history must be at least 1"),
+        (lambda: training.FP8(margin=1.5), TypeError, "margin must be an integer"),
+        (lambda: training.MXFP8("e4m3"), ValueError, "weight_format must be a block format"),
+        (lambda: training.MXFP4(gradient_format="nvfp4_g16x16"), ValueError, "along one axis"),
+        (lambda: training.MXFP4(gradient_rounding="odd"), ValueError, "gradient_rounding must"),
+        (lambda: training.MXFP4(accumulator=3), TypeError, "accumulator must be a name"),
+        (lambda: training.HBFP(10), ValueError, "bits must be 8, 12 or 16"),
+        (lambda: training.FlexBlock(4, 5, 8), ValueError, "activation_bits must be 4, 8 or 16"),
+    ],
+)
+def test_constructor_arguments(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        training.BF16(), training.FP8(scaling="delayed"), training.FP8(accumulator="hopper"),
+        training.MXFP8(), training.MXFP4(), training.NVFP4(), training.HBFP(),
+        training.FlexBlock(), training.FlexBlock(4, 4, 16),
+    ],
+    ids=lambda recipe: type(recipe).__name__,
+)  # fmt: skip
+def test_networks_learn_and_repeat(recipe):
+    x = normal(96, 20)
+    y = np.arange(96) % 3
+    x[np.arange(96), y] += 3
+    data = training.split(x, y, seed=0)
+    results = []
+    for _ in range(2):
+        network = training.mlp(20, (24, 17), 3, seed=1)
+        results.append(training.fit(network, data, recipe=recipe, epochs=10, batch_size=20))
+    assert results[0] == results[1]
+    assert results[0].train_accuracy[-1] > 0.9
+    assert hash(recipe) == hash(dataclasses.replace(recipe))

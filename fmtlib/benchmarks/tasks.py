@@ -419,24 +419,25 @@ def _matmul_codes(n: int, fmt: str, accumulator: str) -> Case:
 # --- training -------------------------------------------------------------------------------
 
 
-def _training_step(n: int) -> Case:
-    """Of the small CNN, on a batch of images of n × n pixels, beside the products that it takes."""
+def _step(n: int, recipe: training.Recipe) -> tuple[training.Run, Array, Array, Call]:
+    """A step of the small CNN on a batch of images of n × n pixels; its run, images and labels."""
     x = _normal(64 * n * n).reshape(64, 1, n, n)
     y = np.arange(len(x)) % 10
+    network = training.cnn((1, n, n), CNN_CHANNELS)
+    run = recipe.start(network.products)
+    optimizer = training.SGD(network.parameters)
 
-    def step(recipe: training.Recipe) -> tuple[training.Run, Call]:
-        network = training.cnn((1, n, n), CNN_CHANNELS)
-        run = recipe.start(network.products)
-        optimizer = training.SGD(network.parameters)
+    def call() -> None:
+        _, gradient = training.softmax_cross_entropy(network.forward(x, run), y)
+        network.backward(gradient, run)
+        optimizer.step(0.0)
+        run.advance()
 
-        def call() -> None:
-            _, gradient = training.softmax_cross_entropy(network.forward(x, run), y)
-            network.backward(gradient, run)
-            optimizer.step(0.0)
-            run.advance()
+    return run, x, y, call
 
-        return run, call
 
+def _training_step(n: int) -> Case:
+    """A step beside the products that it takes."""
     products: list[tuple[Array, Array, Array]] = []
 
     class Kept(training.Float32):
@@ -448,7 +449,7 @@ def _training_step(n: int) -> Case:
             products.append((a, b, a @ b))
             return products[-1][2].copy(), None
 
-    run, once = step(Kept())
+    run, x, y, once = _step(n, Kept())
     once()
 
     def multiply() -> None:
@@ -458,16 +459,19 @@ def _training_step(n: int) -> Case:
     return Case(
         x,
         multiply,
-        tuple(
-            Variant(name, step(recipe)[1])
-            for name, recipe in (
-                ("fmtlib", training.Float32()),
-                ("fmtlib FP8", training.FP8()),
-                ("fmtlib BFP m=4", training.BFP(4)),
-            )
-        ),
+        (Variant("fmtlib", _step(n, training.Float32())[-1]),),
         lambda peer, part: peer.training_step(part, y, CNN_CHANNELS),
         operations=2 * run.macs,
+    )
+
+
+def _recipe_step(n: int, recipe: training.Recipe) -> Case:
+    """A step of a recipe beside that of Float32."""
+    run, x, _, call = _step(n, recipe)
+    call()
+    macs = run.macs
+    return Case(
+        x, _step(n, training.Float32())[-1], (Variant("fmtlib", call),), operations=2 * macs
     )
 
 
@@ -669,6 +673,19 @@ def _tasks() -> Iterator[Task]:
     yield Task(
         "training step of a CNN", _training_step, "its float32 products", scale="matrix", rows=28
     )
+    for kind, recipe, most in (
+        ("FP8", training.FP8(), 1.5),
+        ("BFP m=2", training.BFP(2), 1.5),
+        ("BFP m=4", training.BFP(4), 1.5),
+        ("BFP m=8", training.BFP(8), 1.5),
+        ("FAST", training.FAST(), None),
+        ("MXFP8", training.MXFP8(), None),
+        ("HBFP8", training.HBFP(8), None),
+    ):
+        yield Task(
+            f"training step of a CNN, {kind}", partial(_recipe_step, recipe=recipe),
+            "Float32 step", limit=most, scale="matrix", rows=28,
+        )  # fmt: skip
     for accumulator, by_operands in PRESETS.items():
         if "any" in by_operands or "float8" in by_operands:
             yield Task(

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import codec
 from fmtlib.arguments import whole_number
@@ -119,6 +119,40 @@ class AmaxHistory:
             if counts:
                 self.scale = self._scale_of(counts)
         return scale
+
+    def state(self) -> NDArray[np.float64]:
+        """What `restore` needs to go on from here: scale, `skipped`, then the history."""
+        return np.array([self.scale, self.skipped, *self._amax], np.float64)
+
+    def restore(self, state: ArrayLike) -> None:
+        """Go on where `state` was taken, of a history with the same arguments.
+
+        Raises
+        ------
+        ValueError
+            If it is not the state of such a history.
+
+        Examples
+        --------
+        >>> import fmtlib as fl
+        >>> first, second = (fl.AmaxHistory("e4m3", length=2) for _ in range(2))
+        >>> _ = first.scale_for([7.0])
+        >>> second.restore(first.state())
+        >>> second.scale_for([0.0])
+        0.015625
+        """
+        numbers = np.asarray(state, np.float64)
+        longest = 2 + (self._amax.maxlen or 0)
+        if numbers.ndim != 1 or not 2 <= numbers.size <= longest or not np.isfinite(numbers).all():
+            raise ValueError(
+                f"the state must be from 2 to {longest} finite numbers, got {numbers.shape}"
+            )
+        scale, skipped, *amax = numbers.tolist()
+        if scale <= 0 or skipped < 0 or any(a < 0 for a in amax):
+            raise ValueError(f"scale, skipped and history cannot be {scale}, {skipped}, {amax}")
+        self.scale, self.skipped = scale, int(skipped)
+        self._amax.clear()
+        self._amax.extend(amax)
 
     def _scale_of(self, amax: float) -> float:
         least = Fraction(amax) * Fraction(2) ** self._margin / Fraction(self._scheme.format.max)

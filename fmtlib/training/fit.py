@@ -62,6 +62,8 @@ class Result:
         validation they come from the recipe's own quantised forward pass.
     macs : int
         Multiplications of training, in all three products of every layer.
+    effectual_macs : int
+        Those that the recipe's hardware does, see `Run`.
     passes_per_mac : float or None
         See `Run.passes_per_mac`.
     decisions : Decisions
@@ -87,6 +89,7 @@ class Result:
     test_loss: float | None
     test_accuracy: float | None
     macs: int
+    effectual_macs: int
     passes_per_mac: float | None
     decisions: Decisions
     skipped_steps: int
@@ -257,6 +260,7 @@ def fit(
         test_loss=test_loss,
         test_accuracy=test_accuracy,
         macs=run.macs,
+        effectual_macs=run.effectual_macs,
         passes_per_mac=run.passes_per_mac,
         decisions=run.decisions,
         skipped_steps=state.skipped,

@@ -74,7 +74,7 @@ class TrainingState:
         clip_norm: float | None,
         loss_scale: LossScale | None,
     ) -> str | None:
-        """One step of training; if something is not finite, what, and nothing has changed."""
+        """One step of training; or what is not finite: then the parameters have not changed."""
         run, parameters = self.run, self.network.parameters
         outputs = self.network.forward(x, run)
         value, gradient = loss(outputs, y)

@@ -17,6 +17,9 @@ from fmtlib.formats import BlockFormat, Format, Rounding
 from fmtlib.training.checkpoints import check_arrays
 from fmtlib.training.layers import Floats, Parameter
 
+# Scales are numbers of float32.
+_GREATEST_SCALE = 2.0**127
+
 
 @dataclass(frozen=True)
 class StateFormat:
@@ -388,7 +391,7 @@ class LossScale:
         if self.interval is not None:
             whole_number("interval", self.interval, 1)
         for name, good, allowed in (
-            ("initial", 0 < self.initial < math.inf, "positive and finite"),
+            ("initial", 0 < self.initial <= _GREATEST_SCALE, "positive and at most 2**127"),
             ("growth", 1 <= self.growth < math.inf, "at least 1 and finite"),
             ("backoff", 0 < self.backoff <= 1, "above 0 and at most 1"),
         ):
@@ -402,4 +405,4 @@ class LossScale:
         if overflow:
             return scale * self.backoff
         grown = scale * self.growth
-        return grown if steps % self.interval == 0 and grown <= 2.0**127 else scale
+        return grown if steps % self.interval == 0 and grown <= _GREATEST_SCALE else scale

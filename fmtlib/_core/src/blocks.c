@@ -27,6 +27,8 @@ static ptrdiff_t parts(ptrdiff_t length, ptrdiff_t size)
     return length / size + (length % size != 0);
 }
 
+enum { NOISE_AHEAD = 512 }; /* random words that are made for short runs */
+
 /* Where the share `part` of all_parts of n things begins. */
 static ptrdiff_t share(ptrdiff_t n, ptrdiff_t part, ptrdiff_t all_parts)
 {
@@ -52,6 +54,8 @@ typedef struct {
     lanes maxima;       /* of groups, then of sub-blocks */
     lanes unit_maxima;  /* of sub-blocks, while maxima are those of groups */
     uint32_t codes[CHUNK], words[CHUNK];
+    uint32_t noise[NOISE_AHEAD]; /* words from noise_first on */
+    uint64_t noise_first, noise_end; /* the latter: of the run before */
     scaling groups, units, elements;
     uint32_t scale_codes[CHUNK]; /* by group */
     uint8_t carries[CHUNK];
@@ -366,14 +370,25 @@ static void store_scales(const fmt_block_plan *plan, void *scales, ptrdiff_t ind
 
 /* --- elements ------------------------------------------------------------------------------ */
 
-/* The words of n elements from index; NULL if none are wanted. */
+/* The words of n elements from index; NULL if none are wanted.  They are made many at a time: where
+ * short runs follow each other, the words of several. */
 static const uint32_t *random_words(const fmt_block_plan *plan, ptrdiff_t index, ptrdiff_t n,
                                     stages *s)
 {
     if (!plan->stochastic)
         return NULL;
-    fmt_active->philox(plan->seed, plan->stream, plan->first + (uint64_t)index, s->words, n);
-    return s->words;
+    const uint64_t first = plan->first + (uint64_t)index;
+    const int follows = first == s->noise_end;
+    s->noise_end = first + (uint64_t)n;
+    if (n > NOISE_AHEAD / 2 || !follows) {
+        fmt_active->philox(plan->seed, plan->stream, first, s->words, n);
+        return s->words;
+    }
+    if (first < s->noise_first || s->noise_end > s->noise_first + NOISE_AHEAD) {
+        s->noise_first = first & ~(uint64_t)3; /* where a block of words starts */
+        fmt_active->philox(plan->seed, plan->stream, s->noise_first, s->noise, NOISE_AHEAD);
+    }
+    return s->noise + (first - s->noise_first);
 }
 
 /* Codes of n elements by general kernels, integers in sign and magnitude; room: the magnitudes
@@ -799,6 +814,7 @@ static void each_region(const fmt_block_plan *plan, work_on *work, const void *f
     const fmt_environment callers = fmt_enter();
     stages s;
     s.decoding = work == decode_region;
+    s.noise_first = s.noise_end = UINT64_MAX;
     s.width = 0;
     const ptrdiff_t size = plan->outer * plan->rows * row, in_size = fmt_size_of(plan->source);
     s.is_long = size * in_size > FMT_LONG;

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats, Parameter
 
 Gemm: TypeAlias = Literal["forward", "weight_gradient", "input_gradient"]
@@ -27,6 +28,8 @@ _TENSORS: dict[Gemm, tuple[Tensor, Tensor]] = {
     "weight_gradient": ("left", "output"),
     "input_gradient": ("output", "right"),
 }
+# Where a tensor is not as it lies in the forward product.
+_TRANSPOSED = {("weight_gradient", "left"), ("input_gradient", "right")}
 _ROLES: dict[Tensor, Role] = {"left": "activation", "right": "weight", "output": "gradient"}
 
 # What a stream of random words is for: the operands of the products come first, 0 to 5.
@@ -57,7 +60,8 @@ class Operand:
     tensor : {"left", "right", "output"}
         Which tensor of the layer, by its place in the forward product; the gradient is "output".
     call : int
-        Which of the layer's forward products in this step the tensor belongs to, counted from 0.
+        Which of the layer's forward products in this step the tensor belongs to, counted from 0;
+        0 for weights, which belong to all.
     taps : int
         Entries of the forward product's reduction axis for each input channel: those of a channel
         lie together.  The height × width of a convolution's filters, else 1.
@@ -422,6 +426,7 @@ class Run:
         tensor = _TENSORS[gemm][side]
         forward = self._calls["forward", layer]
         call = forward - 1 - nth if gemm != "forward" and nth < forward else nth
+        call = 0 if role == "weight" else call
         operand = Operand(
             role=role,
             axis=-1 - side,
@@ -437,7 +442,7 @@ class Run:
             memory=self._memory[layer],
             step=self._step[layer],
         )
-        place = (layer, tensor, 0 if role == "weight" else call)
+        place = (layer, tensor, call)
         if place not in self._bits:
             bits = self.recipe.choose_bits(x, operand)
             self._bits[place] = bits
@@ -458,6 +463,29 @@ class Run:
             )
         evaluation = self._batch is not None
         return (evaluation << 63) | (nth << 48) | (step << 24) | (layer << 3) | purpose
+
+
+def reuse(make: Callable[[Floats], Floats], x: Floats, operand: Operand) -> Floats:
+    """Return ``make(x)``, made once for a tensor that enters two products of a step.
+
+    For functions that know no axis, so that ``make(x.T)`` is ``make(x).T``.  A tensor is known by
+    its memory, which is held until the step ends.
+    """
+    transposed = (operand.gemm, operand.tensor) in _TRANSPOSED
+    place = ("reuse", operand.tensor, x.ctypes.data, x.size)
+    x = x.swapaxes(-1, -2) if transposed else x
+    held = operand.step.get(place)
+    if held is None or held[0].shape != x.shape or held[0].strides != x.strides:
+        held = operand.step[place] = (x, make(x))
+    made: Floats = held[1]
+    return made.swapaxes(-1, -2) if transposed else made
+
+
+def check_rounding(name: str, rounding: object) -> None:
+    """Raise a ValueError if it is not one of `fmtlib.encode`'s."""
+    if rounding not in get_args(Rounding):
+        choices = ", ".join(get_args(Rounding))
+        raise ValueError(f"{name} must be one of {choices}, got {rounding!r}")
 
 
 def _chunks(bits: int) -> int:

@@ -1,0 +1,182 @@
+"""Microscaling: small floats in short blocks, each under a scale of its own (MX, NVFP4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fmtlib as fl
+from fmtlib.formats import Rounding
+from fmtlib.training.layers import Floats
+from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding, reuse
+from fmtlib.training.recipes.bfp import lies_transposed, other_axis
+
+
+@dataclass(frozen=True)
+class Microscaled(Recipe):
+    """What the recipes with scaled blocks of floats have in common.
+
+    Every operand is in blocks along the reduction axis of the product that it enters.
+
+    Parameters
+    ----------
+    weight_format, activation_format, gradient_format : str
+        Block formats, see `fmtlib.get_format`.  Blocks of two dimensions are for weights: they lie
+        along both axes of the matrix.
+    gradient_rounding : str
+        See `fmtlib.encode`; weights and activations are rounded to nearest even.
+    accumulator : str or fmtlib.Accumulator, optional
+        What adds the products up, see `fmtlib.matmul`.  By default the operands' values are
+        multiplied by NumPy in float32.
+
+    Notes
+    -----
+    Blocks whose greatest magnitude lies beyond the greatest element, as OCP's rule of scales allows
+    it, saturate there; so stochastic rounding has a bias in them.
+    """
+
+    weight_format: str = "mxfp8_e4m3"
+    activation_format: str = "mxfp8_e4m3"
+    gradient_format: str = "mxfp8_e4m3"
+    gradient_rounding: Rounding = "nearest_even"
+    accumulator: str | fl.Accumulator | None = None
+
+    def __post_init__(self) -> None:
+        formats = []
+        for role in ROLES:
+            fmt = fl.get_format(getattr(self, f"{role}_format"))
+            if not isinstance(fmt, fl.BlockFormat):
+                raise ValueError(f"{role}_format must be a block format, got {fmt.name}")
+            if isinstance(fmt.block_size, tuple) and role != "weight":
+                raise ValueError(f"{role}_format must have blocks along one axis, got {fmt.name}")
+            formats.append(fmt)
+        check_rounding("gradient_rounding", self.gradient_rounding)
+        if isinstance(self.accumulator, str):
+            fl.Accumulator.preset(self.accumulator, *formats[:2])
+        elif not (self.accumulator is None or isinstance(self.accumulator, fl.Accumulator)):
+            raise TypeError(f"accumulator must be a name or an Accumulator, got {self.accumulator}")
+
+    def product(
+        self, a: Floats, b: Floats, left: Operand, right: Operand
+    ) -> tuple[Floats, int | None]:
+        """The product of the operands in their formats."""
+        if self.accumulator is None:
+            return self._values(a, left) @ self._values(b, right), None
+        encoded = [
+            fl.encode(x, **self._encoding(operand)) for x, operand in ((a, left), (b, right))
+        ]
+        product: Floats = fl.matmul(*encoded, accumulator=self.accumulator)
+        return product, None
+
+    def _values(self, x: Floats, operand: Operand) -> Floats:
+        """The values that x has in its format."""
+        how = self._encoding(operand)
+
+        def quantize(x: Floats) -> Floats:
+            quantized: Floats
+            if lies_transposed(x) and not isinstance(how["axis"], tuple) and "seed" not in how:
+                quantized = fl.quantize(x.T, **how | {"axis": other_axis(how["axis"])})
+                return quantized.T
+            quantized = fl.quantize(x, **how)
+            return quantized
+
+        # blocks of two dimensions are the same in both products
+        return reuse(quantize, x, operand) if isinstance(how["axis"], tuple) else quantize(x)
+
+    def _encoding(self, operand: Operand) -> dict[str, Any]:
+        """The arguments of `encode`, and of `quantize`."""
+        fmt = fl.get_format(getattr(self, f"{operand.role}_format"))
+        assert isinstance(fmt, fl.BlockFormat)
+        how: dict[str, Any] = {
+            "fmt": fmt,
+            "axis": (-2, -1) if isinstance(fmt.block_size, tuple) else operand.axis,
+        }
+        if operand.role == "gradient":
+            how["rounding"] = self.gradient_rounding
+            if self.gradient_rounding.startswith("stochastic"):
+                how["seed"] = operand.key
+        return how
+
+
+@dataclass(frozen=True)
+class MXFP8(Microscaled):
+    """Eight-bit floats in blocks of 32 under powers of two: E4M3 forward, E5M2 for gradients.
+
+    Parameters
+    ----------
+    **options
+        See `Microscaled`.
+
+    References
+    ----------
+    OCP Microscaling Formats (MX) v1.0 defines the formats, not which operand takes which: the
+    choice is that of FP8 training (arXiv 2209.05433), with gradients rounded to nearest even.
+    ``gradient_format="mxfp8_e4m3"`` is the other one in use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmtlib import training
+    >>> run = training.MXFP8().start()
+    >>> run.gemm(np.float32([[1.0, 0.3]]), np.float32([[0.0], [1.0]]), "forward", 0)
+    array([[0.3125]], dtype=float32)
+    """
+
+    gradient_format: str = "mxfp8_e5m2"
+
+
+@dataclass(frozen=True)
+class MXFP4(Microscaled):
+    """Four-bit floats (E2M1) in blocks of 32 under powers of two, stochastic for gradients.
+
+    Parameters
+    ----------
+    **options
+        See `Microscaled`.
+
+    References
+    ----------
+    OCP Microscaling Formats (MX) v1.0, whose rule of scales (floor) it takes; which operand is
+    rounded how is our choice.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> training.MXFP4().gradient_rounding
+    'stochastic'
+    """
+
+    weight_format: str = "mxfp4_e2m1"
+    activation_format: str = "mxfp4_e2m1"
+    gradient_format: str = "mxfp4_e2m1"
+    gradient_rounding: Rounding = "stochastic"
+
+
+@dataclass(frozen=True)
+class NVFP4(Microscaled):
+    """NVIDIA's four-bit training: E2M1 in blocks of 16 under E4M3 scales and one of the tensor.
+
+    Weights are in tiles of 16 × 16, so that they are the same numbers forward and backward;
+    gradients are rounded stochastically.
+
+    Parameters
+    ----------
+    **options
+        See `Microscaled`.
+
+    Notes
+    -----
+    The scale of the tensor is by its own greatest magnitude.  What the published recipe has
+    besides, random Hadamard transforms and some layers in higher precision, is not part of this.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> training.NVFP4().weight_format
+    'nvfp4_g16x16'
+    """
+
+    weight_format: str = "nvfp4_g16x16"
+    activation_format: str = "nvfp4"
+    gradient_format: str = "nvfp4"
+    gradient_rounding: Rounding = "stochastic"
