@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -20,9 +19,7 @@ from fmtlib.hardware.onnx_graph import Floats, Product, SkippedNode
 from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.onnx_models import feeds_of, load
 from fmtlib.training.layers import Conv2d, WeightedLayer
-from fmtlib.training.layers.base import pair
 from fmtlib.training.network import Network
-from fmtlib.training.recipes import Float32, Run
 
 if TYPE_CHECKING:
     import os
@@ -278,45 +275,21 @@ def _network_inputs(inputs: Any) -> NDArray[Any]:
 
 def _of_network(network: Network, x: NDArray[Any], names: Sequence[str]) -> Iterable[Product]:
     """The products of a network of the trainer, with inputs as float32 computes them."""
-    every = zip(_network_names(network), network.weighted, strict=True)
-    chosen = {name: layer for name, layer in every if name in names}
-    with _recording(chosen.values()) as inputs:
-        network.forward(x, Float32().start(network.products).evaluation())
-    for name, layer in chosen.items():
-        entered, weights, operator = inputs[id(layer)], layer.weight.value, type(layer).__name__
+    for name, layer, entering in zip(
+        _network_names(network), network.weighted, network.inputs(x), strict=True
+    ):
+        if name not in names:
+            continue
+        operator, weights = type(layer).__name__, layer.weight.value
         if isinstance(layer, Conv2d):
-            (top, left), stride = pair("padding", layer.padding, 0), pair("stride", layer.stride, 1)
+            top, left = layer.paddings
             yield Product(
-                name, operator, entered, weights, "conv",
-                stride=stride, padding=(top, left, top, left), groups=layer.groups,
+                name, operator, entering, weights, "conv",
+                stride=layer.strides, padding=(top, left, top, left), groups=layer.groups,
             )  # fmt: skip
         else:
-            rows = entered.reshape(-1, entered.shape[-1])
+            rows = entering.reshape(-1, entering.shape[-1])
             yield Product(name, operator, rows, weights, "linear")
-
-
-@contextmanager
-def _recording(layers: Iterable[WeightedLayer]) -> Iterator[dict[int, Floats]]:
-    """What enters these layers while they run, by identity; they may be inside others."""
-    found: dict[int, Floats] = {}
-
-    def recorder(layer: WeightedLayer) -> Callable[[Any, Run], Floats]:
-        forward = layer.forward
-
-        def recorded(x: Any, run: Run) -> Floats:
-            found[id(layer)] = x
-            return forward(x, run)
-
-        return recorded
-
-    changed = list(layers)
-    for layer in changed:
-        setattr(layer, "forward", recorder(layer))  # noqa: B010 - mypy knows it as a method
-    try:
-        yield found
-    finally:
-        for layer in changed:
-            del layer.forward
 
 
 def _integers(

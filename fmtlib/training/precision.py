@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,9 +13,9 @@ import fmtlib as fl
 from fmtlib.formats import BlockFormat, FixedFormat
 from fmtlib.search.configurations import Configuration, LayerSize, Precision
 from fmtlib.training.datasets import Part
-from fmtlib.training.layers import Floats, Layer, Parameter, WeightedLayer
+from fmtlib.training.layers import Floats, Parameter
 from fmtlib.training.network import Network
-from fmtlib.training.recipes import Float32, Operand, Recipe, Run
+from fmtlib.training.recipes import Operand, Recipe, Run
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     Raises
     ------
     ValueError
-        If the part is empty, or the network has products inside its layers, as in `Residual`.
+        If the part is empty, or the network has attention or recurrent layers.
 
     Examples
     --------
@@ -113,51 +114,47 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     """
     if not len(part):
         raise ValueError("the part of the data is empty")
-    if sum(isinstance(layer, WeightedLayer) for layer in network.layers) != network.products:
-        raise ValueError("the network must have its weights in its own layers, not inside others")
+    if len(network.weighted) != network.products:
+        raise ValueError("the network has products without weights, as in attention")
 
     def evaluate(configuration: Configuration) -> float:
-        labels = _rounded_network(network, configuration).predict(part.x)
+        with _rounding(network, configuration):
+            labels = network.predict(part.x)
         return float((labels == part.y).mean())
 
     start, sizes = [], []
-    run, x = Float32().start(len(network.weighted)), part.x
-    for layer in network.layers:
-        if isinstance(layer, WeightedLayer):
-            weights = layer.weight.value
-            start.append(Precision.covering(x, weights, bits))
-            kind = type(layer).__name__.lower()
-            data, lengths = int(np.prod(x.shape[1:])), (x.shape[1], weights.shape[1])
-            sizes.append(LayerSize(f"{kind}{layer.index}", data, weights.size, *lengths))
-        x = layer.forward(x, run)
+    for layer, x in zip(network.weighted, network.inputs(part.x), strict=True):
+        weights = layer.weight.value
+        start.append(Precision.covering(x, weights, bits))
+        kind = type(layer).__name__.lower()
+        data, lengths = int(np.prod(x.shape[1:])), (x.shape[1], weights.shape[1])
+        sizes.append(LayerSize(f"{kind}{layer.index}", data, weights.size, *lengths))
     return PrecisionTask(evaluate, tuple(start), tuple(sizes))
 
 
-class _Rounding(Layer):
-    """The input rounded to a format."""
-
-    def __init__(self, fmt: FixedFormat | BlockFormat) -> None:
-        self.format = fmt
-
-    def forward(self, x: Floats, run: Run) -> Floats:
-        return _rounded(x, self.format)
-
-    def backward(self, gradient: Floats, run: Run) -> Floats:
-        return gradient  # straight through
-
-
-def _rounded_network(network: Network, configuration: Configuration) -> Network:
-    """A network with rounded weights, which rounds the inputs of its layers; not to be trained."""
+@contextmanager
+def _rounding(network: Network, configuration: Configuration) -> Iterator[None]:
+    """Let the layers of a network have rounded weights, and round what enters them."""
     if len(configuration) != len(network.weighted):
         raise ValueError(f"{len(configuration)} precisions for {len(network.weighted)} layers")
-    layers: list[Layer] = []
-    for layer in network.layers:
-        layer = copy.copy(layer)
-        if isinstance(layer, WeightedLayer) and (precision := configuration[layer.index]):
-            layers.append(_Rounding(precision.data))
-            layer.weight = Parameter(_rounded(layer.weight.value, precision.weights))
-        layers.append(layer)
-    return Network(layers)
+    pairs = zip(network.weighted, configuration, strict=True)
+    changed = [(layer, layer.weight, precision) for layer, precision in pairs if precision]
+    for layer, weight, precision in changed:
+        layer.weight = Parameter(_rounded(weight.value, precision.weights))
+        forward = partial(_forward, layer.forward, precision.data)
+        setattr(layer, "forward", forward)  # noqa: B010 - mypy knows it as a method
+    try:
+        yield
+    finally:
+        for layer, weight, _ in changed:
+            layer.weight = weight
+            del layer.forward
+
+
+def _forward(
+    forward: Callable[[Floats, Run], Floats], fmt: FixedFormat | BlockFormat, x: Floats, run: Run
+) -> Floats:
+    return forward(_rounded(x, fmt), run)
 
 
 def _rounded(x: Floats, fmt: FixedFormat | BlockFormat) -> Floats:
