@@ -4,7 +4,7 @@
 
     python examples/recipes.py                      # the tables
     python examples/recipes.py stored mnist1d       # of some experiments
-    python examples/recipes.py --write              # docs/recipes.csv, docs/recipe_figures.md, plot
+    python examples/recipes.py --write              # also docs/recipe_figures.inc and the plot
 
 Needs the extras demo and data.  Every run that is in the table (``--table``, docs/recipes.csv by
 default) is taken from it, and every new one is added at once; so an interrupted run goes on, and
@@ -507,7 +507,7 @@ def main() -> None:
         head = (
             f"<!-- made by examples/recipes.py --write -->\n\nfmtlib {fl.__version__}; {machine}.\n"
         )
-        with replaced(DOCS / "recipe_figures.md") as temporary:
+        with replaced(DOCS / "recipe_figures.inc") as temporary:
             temporary.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
 
 

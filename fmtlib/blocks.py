@@ -160,7 +160,7 @@ class BlockArray:
 
     def _with(self, codes: NDArray[Any], scales: NDArray[Any], axes: tuple[int, ...]) -> BlockArray:
         axis = axes[0] if len(axes) == 1 else (axes[0], axes[1])
-        return replace(self, codes=codes, scales=scales, axis=axis)
+        return BlockArray._made(codes, scales, self.format, axis, self.tensor_scale)
 
     def copy(self) -> BlockArray:
         """A copy with codes and scales of its own."""

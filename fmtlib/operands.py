@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -96,7 +96,8 @@ class PackedOperand:
             )
         codes, scales = native(given.codes), given.scales.view()
         codes.flags.writeable = scales.flags.writeable = False
-        object.__setattr__(self, "blocks", replace(given, codes=codes, scales=scales))
+        blocks = BlockArray._made(codes, scales, given.format, axis, given.tensor_scale)
+        object.__setattr__(self, "blocks", blocks)
         if self.side == "b":
             codes, scales = codes.swapaxes(-1, -2), scales.swapaxes(-1, -2)
         packings = (

@@ -15,6 +15,7 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+NEAREST = {"gradient_rounding": "nearest_even"}
 # Every axis is longer than a group and ragged, so that a wrong axis would give other values.
 A, W, G = normal(19, 37), normal(37, 21, seed=1), normal(19, 21, seed=2) / 64
 
@@ -387,6 +388,15 @@ def test_flexblock_against_the_reference(bits):
         passes += groups * np.prod([widths[role] // 2 for _, role, *_ in pair])
     assert run.passes == passes
     assert dict(zip(run.decisions.role, run.decisions.bits, strict=True)) == widths
+
+
+@pytest.mark.parametrize("group", [1, 5, 16, 24, 64])
+@pytest.mark.parametrize("bits", [1, 2, 3, 8])
+def test_passes_are_those_of_the_products(bits, group):
+    run = training.BFP(bits, group_size=group, **NEAREST).start()
+    run.gemm(A, W, "forward", 0)
+    fmt = fl.bfp(bits, block_size=group)
+    assert run.passes == fl.dot_passes(fl.encode(A, fmt, axis=1), fl.encode(W, fmt, axis=0))
 
 
 @pytest.mark.parametrize("width", [4, 8, 16])

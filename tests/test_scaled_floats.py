@@ -135,3 +135,34 @@ def test_in_place_and_overlapping():
     shifted[...] = x
     fl.quantize(shifted, "e4m3", rounding="stochastic", seed=5, out=room[: x.size].reshape(x.shape))
     assert_array_equal(room[: x.size].reshape(x.shape), expected)
+
+
+@pytest.mark.parametrize("overflow", ["saturate", "nonsaturating"])
+@pytest.mark.parametrize("scale", [0.00123, 2.0**-9, 1e-30, 3e20])
+@pytest.mark.parametrize(
+    "name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float6_e3m2fn"]
+)
+def test_large_arrays_are_quantised_as_by_encode_and_decode(name, scale, overflow):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((97, 701)) * 10.0 ** rng.integers(-12, 12, (97, 701))
+    x = x.astype(np.float32)
+    x[3, :10] = [0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3e38, 1, 2]
+    if name == "float6_e3m2fn":
+        x[3, 4] = 1
+    for array in (x, x.T, x[::-1], np.asfortranarray(x)):
+        codes = fl.encode(array, name, scale=scale, overflow=overflow)
+        expected = fl.decode(codes, name, scale=scale, dtype=np.float32)
+        found = fl.quantize(array, name, scale=scale, overflow=overflow)
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+def test_large_arrays_tell_of_nan_and_overflow():
+    x = np.ones((200, 200), np.float32)
+    x[7, 7] = np.nan
+    with pytest.warns(RuntimeWarning, match="invalid value"):
+        found = fl.quantize(x, "float4_e2m1fn", scale=0.3)
+    assert found[7, 7] == 0
+    x[7, 7] = 1e9
+    with pytest.raises(OverflowError, match="float8_e4m3fn"):
+        fl.quantize(x, "float8_e4m3fn", scale=0.3, overflow="raise")

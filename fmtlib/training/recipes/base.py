@@ -344,7 +344,7 @@ class Run:
             left, right, rows, depth, columns
         )
         if passes is not None:
-            pairs = passes // (_chunks(left.bits) * _chunks(right.bits))
+            pairs = passes // (chunks(left.bits) * chunks(right.bits))
             self.passes = passes + (self.passes or 0)
             self.group_pairs = pairs + (self.group_pairs or 0)
         return product
@@ -488,6 +488,6 @@ def check_rounding(name: str, rounding: object) -> None:
         raise ValueError(f"{name} must be one of {choices}, got {rounding!r}")
 
 
-def _chunks(bits: int) -> int:
+def chunks(bits: int) -> int:
     """Chunks of 2 bits in a mantissa: the fMAC takes a pass for every pair of them."""
     return -(-bits // 2)

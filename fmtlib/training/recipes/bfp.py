@@ -1,5 +1,6 @@
 """Block floating point of one width."""
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -7,8 +8,9 @@ from typing import Any, Literal
 import fmtlib as fl
 from fmtlib.arguments import whole_number
 from fmtlib.formats import Rounding
+from fmtlib.products import FMAC_GROUP
 from fmtlib.training.layers import Floats
-from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding
+from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding, chunks
 
 # Making a format checks it, which would cost more than to encode a small tensor.
 _bfp = cache(fl.bfp)
@@ -95,7 +97,7 @@ class BlockRecipe(Recipe):
         """The fMAC's product of the encoded operands, and its passes."""
         x = encode_along(a, self._format(left.bits), left.axis, **self._rounding(left))
         y = encode_along(b, self._format(right.bits), right.axis, **self._rounding(right))
-        return multiply(x, y), fl.dot_passes(x, y)
+        return multiply(x, y), self._passes(a.shape, b.shape[-1], left.bits, right.bits)
 
     def quantize(self, x: Floats, operand: Operand, bits: int) -> Floats:
         """The values that x has as this operand with mantissas of `bits` bits."""
@@ -104,6 +106,12 @@ class BlockRecipe(Recipe):
             x, axis = x.T, other_axis(axis)
         quantized: Floats = fl.quantize(x, self._format(bits), axis=axis, **rounding)
         return quantized if axis == operand.axis else quantized.T
+
+    def _passes(self, shape: tuple[int, ...], columns: int, left: int, right: int) -> int:
+        """What `fmtlib.dot_passes` counts, from the shape of the left operand and the widths."""
+        whole, rest = divmod(shape[-1], self.group_size)
+        groups = whole * -(-self.group_size // FMAC_GROUP) + -(-rest // FMAC_GROUP)
+        return math.prod(shape[:-1]) * columns * groups * chunks(left) * chunks(right)
 
     def _format(self, bits: int) -> fl.BlockFormat:
         return _bfp(bits, self.exponent_bits, self.group_size, carry=self.carry)
