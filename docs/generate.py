@@ -29,6 +29,7 @@ MODULES = (
     "fmtlib.reference",
     "fmtlib.testing",
     "fmtlib.conformance",
+    "fmtlib.vectors",
     "fmtlib.search",
     "fmtlib.training",
     "fmtlib.hardware",

@@ -197,7 +197,7 @@ def encode_vectors(
     >>> from fmtlib.vectors import encode_vectors
     >>> vectors = encode_vectors("e4m3", count=10)
     >>> vectors.name, len(vectors), list(vectors.columns)
-    ('float8_e4m3fn-encode-nearest_even-saturate', 1577, ['x', 'expected'])
+    ('float8_e4m3fn-encode-nearest_even-saturate', 1576, ['x', 'expected'])
     """
     return _rounding_vectors(
         "encode", fmt, rounding, overflow, dtype, random_bits, lfsr, seed, count
