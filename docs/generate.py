@@ -30,6 +30,7 @@ MODULES = (
     "fmtlib.testing",
     "fmtlib.conformance",
     "fmtlib.vectors",
+    "fmtlib.onnx_export",
     "fmtlib.search",
     "fmtlib.training",
     "fmtlib.hardware",

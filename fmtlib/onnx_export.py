@@ -20,6 +20,8 @@ from fmtlib.packing import pack
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
+__all__ = ["QuantizedWeight", "replace_weights", "to_tensor"]
+
 # TensorProto's name of a format's codes, and the operator set from which on DequantizeLinear
 # takes them; 0: only Cast does.
 _TYPES: dict[str, tuple[str, int]] = {
