@@ -129,6 +129,9 @@ def every_mode(
     if "overflow" in allowed:
         every = [name for name in get_format(fmt).overflows if name != "raise"]
         ways = [{"overflow": name} for name in (every if overflows is None else overflows)]
+    for rounding in wanted:  # all are checked before the first set is made
+        for way in ways:
+            Mode.of(get_format(fmt), rounding, way.get("overflow", "saturate"), None)
     for rounding in wanted:
         of_noise = noise if rounding in STOCHASTIC else {}
         for way in ways:

@@ -522,6 +522,8 @@ def test_every_mode_of_a_format():
         for s in vectors.every_mode("uint4", "quantize", count=0, random_bits=3)
     }
     assert made == {(r, o) for r in ROUNDINGS for o in ("saturate", "wrap")}
+    with pytest.raises(ValueError, match="rounding must be one of"):
+        next(vectors.every_mode("uint4", "encode", roundings=["up", "odd"]))
     made = [s.facts["rounding"] for s in vectors.every_mode("msfp12", "bfp", count=0)]
     assert made == list(ROUNDINGS)
 
