@@ -29,6 +29,8 @@ MODULES = (
     "fmtlib.reference",
     "fmtlib.testing",
     "fmtlib.conformance",
+    "fmtlib.vectors",
+    "fmtlib.onnx_export",
     "fmtlib.search",
     "fmtlib.training",
     "fmtlib.hardware",

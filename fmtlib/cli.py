@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import fmtlib as fl
 from fmtlib.arguments import whole_number
@@ -47,6 +48,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show.add_argument("--start", type=_code, metavar="CODE", help="the first code (0x.. for hex)")
     show.add_argument("--stop", type=_code, metavar="CODE", help="the code to stop before")
     show.set_defaults(run=_show)
+
+    vectors = commands.add_parser(
+        "vectors",
+        help="write test vectors for RTL: inputs and expected codes",
+        description="Write test vectors for a circuit that encodes, decodes, quantises, converts "
+        "blocks or adds up products: hex files for $readmemh, CSV and a manifest, in one folder "
+        "for each rounding and overflow. The same arguments give the same files.",
+    )
+    vectors.add_argument("format", metavar="FORMAT", help="a name or alias; see `fmtlib formats`")
+    vectors.add_argument("--op", required=True, help="what the circuit does",
+                         choices=("encode", "decode", "quantize", "bfp", "dot"))  # fmt: skip
+    vectors.add_argument("--out", default="vectors", metavar="DIR",
+                         help="folder for the folders (default: %(default)s)")  # fmt: skip
+    vectors.add_argument("--rounding", metavar="NAMES",
+                         help="names with commas between (default: all)")  # fmt: skip
+    vectors.add_argument("--overflow", metavar="NAMES",
+                         help="names with commas between (default: all but raise)")  # fmt: skip
+    vectors.add_argument("--dtype", choices=("float32", "float16", "bfloat16", "float64"),
+                         help="type of the numbers that are no codes (default: float32); of a "
+                         "16-bit one encode and quantize take all patterns")  # fmt: skip
+    vectors.add_argument("--random-bits", type=_positive, metavar="R",
+                         help="bits of noise of stochastic roundings (default: 8)")  # fmt: skip
+    vectors.add_argument("--lfsr-width", type=_positive, metavar="W",
+                         help="bits of the LFSR that makes the noise (default: 16)")  # fmt: skip
+    vectors.add_argument("--lfsr-seed", type=_code, metavar="STATE", help="its first state")
+    vectors.add_argument("--lfsr-steps", type=_positive, metavar="N",
+                         help="its steps for each element (default: R)")  # fmt: skip
+    vectors.add_argument("--format-b", metavar="FORMAT",
+                         help="dot: format of the second operand (default: FORMAT)")  # fmt: skip
+    vectors.add_argument("--accumulator", metavar="NAME",
+                         help="dot: how products are added up (default: float32)")  # fmt: skip
+    vectors.add_argument("--terms", type=_positive, metavar="K",
+                         help="dot: products in each (default: 16, or two blocks)")  # fmt: skip
+    vectors.add_argument("--seed", type=_code, metavar="N",
+                         help="of the random inputs (default: 0)")  # fmt: skip
+    vectors.add_argument("--count", type=_code, metavar="N",
+                         help="random inputs beside the corners (default: 1000)")  # fmt: skip
+    vectors.set_defaults(run=_vectors)
 
     bench = commands.add_parser(
         "bench",
@@ -135,6 +174,25 @@ def _formats(chosen: argparse.Namespace) -> None:
 
 def _show(chosen: argparse.Namespace) -> None:
     print(fl.show(chosen.format, chosen.start, chosen.stop))
+
+
+def _vectors(chosen: argparse.Namespace) -> None:
+    from fmtlib.vectors import LFSR, every_mode
+
+    lfsr = {"width": chosen.lfsr_width, "seed": chosen.lfsr_seed, "steps": chosen.lfsr_steps}
+    lfsr = {name: value for name, value in lfsr.items() if value is not None}
+    given = {
+        "roundings": chosen.rounding and chosen.rounding.split(","),
+        "overflows": chosen.overflow and chosen.overflow.split(","),
+        "dtype": chosen.dtype, "random_bits": chosen.random_bits,
+        "lfsr": LFSR(**lfsr) if lfsr else None, "b": chosen.format_b,
+        "accumulator": chosen.accumulator, "terms": chosen.terms, "seed": chosen.seed,
+        "count": chosen.count,
+    }  # fmt: skip
+    arguments = {name: value for name, value in given.items() if value is not None}
+    for vectors in every_mode(chosen.format, chosen.op, **arguments):
+        folder = vectors.write(Path(chosen.out, vectors.name))
+        print(f"{folder}: {len(vectors)} vectors")
 
 
 def _bench(chosen: argparse.Namespace) -> None:

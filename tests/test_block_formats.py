@@ -287,6 +287,20 @@ def test_micro_exponents_worked_by_hand(target):
     assert_array_equal(b.codes, [12, 1, 4, 7 | 16, 0, 0, 8, 4])
 
 
+def test_nan_reaches_sub_blocks_of_zeros(target):
+    """Beside a subnormal number, which takes the general kernels."""
+    x = np.zeros((2, 16), np.float32)
+    x[0, 5], x[1] = np.nan, 1e-40
+    for y in (x, -x, x.T, -x.T):
+        axis = 1 if y.shape == x.shape else 0
+        quantised = fl.quantize(y, "smx6", axis=axis)
+        assert_array_equal(
+            np.isnan(quantised), np.broadcast_to(np.isnan(y).any(axis, keepdims=True), y.shape)
+        )
+        assert_array_equal(quantised, fl.decode(b := fl.encode(y, "smx6", axis=axis)))
+        assert not np.moveaxis(b.codes, axis, 1)[0].any()
+
+
 def test_micro_exponents_stay_in_the_window(target):
     x = np.ldexp(np.float32([1, 1, 1, 0.5]), -127)
     b = fl.encode(x, "smx6")

@@ -273,8 +273,8 @@ static void set_exponent(const fmt_block_plan *plan, uint64_t max, int32_t expon
                          stages *s)
 {
     s->deep |= (max != 0) & (exponent + plan->spec.min_exponent < -126);
-    /* zeros are zeros by any scale; this one keeps them off the deep end */
-    *to = max ? exponent : -plan->spec.min_exponent;
+    /* zeros are zeros by any scale but NaN; this one keeps them off the deep end */
+    *to = max || exponent == NAN_EXPONENT ? exponent : -plan->spec.min_exponent;
 }
 
 /* Codes of the scales of n groups and what elements are to round by, from their maxima. */
