@@ -152,8 +152,8 @@ def lite0() -> Study:
         "are close can decide.",
         part(SEARCHED_PHOTOS),
         part(rest),
-        {"searched": ("weight_fraction", "data_fraction"), "moves": 20, "budget": 115},
-        {"budget": 50, "block_sizes": (16, 32), "mantissas": range(6, 11), "exponents": (5,)},
+        {"searched": ("weight_fraction", "data_fraction"), "moves": 20, "budget": 130},
+        {"budget": 16, "block_sizes": (16, 32), "mantissas": range(7, 11), "exponents": (5,)},
     )
 
 
