@@ -3,6 +3,21 @@
 from fmtlib.hardware.counters import CountResult, count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.onnx_graph import Padding, SkippedNode
 from fmtlib.hardware.tensors import Shape
+from fmtlib.hardware.trace import Trace, TracedLayer, trace
 
-__all__ = ["CountResult", "Design", "Layer", "Shape", "count", "design", "design_names"]
+__all__ = [
+    "CountResult",
+    "Design",
+    "Layer",
+    "Padding",
+    "Shape",
+    "SkippedNode",
+    "Trace",
+    "TracedLayer",
+    "count",
+    "design",
+    "design_names",
+    "trace",
+]
