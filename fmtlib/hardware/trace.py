@@ -14,8 +14,9 @@ from fmtlib.calibration import Calibrator, calibrate
 from fmtlib.codec import encode
 from fmtlib.formats import IntegerFormat
 from fmtlib.hardware import onnx_graph
-from fmtlib.hardware.layers import MAX_BITS, Layer
+from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.onnx_graph import NO_PADDING, Floats, Padding, Product, SkippedNode
+from fmtlib.hardware.tensors import MAX_BITS
 from fmtlib.training.layers import Conv2d, WeightedLayer
 from fmtlib.training.network import Network
 from fmtlib.training.recipes import Float32
