@@ -107,7 +107,7 @@ def _add_count(commands: Any) -> None:
                        help="photographs, which are resized to the model's input, or .npy: a "
                        "batch together; or one .npz with an array for each input")  # fmt: skip
     count.add_argument("--mean", type=_numbers, default=(0.0,), metavar="M[,M,M]",
-                       help="of a photograph's channels, pixels from 0 to 1 (default: 0)")  # fmt: skip
+                       help="of a photograph's channels, pixels from 0 to 1")  # fmt: skip
     count.add_argument("--deviation", type=_numbers, default=(1.0,), metavar="D[,D,D]",
                        help="the model gets (pixel - M) / D (default: 1)")  # fmt: skip
     count.add_argument("--bits", type=_positive, metavar="N",
@@ -123,8 +123,9 @@ def _add_count(commands: Any) -> None:
     count.add_argument("--json", action="store_true", help="print the report as JSON, no table")
     count.add_argument("--quiet", action="store_true", help="draw no progress bar")
     memory = count.add_argument_group("memory")
-    memory.add_argument("--storage", choices=("raw", "profiled", "groups", "shapeshifter"),
-                        default="groups", help="how tensors are stored (default: %(default)s)")  # fmt: skip
+    kinds = ("raw", "profiled", "groups", "shapeshifter")
+    memory.add_argument("--storage", choices=kinds, default="groups",
+                        help="how tensors are stored (default: %(default)s)")  # fmt: skip
     for name, default, what in (
         ("group-size", 16, "values per group"),
         ("activation-bytes", 2 << 20, "on-chip memory of activations"),

@@ -719,7 +719,9 @@ def test_baseline_has_the_same_tiles_lanes_and_rows():
 
 def test_files(result, tmp_path):
     result.to_json(tmp_path / "counts.json")
-    assert json.loads((tmp_path / "counts.json").read_text(encoding="utf-8")) == result.to_records()
+    document = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))
+    named = [{"network": "network", **record} for record in result.to_records()]
+    assert document["records"] == named
     result.to_csv(str(tmp_path / "counts.csv"))
     with (tmp_path / "counts.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -758,7 +760,7 @@ def test_plot_errors(result, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"must end in one of .*\.png"):
         result.plot(tmp_path / "counts")
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"fmtlib\[demo\]"):
+    with pytest.raises(ImportError, match=r"fmtlib\[count\]"):
         result.plot(tmp_path / "counts.png")
     assert list(tmp_path.iterdir()) == []
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmtlib.hardware import trace
 from fmtlib.hardware.counters import count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy
-from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.memory import Memory
 from fmtlib.hardware.report import Report
+from fmtlib.hardware.trace import Trace, trace
 
 Floats = NDArray[np.float32]
 
@@ -129,14 +128,14 @@ def _traced(
     bits: int | None,
     mean: Sequence[float],
     deviation: Sequence[float],
-) -> Sequence[Layer]:
+) -> Trace:
     if not Path(model).is_file():
         raise ValueError(f"there is no model {model!r}")
     for path in inputs:
         if not Path(path).is_file():
             raise ValueError(f"there is no input {path!r}")
     values = read_inputs(model, inputs, mean, deviation)
-    traced = trace.trace(model, values, activation_bits=bits, weight_bits=bits)
+    traced = trace(model, values, activation_bits=bits, weight_bits=bits)
     for node in traced.skipped:
         print(f"fmtlib: left out: {node.operator} {node.name}: {node.reason}", file=sys.stderr)
     return traced
@@ -202,9 +201,9 @@ def _photograph(
     channels, height, width = shape if first else (shape[2], *shape[:2])
     try:
         with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
             size = (width or image.width, height or image.height)
-            pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+            whole = image.convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(whole.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} is no photograph: {error}") from None
     pixels = pixels.reshape(size[1], size[0], -1)
@@ -213,5 +212,5 @@ def _photograph(
             raise ValueError(f"{name} takes 1 or {channels} numbers, got {len(values)}")
     if 0 in deviation:
         raise ValueError("the deviation must not be 0")
-    pixels = (pixels - np.float32(mean)) / np.float32(deviation)
+    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(deviation, np.float32)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1) if first else pixels)

@@ -243,16 +243,22 @@ def _counts(
         traffic=traffic,
         baseline_traffic=known.traffic,
     )
-    if energy is None or (energy.missing == "omit" and energy.lacking(item)):
+    if energy is None:
         return counts
     products = BIT_PARALLEL_PRODUCTS * layer.macs
+    cycles, own = counts.compute_cycles, counts.effectual_bit_products
     return replace(
         counts,
-        energy=energy.count(
-            item, counts.compute_cycles, counts.effectual_bit_products, traffic, memory
-        ),
-        baseline_energy=energy.count(base, known.cycles, products, known.traffic, memory),
+        energy=_energy(energy, item, cycles, own, traffic, memory),
+        baseline_energy=_energy(energy, base, known.cycles, products, known.traffic, memory),
     )
+
+
+def _energy(energy: Energy, item: Design, *what: Any) -> EnergyCounts | None:
+    """The energy of a layer on a design, unless that may be left out and must."""
+    if energy.missing == "omit" and energy.lacking(item):
+        return None
+    return energy.count(item, *what)
 
 
 def _as_design(item: Any) -> Design:
@@ -493,7 +499,9 @@ class CountResult:
         return list(dict.fromkeys(remarks))
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the speed-ups, layer by layer and in total, as bars; the suffix gives the format.
+        """Draw the speed-ups, layer by layer and in total; the suffix gives the format.
+
+        As bars, or, of more than five designs, as a table of colours without totals.
 
         The file appears whole or not at all.
 
@@ -526,15 +534,17 @@ def _array_columns(item: Design, c: Counts) -> dict[str, Any]:
 
 def _energy_columns(c: Counts) -> dict[str, float | None]:
     names = ("compute_clocked_pj", "compute_effectual_pj", "sram_pj", "dram_pj", "total_pj")
-    if c.energy is None or c.baseline_energy is None:
+    base = c.baseline_energy
+    columns = {name: getattr(c.energy, name) if c.energy else None for name in names}
+    columns["baseline_total_pj"] = base.total_pj if base else None
+    if c.energy is None or base is None:
         ratios = ("energy_efficiency", "on_chip_efficiency", "compute_efficiency", "power_ratio")
-        return dict.fromkeys((*names, "baseline_total_pj", *ratios))
-    on_chip = c.baseline_energy.on_chip_pj / c.energy.on_chip_pj
-    return {name: getattr(c.energy, name) for name in names} | {
-        "baseline_total_pj": c.baseline_energy.total_pj,
-        "energy_efficiency": c.baseline_energy.total_pj / c.energy.total_pj,
+        return columns | dict.fromkeys(ratios)
+    on_chip = base.on_chip_pj / c.energy.on_chip_pj
+    return columns | {
+        "energy_efficiency": base.total_pj / c.energy.total_pj,
         "on_chip_efficiency": on_chip,
-        "compute_efficiency": c.baseline_energy.compute_clocked_pj / c.energy.compute_clocked_pj,
+        "compute_efficiency": base.compute_clocked_pj / c.energy.compute_clocked_pj,
         "power_ratio": c.speedup / on_chip,
     }
 

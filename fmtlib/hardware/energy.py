@@ -67,16 +67,23 @@ class EnergyTable:
     Traceback (most recent call last):
     ...
     ValueError: the energy table 'Horowitz, 45 nm' has no constant 'int_mul_16b'
+
+    The baseline multiplies 16 bits, so that ratios to it need the estimates.
     """
 
     title: str
     constants: tuple[Constant, ...]
 
     def __getitem__(self, name: str) -> Constant:
+        return self.find(name)
+
+    def find(self, name: str, wanted_by: str | None = None) -> Constant:
+        """A constant; the error that there is none says who wanted it."""
         for constant in self.constants:
             if constant.name == name:
                 return constant
-        raise ValueError(f"the energy table {self.title!r} has no constant {name!r}")
+        why = "" if wanted_by is None else f", which {wanted_by} needs"
+        raise ValueError(f"the energy table {self.title!r} has no constant {name!r}{why}")
 
 
 ENERGY_TABLES = ("horowitz_45nm", "estimates_45nm")
@@ -123,7 +130,7 @@ def lane_operations(item: Design) -> dict[str, int]:
     """
     known = table("operations")
     if item.name not in known:
-        raise ValueError(f"no operations of a lane are known for the design {item.name!r}")
+        raise ValueError(f"no operations of a lane of {item.name!r} are known")
     entry = dict(known[item.name])
     times = getattr(item, entry.pop("per")) if "per" in entry else 1
     return {name: times * count for name, count in entry.items()}
@@ -140,8 +147,8 @@ class Energy:
     dram : {"low", "high"}
         Which end of the published range DRAM takes.
     missing : {"raise", "omit"}
-        What a design does of which a constant is missing: raise an error that names it, or go
-        without energy.
+        What a design, or the baseline, does of which a constant is missing: raise an error that
+        names it, or go without energy, or without ratios to the baseline.
 
     Raises
     ------
@@ -182,8 +189,8 @@ class Energy:
         assert isinstance(self.table, EnergyTable)
         return self.table
 
-    def _picojoules(self, name: str) -> float:
-        constant = self.constants[name]
+    def _picojoules(self, name: str, wanted_by: str | None = None) -> float:
+        constant = self.constants.find(name, wanted_by)
         if constant.unit != "pJ":
             raise ValueError(f"the constant {name!r} must be in pJ, not in {constant.unit}")
         return constant.value
@@ -197,7 +204,7 @@ class Energy:
             If a constant is missing; it is named.
         """
         operations = lane_operations(item)
-        return sum(count * self._picojoules(name) for name, count in operations.items())
+        return sum(n * self._picojoules(name, item.name) for name, n in operations.items())
 
     def lacking(self, item: Design) -> str | None:
         """What is missing for a design, or None."""

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from fmtlib.hardware.report import Report
 
 _WIDTH = 9.0  # inches
-_MOST_NUMBERS = 240  # cells of a table of colours in which numbers can be read
-_MOST_LAYERS = 40  # rows whose names can be read
+_MOST_LAYERS = 80  # rows whose names can be read
+_MOST_BARS = 5  # that can be told apart side by side
 _MOST_SPEEDUP = 16.0  # above it and below its inverse colours are the same
 _NAME_LENGTH = 28  # letters of a layer's name
+
+_BAR: Any = {"location": "bottom", "shrink": 0.6, "aspect": 40}  # a scale of colours
 
 Record = dict[str, Any]
 
@@ -74,7 +76,10 @@ def svg_pictures(report: Report) -> dict[str, tuple[str, str]]:
     }
     for i, network in enumerate(report.networks, 1):
         number = f"-{i}" if len(report.networks) > 1 else ""
-        drawn[f"layers{number}"] = (f"{network}: speed-up of each layer.", layers(report, network))
+        drawn[f"layers{number}"] = (
+            f"{network}: speed-up of each layer.",
+            layers(_of(report, network)),
+        )
         if report.memory:
             drawn[f"cycles{number}"] = (
                 f"{network}: cycles of the array and stalls, over the baseline's total cycles.",
@@ -84,7 +89,7 @@ def svg_pictures(report: Report) -> dict[str, tuple[str, str]]:
                 f"{network}: roofline. Layers are dots, the network is the large mark.",
                 roofline(report, network),
             )
-        if report.energy and any(r["total_pj"] for r in report.totals):
+        if report.energy and any(r["energy_efficiency"] for r in report.totals):
             drawn[f"energy{number}"] = (
                 f"{network}: energy over the baseline's, every PE clocked; the line is the "
                 "effectual work alone.",
@@ -168,17 +173,21 @@ def speedups(report: Report) -> Figure:
     return figure
 
 
-def layers(report: Report, network: str) -> Figure:
-    """A table of colours: the speed-up of each layer on each design."""
-    records = [r for r in report.records if r["network"] == network and r["row"] == "layer"]
-    totals = [r for r in report.totals if r["network"] == network]
+def _of(report: Report, network: str) -> list[Record]:
+    return [r for r in report.records if r["network"] == network]
+
+
+def layers(network: Sequence[Record]) -> Figure:
+    """A table of colours: the speed-up of each layer of a network on each design."""
+    records = [r for r in network if r["row"] == "layer"]
+    totals = [r for r in network if r["row"] == "total"]
     count = len(records) // len(totals)
     names = [r["layer"] for r in records[:count]]
     rows = [
         [r["speedup"] for r in records[i * count : (i + 1) * count]] for i in range(len(totals))
     ]
     # Layers go down: their names are long, and there are more of them than of designs.
-    height = 1.9 + max(2.0, min(count, 2 * _MOST_LAYERS) * 0.24)
+    height = 1.9 + max(2.0, min(count, _MOST_LAYERS) * 0.24)
     figure = _new(height, max(5.5, 3.0 + 0.52 * len(totals)))
     axes = figure.add_subplot()
     from matplotlib.colors import LogNorm
@@ -193,14 +202,14 @@ def layers(report: Report, network: str) -> Figure:
                     rotation=45, ha="right", rotation_mode="anchor")  # fmt: skip
     every = -(-count // _MOST_LAYERS)
     axes.set_yticks(range(0, count, every), _numbered(names)[::every])
-    if len(flat) <= _MOST_NUMBERS or count <= _MOST_LAYERS:
+    if count <= _MOST_LAYERS:
         for y, line in enumerate(transposed):
             for x, value in enumerate(line):
                 shade = abs(norm(value) - 0.5)
                 axes.text(x, y, f"{value:.2g}" if value < 10 else f"{value:.0f}", ha="center",
                           va="center", fontsize=7,
                           color="white" if shade > 0.36 else "black")  # fmt: skip
-    bar = figure.colorbar(image, ax=axes, label="speed-up (×)", shrink=0.8, extend="both")
+    bar = figure.colorbar(image, ax=axes, label="speed-up (×)", extend="both", **_BAR)
     ticks = [t for t in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16, 32) if 1 / end <= t <= end]
     bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks], minor=False)
     bar.ax.minorticks_off()
@@ -208,10 +217,12 @@ def layers(report: Report, network: str) -> Figure:
 
 
 def layer_bars(records: Sequence[Record], title: str) -> Figure:
-    """Grouped bars of the speed-ups of each layer and in total."""
+    """Grouped bars of each layer's speed-ups and in total; of many designs a table of colours."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         groups.setdefault((record["label"], record["array"]), []).append(record)
+    if len(groups) > _MOST_BARS:
+        return layers(records)
     first = next(iter(groups.values()))
     names = [_short(r["layer"]) for r in first]
     width = 0.8 / len(groups)
@@ -223,8 +234,7 @@ def layer_bars(records: Sequence[Record], title: str) -> Figure:
         at = [p + (i - (len(groups) - 1) / 2) * width for p in range(len(names))]
         bars = [r["speedup"] for r in rows]
         drawn = axes.bar(at, bars, width, label=f"{label}: {array}{unequal}")
-        if len(groups) <= 4:
-            axes.bar_label(drawn, fmt="%.1f", fontsize="xx-small")
+        axes.bar_label(drawn, fmt="%.1f", fontsize="xx-small")
     axes.axhline(1, color="black", linewidth=0.8)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
@@ -270,7 +280,7 @@ def cycles(report: Report, network: str) -> Figure:
 
 def energy(report: Report, network: str) -> Figure:
     """Compute, SRAM and DRAM of each design that has energies, over the baseline's total."""
-    records = [r for r in report.totals if r["network"] == network and r["total_pj"]]
+    records = [r for r in report.totals if r["network"] == network and r["energy_efficiency"]]
     parts = {
         "compute_clocked_pj": ("compute", "#31688e"),
         "sram_pj": ("SRAM", "#7fbf7b"),
@@ -288,7 +298,7 @@ def roofline(report: Report, network: str) -> Figure:
     assert report.memory
     from matplotlib import colormaps
 
-    rows = [r for r in report.records if r["network"] == network and r["dram_bits"]]
+    rows = [r for r in _of(report, network) if r["dram_bits"]]
     labels = list(dict.fromkeys((r["label"], r["array"]) for r in rows))
     slope = report.memory["dram_megabytes_per_second"] / report.memory["clock_megahertz"]
     figure = _new(5.6)
@@ -341,7 +351,7 @@ def widths(report: Report, network: str) -> Figure:
     operands = [o for o in ("activations", "weights") if any(h["operand"] == o for h in found)]
     most = max(len(h["groups"]) for h in found)
     names = [h["layer"] for h in found if h["operand"] == operands[0]]
-    height = max(1.2, 0.2 * min(len(names), 2 * _MOST_LAYERS))
+    height = max(1.2, 0.22 * min(len(names), _MOST_LAYERS))
     figure = _new(2.9 + height)
     grid = figure.subplots(
         2, len(operands), squeeze=False, sharex=True, sharey="row",
@@ -363,5 +373,5 @@ def widths(report: Report, network: str) -> Figure:
         below.set_xlabel("width (bits)")
     grid[0, 0].set_ylabel("groups (%)")
     assert image is not None
-    figure.colorbar(image, ax=grid[1, :], label="groups of the layer (%)")
+    figure.colorbar(image, ax=grid[1, :], label="groups of the layer (%)", **_BAR)
     return figure

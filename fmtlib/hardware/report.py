@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fmtlib.files import replaced
 from fmtlib.hardware import page, plots
+from fmtlib.hardware.designs.dadiannao import DaDianNao
 from fmtlib.hardware.energy import headlines
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Report:
         Parameters of the memories.
     energy : dict or None
         ``table``, ``dram``, ``constants`` (each with node, voltage, unit and source) and
-        ``lacking``: of designs without energy, why.
+        ``lacking``: of designs (and ratios) without energy, why.
     """
 
     records: list[dict[str, Any]]
@@ -127,6 +128,7 @@ class Report:
         if first.energy:
             items = [item for result in results.values() for item in result.designs]
             lacking = {item.label: first.energy.lacking(item) for item in items}
+            lacking["ratios to the baseline"] = first.energy.lacking(DaDianNao())
             energy = {
                 "table": first.energy.constants.title,
                 "dram": first.energy.dram,
@@ -192,7 +194,9 @@ class Report:
             remarks.append(peak_remark(r["label"], r["array"], *peaks) or "")
         remarks.append(
             "Speed-up: baseline cycles / cycles of the array. Ideal: bit products of the "
-            "bit-parallel baseline / effectual ones."
+            "bit-parallel baseline / effectual ones; it bounds the speed-up where channels and "
+            "filters fill the array, and not where lanes of the baseline idle. Utilization: "
+            "effectual bit products / those of the array's peak in its cycles."
         )
         if self.memory:
             remarks.append(
@@ -208,7 +212,13 @@ class Report:
                 "papers' energies are of laid-out chips. Here the baseline, of one column, reads "
                 "all weights from SRAM for each window, which makes most of what it takes."
             )
-            remarks += [f"No energy of {k}: {why}." for k, why in self.energy["lacking"].items()]
+            reasons: dict[str, list[str]] = {}
+            for label, why in self.energy["lacking"].items():
+                reasons.setdefault(why, []).append(label)
+            remarks += [
+                f"No energy of {', '.join(names)}. {why[0].upper()}{why[1:]}."
+                for why, names in reasons.items()
+            ]
         return list(dict.fromkeys(filter(None, remarks)))
 
     def _estimates(self) -> bool:
@@ -288,7 +298,7 @@ class Report:
 
     def energy_rows(self) -> Rows:
         """Head and lines of the energies of networks; no lines without energy."""
-        return self._network_rows(_ENERGY_COLUMNS, "energy_efficiency") if self.energy else ([], [])
+        return self._network_rows(_ENERGY_COLUMNS, "total_pj") if self.energy else ([], [])
 
     def _network_rows(self, columns: dict[str, str], needed: str = "label") -> Rows:
         lines = list(self.totals)
