@@ -71,6 +71,8 @@ def run(
     """
     sizes = {name: size for name, size in array.items() if size is not None}
     chosen = [replace(item, **sizes) for item in parse_designs(designs)]
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise ValueError(f"{out!r} is there and is no folder")
     layers = _traced(model, inputs, bits, mean, deviation)
     result = count(layers, chosen, memory=memory, energy=energy, progress=progress)
     report = result.report(Path(model).stem)

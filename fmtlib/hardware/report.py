@@ -298,15 +298,16 @@ class Report:
 
     def energy_rows(self) -> Rows:
         """Head and lines of the energies of networks; no lines without energy."""
-        return self._network_rows(_ENERGY_COLUMNS, "total_pj") if self.energy else ([], [])
+        needed = ("total_pj", "energy_efficiency")
+        return self._network_rows(_ENERGY_COLUMNS, needed) if self.energy else ([], [])
 
-    def _network_rows(self, columns: dict[str, str], needed: str = "label") -> Rows:
+    def _network_rows(self, columns: dict[str, str], needed: tuple[str, ...] = ("label",)) -> Rows:
         lines = list(self.totals)
         if len(self.networks) > 1:
             lines += [{"network": "geo. mean", **mean} for mean in self.geometric_means]
             columns = {"network": "network", **columns}
         sizes = {r["array"]: " × ".join(str(r[name]) for name in _SIZE) for r in self.totals}
-        lines = [{**r, "size": sizes[r["array"]]} for r in lines if r.get(needed) is not None]
+        lines = [{**r, "size": sizes[r["array"]]} for r in lines if any(map(r.get, needed))]
         body = [[_cell(r.get(key)) for key in columns] for r in lines]
         return list(columns.values()), body
 
@@ -422,9 +423,6 @@ class Report:
         """
         try:
             document = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_nan)
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is no JSON: {error}") from None
-        try:
             return _validated(cls, document)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
