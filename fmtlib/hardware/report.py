@@ -216,7 +216,7 @@ class Report:
             for label, why in self.energy["lacking"].items():
                 reasons.setdefault(why, []).append(label)
             remarks += [
-                f"No energy of {', '.join(names)}. {why[0].upper()}{why[1:]}."
+                f"Without energy: {', '.join(names)}. {why[0].upper()}{why[1:]}."
                 for why, names in reasons.items()
             ]
         return list(dict.fromkeys(filter(None, remarks)))
