@@ -1,4 +1,4 @@
-"""Hypothesis strategies for formats, codes, values and blocks, and assertions to go with them.
+"""Hypothesis strategies for formats, codes, values, blocks and layers, and assertions on them.
 
 For tests of one's own numerics.  Values are chosen where mistakes are made: on the grid of a
 format, midway between its values, one ulp of the input's dtype beside either, subnormal, at the
@@ -65,6 +65,8 @@ except ImportError as error:
         "which do not need it, are in fmtlib.assertions"
     ) from error
 
+from fmtlib.hardware.strategies import layers
+
 __all__ = [
     "arrays",
     "assert_codes_equal",
@@ -80,6 +82,7 @@ __all__ = [
     "float_formats",
     "formats",
     "integer_formats",
+    "layers",
     "overflows",
     "roundings",
     "values",

@@ -15,7 +15,9 @@ def width(values: list[int], signed: bool, ends: str) -> int:
 
 
 def conv_steps(layer: Layer, image: int, tiles: int, lanes: int, columns: int, rows: int):
-    """Yield, for each step in time order, the bricks of the windows in flight (lists of ints)."""
+    """Yield, for each step in time order, its place (group, pallet, filter set, ky, kx, channel)
+    and the bricks of the windows in flight (lists of ints).
+    """
     x_size, y_size = layer.activations.shape[2:]
     (kx, ky), (ox, oy), (sx, sy) = layer.kernel, layer.outputs, layer.stride
     dx, dy = layer.dilation
@@ -48,22 +50,25 @@ def conv_steps(layer: Layer, image: int, tiles: int, lanes: int, columns: int, r
         first = group * channels
         for pallet in range(ceil(ox * oy / columns)):
             windows = range(pallet * columns, min((pallet + 1) * columns, ox * oy))
-            for _ in range(ceil(ceil(filters / rows) / tiles)):
+            for filter_set in range(ceil(ceil(filters / rows) / tiles)):
                 for j in range(ky):
                     for i in range(kx):
                         for brick in range(0, channels, lanes):
                             last = min(brick + lanes, channels)
-                            yield [
+                            yield (
+                                (group, pallet, filter_set, j, i, brick),
                                 [
-                                    value(
-                                        first + c,
-                                        w % ox * step[0] + i * dx,
-                                        w // ox * step[1] + j * dy,
-                                    )
-                                    for c in range(brick, last)
-                                ]
-                                for w in windows
-                            ]
+                                    [
+                                        value(
+                                            first + c,
+                                            w % ox * step[0] + i * dx,
+                                            w // ox * step[1] + j * dy,
+                                        )
+                                        for c in range(brick, last)
+                                    ]
+                                    for w in windows
+                                ],
+                            )
 
 
 def round_robin(costs: list[int], columns: int) -> int:
@@ -122,7 +127,7 @@ def dynamic_cycles(
             continue
         ends_of_columns = [0] * columns
         latest: list[int] = []
-        for k, windows in enumerate(conv_steps(layer, n, tiles, lanes, columns, rows)):
+        for k, (_, windows) in enumerate(conv_steps(layer, n, tiles, lanes, columns, rows)):
             wait = latest[k - 1 - run_ahead] if k - 1 - run_ahead >= 0 else 0
             for column in range(columns):
                 start = column // group_size * group_size
@@ -134,12 +139,12 @@ def dynamic_cycles(
     return total
 
 
-def macs(layer: Layer):
-    """Yield the activation of every multiply-accumulate of the layer."""
+def macs_with_weights(layer: Layer):
+    """Yield the activation and the weight of every multiply-accumulate of the layer."""
     if not layer.has_windows:
-        for sample in layer.activations:
-            for _ in range(layer.filters):
-                yield from (int(v) for v in sample)
+        for sample in layer.activations.tolist():
+            for weights in layer.weights.tolist():
+                yield from zip(sample, weights, strict=True)
         return
     (px, py, _, _), (sx, sy), (dx, dy) = layer.padding, layer.stride, layer.dilation
     channels = layer.channels // layer.groups
@@ -148,12 +153,18 @@ def macs(layer: Layer):
             group = k // (layer.filters // layer.groups)
             for x in range(layer.outputs[0]):
                 for y in range(layer.outputs[1]):
-                    for c in range(group * channels, (group + 1) * channels):
+                    for c in range(channels):
                         for i in range(layer.kernel[0]):
                             for j in range(layer.kernel[1]):
                                 ax, ay = x * sx + i * dx - px, y * sy + j * dy - py
                                 inside = 0 <= ax < image.shape[1] and 0 <= ay < image.shape[2]
-                                yield int(image[c, ax, ay]) if inside else 0
+                                value = int(image[group * channels + c, ax, ay]) if inside else 0
+                                yield value, int(layer.weights[k, c, i, j])
+
+
+def macs(layer: Layer):
+    """Yield the activation of every multiply-accumulate of the layer."""
+    return (activation for activation, _ in macs_with_weights(layer))
 
 
 def dynamic_bit_products(layer: Layer, *, ends: str, even_widths: bool) -> int:

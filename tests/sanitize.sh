@@ -14,4 +14,5 @@ export LD_PRELOAD="$runtime $(${CC:-gcc} -print-file-name=libstdc++.so)"
     tests/test_blocks.py tests/test_files.py tests/test_inputs.py tests/test_p3109.py \
     tests/test_packing.py tests/test_product_tiles.py tests/test_storage.py tests/test_codes.py tests/test_statistics.py \
     tests/test_precision.py tests/test_group_widths.py tests/test_terms.py tests/test_compression.py tests/test_products.py tests/test_random.py tests/test_scaling.py tests/test_scaled_floats.py \
-    tests/test_ufuncs.py tests/test_nearest.py tests/test_streaming.py tests/test_stochastic.py tests/test_chunks.py "$@"
+    tests/test_ufuncs.py tests/test_nearest.py tests/test_streaming.py tests/test_stochastic.py tests/test_chunks.py \
+    tests/test_reference_counts.py tests/test_designs.py "$@"

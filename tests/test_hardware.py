@@ -1,413 +1,24 @@
-"""The accelerator counters: against another simulator's counts, plain loops, and invariants."""
+"""Layers, results and the registry of the accelerator counters."""
 
 import csv
 import inspect
 import json
 import pickle
 import sys
-from math import ceil, prod
-from pathlib import Path
+from math import prod
 
 import numpy as np
 import pytest
-import reference_walk as reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from reference_counts import CASES, reference_layer
 
 from fmtlib import hardware
+from fmtlib._core import counting
 from fmtlib.hardware import Layer, Shape, count, design
 from fmtlib.hardware.designs import DESIGNS
-from fmtlib.hardware.walk import round_robin, walk_layer
-
-DATA = Path(__file__).parent / "data" / "reference_counts"
-EXPECTED = json.loads((DATA / "expected.json").read_text())
-CASES = {case["name"]: case for case in json.loads((DATA / "cases.json").read_text())}
-
-# The reference's name of each design → ours.
-CYCLES = {
-    "DaDianNao": ("dadiannao", {}),
-    "Stripes": ("stripes", {}),
-    "ShapeShifter_GS1": ("dynamic_stripes", {}),
-    "ShapeShifter_GS16": ("dynamic_stripes", {"group_size": 16}),
-    "ShapeShifter_GS16_MB": ("dynamic_stripes", {"group_size": 16, "ends": "both"}),
-    "ShapeShifter_GS1_CR1": ("dynamic_stripes", {"run_ahead": 1}),
-    "Loom_1b": ("loom", {}),
-    "Loom_2b": ("loom", {"serial_bits": 2}),
-    "Loom_4b": ("loom", {"serial_bits": 4}),
-    "Loom_1b_dynw": ("loom", {"dynamic_weights": True}),
-    "BitPragmatic": ("pragmatic", {}),
-    "BitPragmatic_booth": ("pragmatic", {"recoding": "run_length"}),
-    "BitPragmatic_2stage_booth_CR1": (
-        "pragmatic",
-        {"first_stage_bits": 2, "recoding": "run_length", "run_ahead": 1},
-    ),
-    "Laconic_booth": ("laconic", {"recoding": "run_length"}),
-    "TCL_front_DaDN_T8_2_5": ("tcl", {}),
-    "TCLp_T8_2_5": ("tcl_p", {}),
-    "TCLe_T8_2_5": ("tcl_e", {}),
-}
-BIT_PRODUCTS = {
-    "DaDianNao": ("dadiannao", {}),
-    "Stripes": ("stripes", {}),
-    "ShapeShifter": ("dynamic_stripes", {}),
-    "ShapeShifter_minor": ("dynamic_stripes", {"ends": "both"}),
-    "Loom": ("loom", {}),
-    "Loom_dynw": ("loom", {"dynamic_weights": True}),
-    "BitPragmatic": ("pragmatic", {}),
-    "BitPragmatic_booth": ("pragmatic", {"recoding": "run_length"}),
-    "Laconic": ("laconic", {"recoding": "binary"}),
-    "Laconic_booth": ("laconic", {"recoding": "run_length"}),
-    "TCL": ("tcl", {}),
-    "TCLp": ("tcl_p", {}),
-    "TCLe": ("tcl_e", {}),
-    "SCNN": ("scnn", {}),
-}
-# Where DNNsim errs: the rules without its quirks.
-SCNN_BY_THE_RULES = {
-    "SCNN_2x2": {"conv_d": (892, 2688, 20464, 3248, 28), "conv_f": (1757, 4736, 34208, 18960, 20)},
-    "SCNN_8x8": {"conv_d": (629, 896, 20464, 240, 12), "conv_f": (698, 1184, 34208, 3856, 8)},
-}
-SCNN_COUNTS = ("cycles", "dense_cycles", "mults", "idle_conflicts", "halo_transfers")
-
-
-def reference_layer(name: str) -> Layer:
-    case = CASES[name]
-    activations = np.load(DATA / f"act-{name}.npy")
-    weights = np.load(DATA / f"wgt-{name}.npy")
-    bits = {"activation_bits": case["pa"], "weight_bits": case["pw"], "name": name}
-    if case["type"] == "fc":
-        return Layer.linear(activations, weights, **bits)
-    groups = activations.shape[1] // weights.shape[1]
-    return Layer.conv(activations, weights, case["stride"], case["pad"], groups, **bits)
 
 
 def ones(*shape: int) -> np.ndarray:
     return np.ones(shape, np.int16)
-
-
-# --- against the other simulator ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("reference_name", "tiles", "layer", "cycles"),
-    [
-        (name, tiles, layer, cycles)
-        for name in CYCLES
-        for tiles in (1, 4)
-        for layer, cycles in EXPECTED["compute_cycles"][f"{name}_T{tiles}"].items()
-    ],
-)
-def test_cycles_equal_the_reference(reference_name, tiles, layer, cycles):
-    name, parameters = CYCLES[reference_name]
-    item = design(name, tiles=tiles, **parameters)
-    (record, _) = count([reference_layer(layer)], [item]).to_records()
-    assert record["compute_cycles"] == cycles
-    if item.baseline_rows == item.rows:
-        assert record["baseline_cycles"] == EXPECTED["compute_cycles"][f"DaDianNao_T{tiles}"][layer]
-
-
-@pytest.mark.parametrize(
-    ("reference_name", "layer", "products"),
-    [
-        (name, layer, products)
-        for name in BIT_PRODUCTS
-        for layer, products in EXPECTED["bit_products_conv"][name].items()
-    ],
-)
-def test_bit_products_equal_the_reference(reference_name, layer, products):
-    name, parameters = BIT_PRODUCTS[reference_name]
-    (record, _) = count([reference_layer(layer)], [design(name, **parameters)]).to_records()
-    assert record["effectual_bit_products"] == products
-
-
-@pytest.mark.parametrize(
-    ("grid", "layer", "counts"),
-    [
-        (grid, layer, tuple(counts[name] for name in SCNN_COUNTS))
-        for grid, layers in EXPECTED["scnn"].items()
-        for layer, counts in layers.items()
-    ]
-    + [
-        (grid, layer, counts)
-        for grid, layers in SCNN_BY_THE_RULES.items()
-        for layer, counts in layers.items()
-    ],
-)
-def test_scnn_counts_equal_the_reference(grid, layer, counts):
-    size = int(grid[-1])
-    (record, _) = count(
-        [reference_layer(layer)], [design("scnn", columns=size, rows=size)]
-    ).to_records()
-    own = ("dense_cycles", "multiplications", "idle_conflicts", "halo_transfers")
-    assert tuple(record[name] for name in ("compute_cycles", *own)) == counts
-
-
-def test_all_reference_counts_are_tested():
-    named = {f"{name}_T{tiles}" for name in CYCLES for tiles in (1, 4)}
-    assert named == set(EXPECTED["compute_cycles"])
-    assert set(BIT_PRODUCTS) == set(EXPECTED["bit_products_conv"])
-
-
-# --- against plain loops --------------------------------------------------------------------------
-
-
-KINDS = ("conv", "grouped", "depthwise", "first", "linear", "matmul")
-
-
-@st.composite
-def layers(draw, kinds=KINDS):
-    kind = draw(st.sampled_from(kinds))
-    batch = draw(st.integers(1, 2))
-    groups, options = 1, {}
-    channels, filters = draw(st.integers(1, 7)), draw(st.integers(1, 7))
-    if kind == "linear":
-        shape, weights = (batch, draw(st.integers(1, 40))), None
-    elif kind == "matmul":
-        shape = (*(draw(st.integers(1, 2)) for _ in range(2)), draw(st.integers(1, 5)), channels)
-        weights = (*shape[: draw(st.sampled_from([0, 2]))], channels, filters)
-    else:
-        stride = tuple(draw(st.integers(1, 3)) for _ in range(2))
-        padding = tuple(draw(st.integers(0, 2)) for _ in range(4))
-        dilation = tuple(draw(st.sampled_from([1, 1, 2])) for _ in range(2))
-        kernel = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-        if kind == "grouped":
-            groups = draw(st.integers(2, 3))
-            channels, filters = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-        elif kind == "depthwise":
-            groups = filters = channels = draw(st.integers(2, 7))
-        elif kind == "first":
-            channels, stride, dilation = 3, (draw(st.integers(2, 3)), stride[1]), (1, 1)
-        reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
-        room = (padding[0] + padding[2], padding[1] + padding[3])
-        size = [draw(st.integers(max(1, r - p), 6)) for r, p in zip(reach, room, strict=True)]
-        shape, weights = (batch, channels, *size), (filters, channels // groups, *kernel)
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    # Trailing zeros, zeros and (half the time) negatives all matter to the widths.
-    seed = draw(st.integers(0, 2**32 - 1))
-    random = np.random.default_rng(seed)
-    values = random.integers(0, 2 ** draw(st.integers(1, 15)), shape)
-    values = values & ~((1 << random.integers(0, 6, shape)) - 1)
-    values = np.where(random.random(shape) < draw(st.sampled_from([0.1, 0.6, 0.95])), 0, values)
-    if draw(st.booleans()):
-        values = values * random.choice([-1, 1], shape)
-    if kind == "linear":
-        return Layer.linear(values, ones(filters, shape[1]))
-    if kind == "matmul":
-        return Layer.matmul(values, ones(*weights))
-    return Layer.conv(values, ones(*weights), **options)
-
-
-arrays = st.fixed_dictionaries(
-    {
-        "tiles": st.integers(1, 3),
-        "lanes": st.integers(1, 5),
-        "columns": st.integers(1, 5),
-        "rows": st.integers(1, 5),
-    }
-)
-
-
-@settings(deadline=None, max_examples=100)
-@given(layers(), arrays)
-def test_fixed_costs_equal_the_loops(layer, array):
-    bit_parallel, serial = design("dadiannao", **array), design("stripes", **array)
-    assert bit_parallel.compute_cycles(layer) == reference.fixed_cycles(layer, 1, **array)
-    expected = reference.fixed_cycles(layer, layer.activation_bits, **array)
-    assert serial.compute_cycles(layer) == expected
-
-
-@settings(deadline=None, max_examples=250)
-@given(
-    layers(),
-    arrays,
-    st.sampled_from(["leading", "both"]),
-    st.integers(0, 3),
-    st.data(),
-    st.booleans(),
-)
-def test_dynamic_widths_equal_the_loops(layer, array, ends, run_ahead, data, even_widths):
-    parameters = {
-        **array,
-        "ends": ends,
-        "run_ahead": run_ahead,
-        "group_size": data.draw(st.integers(1, array["columns"])),
-        "even_widths": even_widths,
-    }
-    item = design("dynamic_stripes", **parameters)
-    assert item.compute_cycles(layer) == reference.dynamic_cycles(layer, **parameters)
-
-
-@settings(deadline=None, max_examples=50)
-@given(layers(), st.sampled_from(["leading", "both"]), st.booleans())
-def test_work_equals_the_loops(layer, ends, even_widths):
-    assert layer.macs == sum(1 for _ in reference.macs(layer))
-    item = design("dynamic_stripes", ends=ends, even_widths=even_widths)
-    expected = reference.dynamic_bit_products(layer, ends=ends, even_widths=even_widths)
-    assert item.effectual_bit_products(layer) == expected
-
-
-@settings(deadline=None, max_examples=50)
-@given(layers(), arrays, st.integers(1, 9), st.integers(1, 9))
-def test_fast_counts(layer, array, m_a, m_b):
-    item = design("fast", activation_mantissa=m_a, weight_mantissa=m_b, **array)
-    passes = ceil(m_a / 2) * ceil(m_b / 2)
-    assert item.own_counts(layer) == {
-        "fmac_passes": reference.fast_passes(layer, m_a, m_b, array["lanes"])
-    }
-    assert item.effectual_bit_products(layer) == 4 * passes * layer.macs
-    # Every unit does at most one pass a cycle, and no step has less than one pass in it.
-    units = array["tiles"] * array["columns"] * array["rows"]
-    needed = item.own_counts(layer)["fmac_passes"]
-    assert needed <= item.compute_cycles(layer) * units <= needed * units
-    single = design("fast", activation_mantissa=2, weight_mantissa=1, **array)
-    assert item.compute_cycles(layer) == passes * single.compute_cycles(layer)
-
-
-def test_fast_by_hand():
-    conv = Layer.conv(ones(2, 24, 9, 9), ones(40, 12, 3, 3), groups=2)
-    # 2 images, 2 groups, ceil(49/64) pallets, ceil(20/16) filter sets, ceil(108/16) groups of 16.
-    assert design("fast").compute_cycles(conv) == 2 * 2 * 1 * 2 * 7 * 4
-    assert design("fast", tiles=2).compute_cycles(conv) == 2 * 2 * 1 * 1 * 7 * 4
-    # In a fully connected layer the samples share the columns.
-    fc = Layer.linear(ones(65, 40), ones(17, 40))
-    assert design("fast", weight_mantissa=2).compute_cycles(fc) == 2 * 2 * 3 * 2
-
-
-@settings(deadline=None, max_examples=50)
-@given(
-    st.lists(st.integers(0, 40), min_size=1, max_size=40),
-    st.integers(1, 3),
-    st.integers(1, 6),
-)
-def test_round_robin_equals_the_loop(costs, filter_sets, columns):
-    # Costs above the number of columns, where a column is still busy when its turn comes.
-    expected = reference.round_robin(costs * filter_sets, columns)
-    assert round_robin(np.array(costs), filter_sets, columns) == expected
-
-
-# --- invariants -----------------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=50)
-@given(layers())
-def test_invariants(layer):
-    at_16_bits = Layer(
-        kind=layer.kind,
-        activations=layer.activations,
-        weights=layer.weights,
-        stride=layer.stride,
-        padding=layer.padding,
-        groups=layer.groups,
-        dilation=layer.dilation,
-        activation_bits=16,
-    )
-    parallel, stripes, dynamic = design("dadiannao"), design("stripes"), design("dynamic_stripes")
-    if layer.has_windows:
-        steps = ceil(layer.windows / 16) * parallel.compute_cycles(layer) // layer.windows
-        assert stripes.compute_cycles(at_16_bits) == 16 * steps
-        assert stripes.compute_cycles(layer) == layer.activation_bits * steps
-    leading = dynamic.compute_cycles(layer)
-    assert leading <= stripes.compute_cycles(layer) <= stripes.compute_cycles(at_16_bits)
-    for group_size in (2, 16):  # the group size changes storage, not cycles
-        assert design("dynamic_stripes", group_size=group_size).compute_cycles(layer) == leading
-    both = [
-        design("dynamic_stripes", ends="both", group_size=g).compute_cycles(layer)
-        for g in (1, 4, 16)
-    ]
-    assert max(both) <= leading
-    if not layer.activations_signed:
-        # In a signed tensor a column of zeros takes 2 cycles, but 1 together with a lone -2.
-        assert both == sorted(both)
-    ahead = [design("dynamic_stripes", run_ahead=r).compute_cycles(layer) for r in (0, 1, 2, 9)]
-    assert ahead == sorted(ahead, reverse=True)
-    assert ahead[0] == leading
-    work = [
-        design(name, **parameters).effectual_bit_products(layer)
-        for name, parameters in list(BIT_PRODUCTS.values())[:4]
-    ]
-    assert work == sorted(work, reverse=True)
-
-
-@pytest.mark.parametrize("name", list(CASES))
-def test_achieved_is_at_most_ideal(name):
-    # At equal peaks and where channels fill the lanes; the other layers idle lanes in the baseline.
-    layer = reference_layer(name)
-    for record in count([layer], ["dadiannao", "stripes", "dynamic_stripes"]).to_records():
-        assert (
-            record["peak_bit_products_per_cycle"] == record["baseline_peak_bit_products_per_cycle"]
-        )
-        if layer.channels % 16 == 0:
-            assert record["speedup"] <= record["ideal_speedup"]
-
-
-@settings(deadline=None, max_examples=50)
-@given(
-    layers(("conv", "grouped", "depthwise", "linear", "matmul")),
-    st.integers(0, 2),
-    st.integers(1, 4),
-)
-def test_achieved_is_at_most_ideal_in_full_arrays(layer, run_ahead, rows):
-    if layer.space_to_depth:  # folding adds taps that are always zero
-        return
-    # With one lane no channel is ragged.
-    items = [
-        design("stripes", lanes=1, rows=rows),
-        design("dynamic_stripes", lanes=1, rows=rows, run_ahead=run_ahead),
-    ]
-    for record in count([layer], items).to_records():
-        assert record["speedup"] <= record["ideal_speedup"]
-
-
-@pytest.mark.parametrize("ends", ["leading", "both"])
-@pytest.mark.parametrize("run_ahead", [0, 1])
-def test_zeros_cost_one_cycle_a_step(ends, run_ahead):
-    layer = Layer.conv(np.zeros((2, 20, 6, 6), int), ones(20, 20, 3, 3), padding=1)
-    walk = walk_layer(layer, tiles=1, lanes=16, columns=16, rows=16)
-    item = design("dynamic_stripes", ends=ends, run_ahead=run_ahead)
-    assert item.compute_cycles(layer) == 2 * walk.steps
-    assert item.effectual_bit_products(layer) == 16 * layer.macs
-
-
-def test_zeros_cost_two_cycles_in_a_signed_tensor():
-    activations = np.zeros((1, 32, 4, 4), int)
-    activations[0, 0, 0, 0] = -1
-    layer = Layer.conv(activations, ones(16, 32, 1, 1))
-    for ends in ("leading", "both"):
-        item = design("dynamic_stripes", ends=ends)
-        assert item.compute_cycles(layer) == 4
-        assert item.effectual_bit_products(layer) == 2 * 16 * layer.macs
-
-
-@pytest.mark.parametrize("ends", ["leading", "both"])
-def test_idle_columns_cost_nothing(ends):
-    # Three windows on two columns: while the second column, idle in the last pallet, still
-    # works on its eight bits, the first runs ahead.
-    layer = Layer.conv(np.array([1, 255, 1]).reshape(1, 1, 3, 1), ones(1, 1, 1, 1))
-    item = design("dynamic_stripes", columns=2, run_ahead=1, ends=ends)
-    assert item.compute_cycles(layer) == 8
-
-
-def test_group_of_both_ends_is_shared_by_columns():
-    # Two neighbouring windows, 4 = 100b and 1: alone one bit each, together three.
-    layer = Layer.conv(np.array([4, 1]).reshape(1, 1, 2, 1), ones(1, 1, 1, 1))
-    alone, shared = (design("dynamic_stripes", ends="both", group_size=g) for g in (1, 2))
-    assert (alone.compute_cycles(layer), shared.compute_cycles(layer)) == (1, 3)
-
-
-@settings(deadline=None, max_examples=30)
-@given(layers(), st.sampled_from(["dadiannao", "stripes", "dynamic_stripes"]), st.booleans())
-def test_batch_is_the_sum_of_its_images(layer, name, reverse):
-    # Widths depend on the sign of the whole tensor, so give every image the same signs.
-    activations = np.abs(layer.activations)
-    make = {"weights": layer.weights, "activation_bits": layer.activation_bits}
-    shape = {"stride": layer.stride, "padding": layer.padding, "groups": layer.groups}
-    shape["dilation"] = layer.dilation
-    kind = {"kind": layer.kind, **shape, **make}
-    item = design(name, run_ahead=1) if name == "dynamic_stripes" else design(name)
-    whole = Layer(activations=activations[::-1] if reverse else activations, **kind)
-    images = [Layer(activations=image[None], **kind) for image in activations]
-    for counted in (item.compute_cycles, item.effectual_bit_products):
-        assert counted(whole) == sum(counted(image) for image in images)
 
 
 # --- special layers -------------------------------------------------------------------------------
@@ -624,6 +235,28 @@ def test_direct_construction_is_checked_too():
         ("dynamic_stripes", {"run_ahead": -1}, ValueError, "run_ahead must be at least 0"),
         ("dynamic_stripes", {"group_size": 17}, ValueError, r"group_size must be from 1 to 16"),
         ("dynamic_stripes", {"even_widths": 1}, TypeError, "even_widths must be True or False"),
+        ("loom", {"serial_bits": 3}, ValueError, "serial_bits must be 1, 2 or 4, not 3"),
+        ("loom", {"dynamic_weights": 1}, TypeError, "dynamic_weights must be True or False"),
+        ("tartan", {"serial_bits": True}, ValueError, "serial_bits must be 1 or 2, not True"),
+        ("tartan", {"cascading": None}, TypeError, "cascading must be True or False"),
+        ("pragmatic", {"first_stage_bits": 5}, ValueError, "must be from 0 to 4, got 5"),
+        ("pragmatic", {"recoding": "csd"}, ValueError, "recoding must be 'binary', 'naf', 'booth'"),
+        ("pragmatic", {"run_ahead": 1.0}, TypeError, "run_ahead must be an integer"),
+        ("laconic", {"recoding": 2}, ValueError, "or 'run_length', not 2"),
+        ("tcl_e", {"recoding": None}, ValueError, "or 'run_length', not None"),
+        ("tcl", {"pattern": "T9"}, ValueError, "pattern must be 'T8' or 'L8', not 'T9'"),
+        ("tcl_p", {"lookahead": 3}, ValueError, "'T8' goes with lookahead 2 and .*not 3 and 5"),
+        ("tcl_p", {"lookaside": 6}, ValueError, "'L8' goes with any"),
+        ("tcl", {"lanes": 65}, ValueError, "lanes must be from 1 to 64, got 65"),
+        ("tcl", {"fill_order": "any"}, ValueError, "'most_candidates' or 'least_flexible'"),
+        ("cnvlutin", {"encoding": "raw"}, ValueError, "encoding must be 'zfnaf'"),
+        ("cnvlutin", {"lanes": 65}, ValueError, "lanes must be from 1 to 64"),
+        ("scnn", {"activations_per_step": 3}, ValueError, "must divide the 16 lanes, not 3"),
+        ("scnn", {"lanes": 256}, ValueError, "lanes must be from 1 to 255, got 256"),
+        ("flexblock", {"activation_mode": 5}, ValueError, "must be 4, 8 or 16, not 5"),
+        ("flexblock", {"gradient_mode": None}, ValueError, "must be 4, 8 or 16, not None"),
+        ("sat", {"n": 9}, ValueError, "n must be from 1 to 8, got 9"),
+        ("sat", {"mode": "both"}, ValueError, "mode must be 'auto', 'dense' or 'sparse'"),
         ("fast", {"activation_mantissa": 0}, ValueError, r"must be from 1 to 23, got 0"),
         ("fast", {"weight_mantissa": "4"}, TypeError, "weight_mantissa must be an integer"),
     ],
@@ -631,6 +264,23 @@ def test_direct_construction_is_checked_too():
 def test_design_errors(name, parameters, error, message):
     with pytest.raises(error, match=message):
         design(name, **parameters)
+
+
+def test_loops_check_what_they_are_given():
+    bytes_, words = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3), np.uint64)
+    with pytest.raises(TypeError, match="expected an array of uint8"):
+        counting.run_ahead(bytes_.astype(int), 1, 1)
+    with pytest.raises(ValueError, match="expected a C-contiguous array"):
+        counting.run_ahead(bytes_[:, ::2], 1, 1)
+    with pytest.raises(ValueError, match="windows beyond the values"):
+        counting.pallet_maxima(bytes_[None], (9, 9), 2, (1, 1), (1, 1), (1, 1))
+    steps = np.array([3], np.int32)
+    with pytest.raises(ValueError, match="beyond what the scheduler's masks hold"):
+        counting.schedule(words, 65, steps, steps, 3, False)
+    with pytest.raises(ValueError, match="beyond what the scheduler's masks hold"):
+        counting.schedule(words, 4, steps, steps, 2, False)
+    with pytest.raises(ValueError, match="rows beyond the values"):
+        counting.selected_maxima(bytes_, steps, np.zeros((1, 2), np.uint64))
 
 
 LAYER = Layer.linear(ones(1, 4), ones(3, 4))
@@ -678,6 +328,13 @@ def test_records(result):
     assert stripes["speedup"] == stripes["baseline_cycles"] / stripes["compute_cycles"]
     assert stripes["ideal_speedup"] == pytest.approx(16 / 9)
     assert all(type(r["compute_cycles"]) is type(r["macs"]) is int for r in records)
+
+
+def test_nothing_to_do_is_infinitely_fast():
+    layer = Layer.linear(np.zeros((1, 4), int), np.zeros((3, 4), int))
+    pragmatic, tcl = count([layer], ["pragmatic", "tcl"]).to_records()[::2]
+    assert (pragmatic["compute_cycles"], pragmatic["ideal_speedup"]) == (1, float("inf"))
+    assert (tcl["compute_cycles"], tcl["speedup"]) == (0, float("inf"))
 
 
 def test_totals_are_sums(result):

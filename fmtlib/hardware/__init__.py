@@ -6,6 +6,7 @@ from fmtlib.hardware.energy import Energy, EnergyTable, energy_table, headlines
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.memory import Memory, footprint
 from fmtlib.hardware.onnx_graph import Padding, SkippedNode
+from fmtlib.hardware.published import published_network, published_networks
 from fmtlib.hardware.report import Report, geometric_mean
 from fmtlib.hardware.sweep import sweep
 from fmtlib.hardware.tensors import Shape
@@ -32,6 +33,8 @@ __all__ = [
     "footprint",
     "geometric_mean",
     "headlines",
+    "published_network",
+    "published_networks",
     "sweep",
     "trace",
 ]

@@ -55,15 +55,14 @@ class Counts:
 
     @property
     def speedup(self) -> float:
-        """Baseline cycles over cycles."""
-        return self.baseline_cycles / self.compute_cycles
+        """Baseline cycles over cycles; infinite if nothing is left to do."""
+        return self.baseline_cycles / self.compute_cycles if self.compute_cycles else math.inf
 
     @property
     def ideal_speedup(self) -> float:
         """256 bit products per MAC over the effectual ones; infinite if there are none."""
-        if self.effectual_bit_products == 0:
-            return math.inf
-        return BIT_PARALLEL_PRODUCTS * self.macs / self.effectual_bit_products
+        products = self.effectual_bit_products
+        return BIT_PARALLEL_PRODUCTS * self.macs / products if products else math.inf
 
     @classmethod
     def total(cls, counts: Sequence[Counts]) -> Counts:
@@ -301,7 +300,7 @@ class CountResult:
             designs by their names (None where a design has no such parameter);
             ``peak_bit_products_per_cycle`` of the design and of the baseline;
             ``compute_cycles``, ``baseline_cycles`` (DaDianNao of the same tiles, lanes and rows)
-            and their ratio ``speedup``; ``macs``, ``effectual_bit_products`` and
+            and their ratio ``speedup``, None without any; ``macs``, ``effectual_bit_products`` and
             ``ideal_speedup`` = 256·macs / effectual_bit_products, None without any;
             ``activation_bits``, ``weight_bits``, ``space_to_depth`` (None in totals); counts
             only some designs have,
@@ -379,7 +378,7 @@ class CountResult:
             "baseline_dram_bits": c.baseline_traffic.dram_bits,
             "baseline_memory_cycles": c.baseline_traffic.cycles,
             "baseline_total_cycles": c.baseline_total_cycles,
-            "total_speedup": c.baseline_total_cycles / c.total_cycles,
+            "total_speedup": _ratio(c.baseline_total_cycles, c.total_cycles),
         }
 
     def _footprints(self, layer: Layer | None) -> dict[str, int | None]:
@@ -523,11 +522,11 @@ def _array_columns(item: Design, c: Counts) -> dict[str, Any]:
         "baseline_peak_bit_products_per_cycle": base.peak_bit_products_per_cycle,
         "compute_cycles": c.compute_cycles,
         "baseline_cycles": c.baseline_cycles,
-        "speedup": c.speedup,
+        "speedup": c.speedup if c.compute_cycles else None,
         "macs": c.macs,
         "effectual_bit_products": c.effectual_bit_products,
         "ideal_speedup": c.ideal_speedup if c.effectual_bit_products else None,
-        "utilization": c.effectual_bit_products / (c.compute_cycles * peak),
+        "utilization": _ratio(c.effectual_bit_products, c.compute_cycles * peak),
         "baseline_utilization": c.macs / (c.baseline_cycles * base.multipliers),
     }
 
@@ -540,13 +539,19 @@ def _energy_columns(c: Counts) -> dict[str, float | None]:
     if c.energy is None or base is None:
         ratios = ("energy_efficiency", "on_chip_efficiency", "compute_efficiency", "power_ratio")
         return columns | dict.fromkeys(ratios)
-    on_chip = base.on_chip_pj / c.energy.on_chip_pj
+    on_chip = _ratio(base.on_chip_pj, c.energy.on_chip_pj)
+    compute = _ratio(base.compute_clocked_pj, c.energy.compute_clocked_pj)
     return columns | {
-        "energy_efficiency": base.total_pj / c.energy.total_pj,
+        "energy_efficiency": _ratio(base.total_pj, c.energy.total_pj),
         "on_chip_efficiency": on_chip,
-        "compute_efficiency": base.compute_clocked_pj / c.energy.compute_clocked_pj,
-        "power_ratio": c.speedup / on_chip,
+        "compute_efficiency": compute,
+        "power_ratio": c.speedup / on_chip if on_chip and c.compute_cycles else None,
     }
+
+
+def _ratio(a: float, b: float) -> float | None:
+    """None where there is nothing to divide by."""
+    return a / b if b else None
 
 
 def _merged(dicts: Iterable[dict[str, Any]]) -> dict[str, None]:

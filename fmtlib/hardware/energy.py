@@ -17,7 +17,7 @@ _WORD = 64  # bits of one access in the tables
 @cache
 def table(name: str) -> dict[str, Any]:
     """One of the data files of this package, read only."""
-    path = files("fmtlib.hardware").joinpath("tables", f"{name}.toml")
+    path = files("fmtlib.hardware").joinpath("data", f"{name}.toml")
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 

@@ -290,6 +290,9 @@ class Layer:
         for field, tensor in (("activation_bits", activations), ("weight_bits", weights)):
             bits = getattr(self, field)
             if bits is None and isinstance(tensor, Shape):
+                if getattr(self, field.replace("bits", "format")) is not None:
+                    checked[field] = MAX_BITS  # of mantissas too wide to be kept
+                    continue
                 raise ValueError(f"{field} must be given where only the shape of a tensor is known")
             checked[field] = (
                 tensor_bits(tensor) if bits is None else whole_number(field, bits, 1, MAX_BITS)

@@ -344,6 +344,8 @@ def round_robin(costs: npt.NDArray[np.integer], filter_sets: int, columns: int) 
     >>> round_robin(np.full(4, 9), filter_sets=1, columns=16)
     12
     """
+    if not costs.size:
+        return 0
     return counting.round_robin(np.ascontiguousarray(costs, np.int32), filter_sets, columns)
 
 

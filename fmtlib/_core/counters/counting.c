@@ -138,62 +138,63 @@ int64_t fmt_sum_of_max_products(const uint8_t *a, const uint8_t *b, ptrdiff_t p,
     return total;
 }
 
-/* Bit l of the result is bit (l + by) mod lanes. */
+/* Bit l of the result is bit (l + by) mod lanes; 0 <= by < lanes. */
 static uint64_t rotated(uint64_t mask, int by, int lanes, uint64_t all)
 {
-    by %= lanes;
-    by += by < 0 ? lanes : 0;
     return by ? (mask >> by | mask << (lanes - by)) & all : mask;
 }
 
-enum { COUNT_PLANES = 7 /* up to 127 entries */ };
+enum { MOST_ENTRIES = 127, COUNT_PLANES = 7 };
 
 /* The empty slots that have the most candidates, or the fewest but some. */
-static uint64_t preferred(const uint64_t *candidates, int entries, int fewest)
+static uint64_t preferred(const uint64_t *candidates, int entries, int planes, int fewest)
 {
     uint64_t plane[COUNT_PLANES] = {0}, some = 0;
     for (int e = 0; e < entries; e++) { /* bit-sliced counters: one addition for all lanes */
         uint64_t carry = candidates[e];
         some |= carry;
-        for (int k = 0; carry; k++) {
+        for (int k = 0; k < planes; k++) {
             uint64_t both = plane[k] & carry;
             plane[k] ^= carry;
             carry = both;
         }
     }
-    for (int k = COUNT_PLANES - 1; k >= 0; k--) {
+    for (int k = planes - 1; k >= 0; k--) {
         uint64_t kept = some & (fewest ? ~plane[k] : plane[k]);
         some = kept ? kept : some;
     }
     return some;
 }
 
-/* Fill the empty slots of row t of one filter; note what is selected of rows t, t + 1, ... */
-static void fill_row(const fmt_front_end *s, uint64_t own, uint64_t *pending, ptrdiff_t t,
-                     uint64_t *selected)
+/* Fill the empty slots of row t of one filter; note what is selected of rows t, t + 1, ...
+ * turn[e]: the lanes aside of entry e, modulo the lanes. */
+static void fill_row(const fmt_front_end *s, const int *turn, int planes, uint64_t own,
+                     uint64_t *pending, ptrdiff_t t, uint64_t *selected)
 {
     uint64_t all = s->lanes == 64 ? ~UINT64_C(0) : (UINT64_C(1) << s->lanes) - 1;
-    uint64_t empty = all & ~pending[t], candidates[1 << COUNT_PLANES];
+    uint64_t empty = all & ~pending[t], candidates[MOST_ENTRIES];
     selected[0] |= pending[t];
+    if (empty)
+        for (int e = 0; e < s->entries; e++)
+            candidates[e] = t + s->ahead[e] < s->rows ? rotated(pending[t + s->ahead[e]], turn[e],
+                                                                s->lanes, all) & empty
+                                                      : 0;
     while (empty) {
-        uint64_t any = 0;
-        for (int e = 0; e < s->entries; e++) {
-            int inside = t + s->ahead[e] < s->rows;
-            candidates[e] =
-                inside ? rotated(pending[t + s->ahead[e]], s->aside[e], s->lanes, all) & empty : 0;
-            any |= candidates[e];
-        }
-        if (!any)
+        uint64_t slots = preferred(candidates, s->entries, planes, s->fewest_first);
+        if (!slots)
             break;
-        uint64_t slots = preferred(candidates, s->entries, s->fewest_first);
         uint64_t slot = slots & (~slots + 1);
-        int e = 0;
-        while (!(candidates[e] & slot))
-            e++;
-        uint64_t source = rotated(slot, -s->aside[e], s->lanes, all);
-        pending[t + s->ahead[e]] &= ~source;
-        selected[s->ahead[e]] |= source;
+        int taken = 0;
+        while (!(candidates[taken] & slot))
+            taken++;
+        int32_t ahead = s->ahead[taken];
+        uint64_t source = rotated(slot, turn[taken] ? s->lanes - turn[taken] : 0, s->lanes, all);
+        pending[t + ahead] &= ~source;
+        selected[ahead] |= source;
         empty &= ~slot;
+        for (int e = 0; e < s->entries; e++) /* neither slot nor source is there any longer */
+            candidates[e] &=
+                ~(s->ahead[e] == ahead ? slot | rotated(source, turn[e], s->lanes, all) : slot);
     }
     /* Zero weights nothing has replaced still take their activation. */
     selected[0] |= empty & ~own;
@@ -203,7 +204,11 @@ ptrdiff_t fmt_schedule(const fmt_front_end *s, const uint64_t *nonzero, uint64_t
                        int32_t *executed, uint64_t *selected)
 {
     ptrdiff_t count = 0;
-    int skipped = 0;
+    int skipped = 0, planes = 0, turn[MOST_ENTRIES];
+    while (s->entries >> planes)
+        planes++;
+    for (int e = 0; e < s->entries; e++)
+        turn[e] = (s->aside[e] % s->lanes + s->lanes) % s->lanes;
     for (ptrdiff_t t = 0; t < s->rows; t++) {
         uint64_t any = 0;
         for (ptrdiff_t f = 0; f < s->filters; f++)
@@ -216,7 +221,7 @@ ptrdiff_t fmt_schedule(const fmt_front_end *s, const uint64_t *nonzero, uint64_t
         uint64_t *of_row = selected + count * (s->lookahead + 1);
         memset(of_row, 0, (size_t)(s->lookahead + 1) * sizeof *of_row);
         for (ptrdiff_t f = 0; f < s->filters; f++)
-            fill_row(s, nonzero[f * s->rows + t], pending + f * s->rows, t, of_row);
+            fill_row(s, turn, planes, nonzero[f * s->rows + t], pending + f * s->rows, t, of_row);
         executed[count++] = (int32_t)t;
     }
     return count;

@@ -43,6 +43,8 @@ static ptrdiff_t group_count(ptrdiff_t n, ptrdiff_t size) { return (n + size - 1
 
 static ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
+enum { KINDS = 32 }; /* of weight groups that are remembered; see known_groups */
+
 size_t fmt_scnn_work(const fmt_scnn *s)
 {
     size_t positions = (size_t)(s->size_x * s->size_y);
@@ -50,7 +52,8 @@ size_t fmt_scnn_work(const fmt_scnn *s)
     size_t taps = (size_t)(s->kernel_x * s->kernel_y);
     return table * (sizeof(banks) + sizeof(int32_t) + 2 * sizeof(int32_t)) +
            positions * sizeof(int32_t) + (size_t)(s->grid_x * s->grid_y + 1) * sizeof(int32_t) +
-           taps * (size_t)s->filters * sizeof(weight) + 64;
+           taps * (size_t)s->filters * sizeof(weight) +
+           (KINDS + 1) * (size_t)(s->grid_x * s->grid_y) * sizeof(int64_t) + 64;
 }
 
 static void count_hits(const fmt_scnn *s, const weight *group, ptrdiff_t n, ptrdiff_t qx, ptrdiff_t qy,
@@ -70,13 +73,42 @@ static int busiest(const banks *table, const int32_t *classes_of, ptrdiff_t n)
     for (ptrdiff_t i = 1; i < n; i++)
         for (int b = 0; b < FMT_BANKS; b++)
             sum.hits[b] = (uint8_t)(sum.hits[b] + table[classes_of[i]].hits[b]);
-    uint8_t half[FMT_BANKS / 2];
-    for (int b = 0; b < 16; b++)
-        half[b] = sum.hits[b] > sum.hits[b + 16] ? sum.hits[b] : sum.hits[b + 16];
-    for (int width = 8; width; width /= 2)
-        for (int b = 0; b < width; b++)
-            half[b] = half[b] > half[b + width] ? half[b] : half[b + width];
-    return half[0];
+    uint8_t most = 0;
+    for (int b = 0; b < FMT_BANKS; b++)
+        most = sum.hits[b] > most ? sum.hits[b] : most;
+    return most;
+}
+
+/* Cycles of a weight group of one tap on every element, by its kind.
+ *
+ * Two products of one tap and different filters meet in a bank if their filters agree modulo 4, and
+ * bit 2 of these differs as much as that of the outputs' places.  So the cycles depend only on how
+ * many of the group's filters there are with each bit 2 in each class modulo 4, and not on which
+ * class that is, nor on which value of the bit. */
+typedef struct {
+    ptrdiff_t first; /* weight of the tap */
+    int count;
+    uint64_t kind[KINDS];
+    int64_t conflicts[KINDS];
+} known_groups;
+
+static uint64_t kind_of(const weight *group, ptrdiff_t n, ptrdiff_t first_filter)
+{
+    uint64_t count[4][2] = {{0}}, pair[4];
+    for (ptrdiff_t i = 0; i < n; i++) {
+        ptrdiff_t k = first_filter + group[i].k;
+        count[k & 3][k >> 2 & 1]++;
+    }
+    for (int c = 0; c < 4; c++) {
+        uint64_t more = count[c][0] > count[c][1] ? count[c][0] : count[c][1];
+        pair[c] = more << 8 | (count[c][0] + count[c][1] - more);
+        for (int d = c; d > 0 && pair[d] > pair[d - 1]; d--) {
+            uint64_t smaller = pair[d - 1];
+            pair[d - 1] = pair[d];
+            pair[d] = smaller;
+        }
+    }
+    return pair[0] << 48 | pair[1] << 32 | pair[2] << 16 | pair[3];
 }
 
 int64_t fmt_scnn_channel(const fmt_scnn *s, const int16_t *activations, const uint8_t *weights,
@@ -84,7 +116,8 @@ int64_t fmt_scnn_channel(const fmt_scnn *s, const int16_t *activations, const ui
 {
     ptrdiff_t table_x = classes(s->size_x), table_y = classes(s->size_y);
     ptrdiff_t elements = s->grid_x * s->grid_y;
-    banks *table = work;
+    int64_t *spent = work; /* of each kind of weight group, and of the present one, by element */
+    banks *table = (banks *)(spent + (KINDS + 1) * elements);
     weight *list = (weight *)(table + table_x * table_y);
     int32_t *seen = (int32_t *)(list + s->kernel_x * s->kernel_y * s->filters); /* classes here */
     int32_t *example = seen + table_x * table_y; /* of each class: a position (x, y) of it */
@@ -149,19 +182,44 @@ int64_t fmt_scnn_channel(const fmt_scnn *s, const int16_t *activations, const ui
                 }
             begin[pe] = (int32_t)count;
 
+            known_groups known = {-1, 0, {0}, {0}};
             for (ptrdiff_t first = 0; first < weights_here; first += s->weights) {
                 ptrdiff_t n = least(s->weights, weights_here - first);
+                const weight *group = list + first, *last = group + n - 1;
+                int one_tap = group->r == last->r && group->s == last->s, which = KINDS;
+                if (one_tap) {
+                    const weight *tap = list + (known.first < 0 ? 0 : known.first);
+                    if (known.first < 0 || tap->r != group->r || tap->s != group->s)
+                        known.first = first, known.count = 0;
+                    uint64_t kind = kind_of(group, n, s->first_filter);
+                    which = 0;
+                    while (which < known.count && known.kind[which] != kind)
+                        which++;
+                    if (which < known.count) {
+                        for (pe = 0; pe < elements; pe++)
+                            cycles[pe] += spent[which * elements + pe];
+                        conflicts += known.conflicts[which];
+                        continue;
+                    }
+                    if (which < KINDS)
+                        known.kind[known.count++] = kind;
+                }
+                int64_t *of_group = spent + which * elements, conflicts_here = 0;
                 for (ptrdiff_t i = 0; i < kinds; i++)
-                    count_hits(s, list + first, n, example[2 * i], example[2 * i + 1], table + seen[i]);
+                    count_hits(s, group, n, example[2 * i], example[2 * i + 1], table + seen[i]);
                 for (pe = 0; pe < elements; pe++) {
-                    int64_t spent = 0, steps = group_count(begin[pe + 1] - begin[pe], s->activations);
+                    of_group[pe] = 0;
                     for (ptrdiff_t i = begin[pe]; i < begin[pe + 1]; i += s->activations) {
                         int hits = busiest(table, places + i, least(s->activations, begin[pe + 1] - i));
-                        spent += hits > 1 ? hits : 1;
+                        of_group[pe] += hits > 1 ? hits : 1;
                     }
-                    cycles[pe] += spent;
-                    conflicts += spent - steps;
+                    cycles[pe] += of_group[pe];
+                    conflicts_here +=
+                        of_group[pe] - group_count(begin[pe + 1] - begin[pe], s->activations);
                 }
+                conflicts += conflicts_here;
+                if (which < KINDS)
+                    known.conflicts[which] = conflicts_here;
             }
         }
     return conflicts;

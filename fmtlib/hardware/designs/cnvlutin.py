@@ -113,15 +113,14 @@ class Cnvlutin(Design):
     def _needed(self, layer: Layer) -> npt.NDArray[np.uint8]:
         """For each weight whether any filter that shares its lane has one that is not zero."""
         nonzero = np.asarray(layer.weights) != 0
-        if layer.is_depthwise:
-            return nonzero.view(np.uint8)
-        filters = layer.filters // layer.groups
+        filters = layer.filters // layer.groups  # depthwise: each alone in its lane
         grouped = nonzero.reshape(layer.groups, filters, *nonzero.shape[1:])
         starts = np.arange(0, filters, self.rows * self.tiles)
         shared = np.logical_or.reduceat(grouped, starts, axis=1)
         lengths = np.diff([*starts, filters])
-        needed: npt.NDArray[np.uint8] = np.repeat(shared, lengths, axis=1).view(np.uint8)
-        return needed.reshape(nonzero.shape)
+        needed: npt.NDArray[np.bool_] = np.repeat(shared, lengths, axis=1)
+        flags: npt.NDArray[np.uint8] = needed.reshape(nonzero.shape).view(np.uint8)
+        return flags
 
     def own_counts(self, layer: Layer) -> dict[str, int]:
         """Bits that the activations take in memory, in bricks of 16 and without padding."""

@@ -40,13 +40,13 @@ class Laconic(Design):
     Examples
     --------
     >>> layer = Layer.conv(np.full((1, 16, 4, 4), 5), np.full((16, 16, 1, 1), 7))
-    >>> Laconic(recoding="binary").compute_cycles(layer), Laconic().compute_cycles(layer)
+    >>> Laconic().compute_cycles(layer), Laconic(recoding="naf").compute_cycles(layer)
     (6, 4)
     """
 
     name = "laconic"
 
-    recoding: Recoding = "naf"
+    recoding: Recoding = "binary"
 
     def __post_init__(self) -> None:
         super().__post_init__()

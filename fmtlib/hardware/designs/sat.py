@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from fmtlib.hardware import gemm
-from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS
+from fmtlib.hardware.designs.base import BIT_PARALLEL_PRODUCTS, remembered
 from fmtlib.hardware.designs.matrix import MatrixDesign
 from fmtlib.hardware.gemm import Gemm
 from fmtlib.hardware.layers import Layer
@@ -64,15 +64,22 @@ class Sat(MatrixDesign):
         """Whether the forward product of a layer is sparse; see `mode`."""
         if self.mode == "dense":
             return False
-        channels = np.arange(0, layer.weights.shape[1], self.m)
-        nonzero = np.asarray(layer.weights) != 0
-        most = int(np.add.reduceat(nonzero, channels, axis=1, dtype=np.int64).max())
+        most = remembered(layer, ("sat", self.m), lambda: self._most_of_m(layer))
         if self.mode == "sparse" and most > self.n:
             raise ValueError(
                 f"the weights of {layer.name} are not {self.n}:{self.m} sparse along the input "
                 f"channels: {most} of {self.m} are not zero"
             )
         return most <= self.n
+
+    def _most_of_m(self, layer: Layer) -> int:
+        """The most weights of a group of M channels that are not zero."""
+        nonzero = (np.asarray(layer.weights) != 0).view(np.uint8)
+        counts = nonzero[:, :: self.m].astype(np.min_scalar_type(self.m))
+        for place in range(1, self.m):
+            part = nonzero[:, place :: self.m]
+            counts[:, : part.shape[1]] += part
+        return int(counts.max())
 
     def kept(self, length: int) -> int:
         """Places of a reduction over `length` channels, N of every M begun."""

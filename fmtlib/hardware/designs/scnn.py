@@ -61,6 +61,7 @@ class Scnn(Design):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("activations_per_step", 1, self.lanes)
+        self._check("lanes", 1, 255)  # hits of a bank are counted in bytes
         if self.lanes % self.activations_per_step:
             raise ValueError(
                 f"activations_per_step must divide the {self.lanes} lanes, "
@@ -104,7 +105,7 @@ class Scnn(Design):
         conflicts = 0
         for group in range(layer.groups):
             nonzero = w[group * filters : (group + 1) * filters] != 0
-            kernels = np.ascontiguousarray(nonzero.transpose(1, 2, 3, 0)).view(np.uint8)
+            kernels = _filters_last(nonzero)
             channels = slice(group * len(kernels), (group + 1) * len(kernels))
             for image in x:
                 found = [
@@ -157,6 +158,15 @@ class Scnn(Design):
             self.lanes // self.activations_per_step,
             begin,
         )
+
+
+def _filters_last(nonzero: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """K,C,kx,ky → C,kx,ky,K; a part at a time, which caches hold."""
+    flat = nonzero.reshape(len(nonzero), -1)
+    last = np.empty(flat.shape[::-1], bool)
+    for first in range(0, len(last), 64):
+        last[first : first + 64] = flat[:, first : first + 64].T
+    return last.view(np.uint8).reshape(*nonzero.shape[1:], -1)
 
 
 def _square(x: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
