@@ -87,13 +87,14 @@ def layers(networks: list[dict[str, Any]]) -> str:
         lines = [
             [
                 f"`{row['layer']}`",
-                f"2^{scale_exponent(row['activation_scale'])}",
+                *(f"2^{scale_exponent(row[f'{what}_scale'])}" for what in ("activation", "weight")),
                 *cells(row["activations"]),
             ]
             for row in result["layers"]
         ]
-        lines.append(["all", "", *cells(result["activations"])])
-        parts.append(f"### {result['about']}\n\n" + markdown(("layer", "scale", *HEAD), lines))
+        lines.append(["all", "", "", *cells(result["activations"])])
+        head = ("layer", "scale", "of weights", *HEAD)
+        parts.append(f"### {result['about']}\n\n{markdown(head, lines)}")
     return "\n\n".join(parts)
 
 

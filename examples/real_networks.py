@@ -292,6 +292,7 @@ UNIFORM_HEAD = (
 
 def plot(results: Sequence[Row], path: Path) -> None:
     """Widths of each layer's activations, and how far below the profiled width groups are."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 10), layout="constrained")
@@ -328,7 +329,11 @@ def plot(results: Sequence[Row], path: Path) -> None:
     )
     areas[-1].grid(alpha=0.3)
     areas[-1].legend(fontsize="small")
-    figure.savefig(path, dpi=110)
+    svg = path.suffix == ".svg"  # without what would differ from run to run
+    with rc_context({"svg.hashsalt": "fmtlib"}), replaced(path) as temporary:
+        figure.savefig(
+            temporary, format=path.suffix[1:], dpi=110, metadata={"Date": None} if svg else None
+        )
 
 
 def main(output: Path, photos: int, digits: int) -> None:

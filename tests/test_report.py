@@ -126,12 +126,15 @@ def test_of_errors():
         Report.of({"a": counted(1), "b": count(network(1), ["stripes"])})
 
 
-def test_without_memory_values_or_work():
+def test_without_memory_values_or_work(tmp_path):
     """The least there can be: shapes; and zeros, of which no product is effectual."""
     shapes = Layer.linear(Shape(1, 64), Shape(4, 64), activation_bits=3, weight_bits=3)
     zeros = Layer.linear(np.zeros((1, 64), int), np.ones((4, 64), int), name="zeros")
-    for layers, names in (([shapes], ["stripes"]), ([zeros], ["pragmatic", "laconic"])):
+    for layers, names in (([shapes], ["stripes"]), ([zeros], ["pragmatic", "laconic", "tcl"])):
         plain = count(layers, names).report()
+        plain.write(tmp_path)
+        assert Report.load(tmp_path / "report.json") == plain
+        count(layers, names).plot(tmp_path / "bars.svg")
         assert "Memory" not in plain.to_markdown()
         assert json.loads(plain.dumps())["memory"] is None
         text = count(layers, names).to_markdown()

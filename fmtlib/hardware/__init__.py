@@ -5,7 +5,7 @@ from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy, EnergyTable, energy_table, headlines
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.memory import Memory, footprint
-from fmtlib.hardware.onnx_graph import Padding, SkippedNode
+from fmtlib.hardware.onnx_graph import SkippedNode
 from fmtlib.hardware.published import published_network, published_networks
 from fmtlib.hardware.report import Report, geometric_mean
 from fmtlib.hardware.sweep import sweep
@@ -20,7 +20,6 @@ __all__ = [
     "EnergyTable",
     "Layer",
     "Memory",
-    "Padding",
     "Report",
     "Shape",
     "SkippedNode",

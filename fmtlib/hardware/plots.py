@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -110,6 +111,11 @@ def _short(name: str, length: int = _NAME_LENGTH) -> str:
     return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"
 
 
+def _drawn(value: float | None) -> float:
+    """A value, or what Matplotlib leaves out."""
+    return math.nan if value is None else value
+
+
 def _names(records: Sequence[Record]) -> list[str]:
     """Names of designs, with their arrays where a label comes twice."""
     labels = [r["label"] for r in records]
@@ -152,11 +158,11 @@ def speedups(report: Report) -> Figure:
     )
     for axes, (network, records) in zip(all_axes[:, 0], panels, strict=True):
         _bars(axes, _names(records))
-        achieved = [r["speedup"] for r in records]
+        achieved = [_drawn(r["speedup"]) for r in records]
         axes.barh(range(len(records)), achieved, 0.62, color="#31688e", label="achieved")
         for i, r in enumerate(records):
             # Behind the mark where it is so close that the number would cover it.
-            ideal, value = r["ideal_speedup"] or 0, r["speedup"]
+            ideal, value = r["ideal_speedup"] or 0, _drawn(r["speedup"])
             _number(axes, ideal if value <= ideal < 1.5 * value else value, i, f"{value:.2f}")
         marks = [(r["ideal_speedup"], i) for i, r in enumerate(records) if r["ideal_speedup"]]
         if marks:
@@ -184,7 +190,8 @@ def layers(network: Sequence[Record]) -> Figure:
     count = len(records) // len(totals)
     names = [r["layer"] for r in records[:count]]
     rows = [
-        [r["speedup"] for r in records[i * count : (i + 1) * count]] for i in range(len(totals))
+        [_drawn(r["speedup"]) for r in records[i * count : (i + 1) * count]]
+        for i in range(len(totals))
     ]
     # Layers go down: their names are long, and there are more of them than of designs.
     height = 1.9 + max(2.0, min(count, _MOST_LAYERS) * 0.24)
@@ -192,7 +199,7 @@ def layers(network: Sequence[Record]) -> Figure:
     axes = figure.add_subplot()
     from matplotlib.colors import LogNorm
 
-    flat = [value for row in rows for value in row]
+    flat = [value for row in rows for value in row if value > 0] or [1.0]
     # Around 1, so that slower than the baseline is red and faster blue.
     end = min(max(1.5, max(flat), 1 / min(flat)), _MOST_SPEEDUP)
     transposed = [list(column) for column in zip(*rows, strict=True)]
@@ -232,7 +239,7 @@ def layer_bars(records: Sequence[Record], title: str) -> Figure:
         peak, base = (rows[0][f"{of}peak_bit_products_per_cycle"] for of in ("", "baseline_"))
         unequal = "" if peak == base else f" ({peak / base:g} × the baseline's peak)"
         at = [p + (i - (len(groups) - 1) / 2) * width for p in range(len(names))]
-        bars = [r["speedup"] for r in rows]
+        bars = [_drawn(r["speedup"]) for r in rows]
         drawn = axes.bar(at, bars, width, label=f"{label}: {array}{unequal}")
         axes.bar_label(drawn, fmt="%.1f", fontsize="xx-small")
     axes.axhline(1, color="black", linewidth=0.8)
