@@ -427,6 +427,10 @@ class Report:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
+    def pictures(self) -> dict[str, tuple[str, str]]:
+        """Names of the pictures, with the caption and the SVG of each (extra: count)."""
+        return plots.svg_pictures(self)
+
     def to_html(self, path: str | os.PathLike[str]) -> None:
         """Write all as one HTML page with its pictures in it (extra: count).
 
@@ -437,7 +441,7 @@ class Report:
         OSError
             If it cannot be written.
         """
-        text = page.render(self, plots.svg_pictures(self))
+        text = page.render(self, self.pictures())
         with replaced(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -451,7 +455,7 @@ class Report:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        pictures = plots.svg_pictures(self)
+        pictures = self.pictures()
         texts = {"index.html": page.render(self, pictures), "report.md": self.to_markdown()}
         texts |= {f"{name}.svg": svg for name, (_, svg) in pictures.items()}
         for name, text in texts.items():
