@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import fmtlib as fl
 from fmtlib.arguments import whole_number
@@ -87,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          help="random inputs beside the corners (default: 1000)")  # fmt: skip
     vectors.set_defaults(run=_vectors)
 
+    _add_count(commands)
+
     bench = commands.add_parser(
         "bench",
         help="time the kernels beside a memory copy and other packages",
@@ -128,6 +131,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fmtlib: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _add_count(commands: Any) -> None:
+    count = commands.add_parser(
+        "count",
+        help="count a network's cycles, traffic and energy on accelerators",
+        description="Run an ONNX model on real inputs; count the cycles, the work, the traffic and "
+        "the energy of its layers on accelerators; write a report: an HTML page, Markdown, CSV, "
+        'JSON and plots. Needs the extra: pip install "fmtlib[count]".',
+    )
+    count.add_argument("model", metavar="MODEL", help="an ONNX file")
+    count.add_argument("--input", dest="inputs", metavar="FILE", nargs="+", required=True,
+                       help="photographs, which are resized to the model's input, or .npy: a "
+                       "batch together; or one .npz with an array for each input")  # fmt: skip
+    count.add_argument("--mean", type=_numbers, default=(0.0,), metavar="M[,M,M]",
+                       help="of a photograph's channels, pixels from 0 to 1")  # fmt: skip
+    count.add_argument("--deviation", type=_numbers, default=(1.0,), metavar="D[,D,D]",
+                       help="the model gets (pixel - M) / D (default: 1)")  # fmt: skip
+    count.add_argument("--bits", type=_positive, metavar="N",
+                       help="round activations and weights to N bits, 2 to 16 (default: 16, and "
+                       "the widths that the tensors then need)")  # fmt: skip
+    count.add_argument("--designs", default="all", metavar="NAMES",
+                       help="all (the default), or designs with commas between, parameters after "
+                       "colons: stripes,loom:serial_bits=2")  # fmt: skip
+    for name in ("tiles", "lanes", "columns", "rows"):
+        count.add_argument(f"--{name}", type=_positive, metavar="N", help=f"{name} of every array "
+                           "(default: each design's own)")  # fmt: skip
+    count.add_argument("--out", metavar="DIR", help="folder for the report")
+    count.add_argument("--json", action="store_true", help="print the report as JSON, no table")
+    count.add_argument("--quiet", action="store_true", help="draw no progress bar")
+    memory = count.add_argument_group("memory")
+    kinds = ("raw", "profiled", "dpred", "shapeshifter")
+    memory.add_argument("--storage", choices=kinds, default="dpred",
+                        help="how tensors are stored (default: %(default)s)")  # fmt: skip
+    for name, default, what in (
+        ("group-size", 16, "values per group"),
+        ("activation-bytes", 2 << 20, "on-chip memory of activations"),
+        ("weight-bytes", 2 << 20, "on-chip memory of weights"),
+        ("dram-megabytes-per-second", 12_800, "bandwidth of DRAM"),
+        ("clock-megahertz", 1_000, "clock of the array"),
+    ):
+        memory.add_argument(f"--{name}", type=_positive, metavar="N", default=default,
+                            help=f"{what} (default: %(default)s)")  # fmt: skip
+    count.add_argument("--energy", choices=("estimates_45nm", "horowitz_45nm", "none"),
+                       default="estimates_45nm", help="table of constants; designs of which one "
+                       "is missing go without (default: %(default)s)")  # fmt: skip
+    count.set_defaults(run=_count)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise argparse.ArgumentTypeError(f"takes numbers with commas between, got {text!r}")
+    return numbers
 
 
 def _positive(text: str) -> int:
@@ -193,6 +253,29 @@ def _vectors(chosen: argparse.Namespace) -> None:
     for vectors in every_mode(chosen.format, chosen.op, **arguments):
         folder = vectors.write(Path(chosen.out, vectors.name))
         print(f"{folder}: {len(vectors)} vectors")
+
+
+def _count(chosen: argparse.Namespace) -> None:
+    from fmtlib import hardware
+    from fmtlib.hardware import command
+
+    memory = hardware.Memory(
+        storage=chosen.storage,
+        group_size=chosen.group_size,
+        activation_bytes=chosen.activation_bytes,
+        weight_bytes=chosen.weight_bytes,
+        dram_megabytes_per_second=chosen.dram_megabytes_per_second,
+        clock_megahertz=chosen.clock_megahertz,
+    )
+    none = chosen.energy == "none"
+    command.run(
+        chosen.model, chosen.inputs, designs=chosen.designs, out=chosen.out, json=chosen.json,
+        array={name: getattr(chosen, name) for name in ("tiles", "lanes", "columns", "rows")},
+        memory=memory,
+        energy=None if none else hardware.Energy(table=chosen.energy, missing="omit"),
+        bits=chosen.bits, mean=chosen.mean, deviation=chosen.deviation,
+        progress=not chosen.quiet,
+    )  # fmt: skip
 
 
 def _bench(chosen: argparse.Namespace) -> None:

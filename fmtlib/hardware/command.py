@@ -1,0 +1,218 @@
+"""What ``fmtlib count`` does: trace, count, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmtlib.hardware.counters import count
+from fmtlib.hardware.designs import Design, design, design_names
+from fmtlib.hardware.energy import Energy
+from fmtlib.hardware.memory import Memory
+from fmtlib.hardware.report import Report
+from fmtlib.hardware.trace import Trace, trace
+
+Floats = NDArray[np.float32]
+
+_ARRAYS = (".npy", ".npz")
+
+
+def run(
+    model: str,
+    inputs: Sequence[str],
+    *,
+    designs: str = "all",
+    out: str | None = None,
+    json: bool = False,
+    array: dict[str, int | None],
+    memory: Memory,
+    energy: Energy | None,
+    bits: int | None = None,
+    mean: Sequence[float] = (0.0,),
+    deviation: Sequence[float] = (1.0,),
+    progress: bool = True,
+) -> Report:
+    """Count a model on one photograph or array, write the report, print its table or JSON.
+
+    Parameters
+    ----------
+    model : str
+        An ONNX file.
+    inputs : sequence of str
+        Files of the inputs: photographs or .npy, a batch together, or one .npz with an array for
+        each input by its name.
+    designs : str
+        "all", or designs with commas between, see `parse_designs`.
+    out : str, optional
+        Folder of the report.
+    json : bool
+        Print the report as JSON, and not its table.
+    array : dict
+        Sizes that differ from the designs' defaults; None where they do not.
+    memory, energy
+        As of `count`.
+    bits : int, optional
+        Width that activations and weights are rounded to, 16 if there is none.
+    mean, deviation : sequence of float
+        Of the channels of a photograph in 0..1, one or one for each: (pixel − mean) / deviation.
+    progress : bool
+        Whether to draw a bar on standard error.
+
+    Raises
+    ------
+    ImportError, OSError, TypeError, ValueError
+        As of what it calls, each with a message of one line.
+    """
+    sizes = {name: size for name, size in array.items() if size is not None}
+    chosen = [replace(item, **sizes) for item in parse_designs(designs)]
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise ValueError(f"{out!r} is there and is no folder")
+    layers = _traced(model, inputs, bits, mean, deviation)
+    result = count(layers, chosen, memory=memory, energy=energy, progress=progress)
+    report = result.report(Path(model).stem)
+    written = report.write(out) if out is not None else []
+    if json:
+        print(report.dumps(), end="")
+        return report
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(report.table())
+    for remark in report.remarks:
+        console.print(remark, markup=False, style="dim")
+    if written:
+        console.print(f"Open {written[0]}", markup=False)
+    return report
+
+
+def parse_designs(text: str) -> list[Design]:
+    """Designs by their names, with commas between; parameters after colons.
+
+    Examples
+    --------
+    >>> [item.label for item in parse_designs("stripes,loom:serial_bits=2:tiles=4")]
+    ['stripes', 'loom (serial_bits=2)']
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown name or parameter, or nothing at all.
+    """
+    names = design_names() if text == "all" else [name.strip() for name in text.split(",")]
+    found = []
+    for name, *settings in (item.split(":") for item in names):
+        parameters: dict[str, Any] = {}
+        for setting in settings:
+            key, equals, value = setting.partition("=")
+            if not equals:
+                raise ValueError(f"{name}: a parameter is NAME=VALUE, got {setting!r}")
+            parameters[key] = _value(value)
+        found.append(design(name, **parameters))
+    return found
+
+
+def _value(text: str) -> int | bool | str | None:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def _traced(
+    model: str,
+    inputs: Sequence[str],
+    bits: int | None,
+    mean: Sequence[float],
+    deviation: Sequence[float],
+) -> Trace:
+    if not Path(model).is_file():
+        raise ValueError(f"there is no model {model!r}")
+    for path in inputs:
+        if not Path(path).is_file():
+            raise ValueError(f"there is no input {path!r}")
+    values = read_inputs(model, inputs, mean, deviation)
+    traced = trace(model, values, activation_bits=bits, weight_bits=bits)
+    for node in traced.skipped:
+        print(f"fmtlib: left out: {node.operator} {node.name}: {node.reason}", file=sys.stderr)
+    return traced
+
+
+def read_inputs(
+    model: str, inputs: Sequence[str], mean: Sequence[float], deviation: Sequence[float]
+) -> Floats | dict[str, NDArray[Any]]:
+    """The inputs of a model from files: see `run`."""
+    kinds = {Path(path).suffix.lower() for path in inputs}
+    if ".npz" in kinds:
+        if len(inputs) > 1:
+            raise ValueError("one .npz holds all inputs; give no other file beside it")
+        return dict(_loaded(inputs[0]))
+    if kinds <= {".npy"}:
+        return np.concatenate([_loaded(path) for path in inputs])
+    if kinds & set(_ARRAYS):
+        raise ValueError("give either arrays or photographs, not both")
+    shape = _image_shape(model)
+    return np.stack([_photograph(path, shape, mean, deviation) for path in inputs])
+
+
+def _loaded(path: str) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no array of NumPy's: {error}") from None
+
+
+def _image_shape(model: str) -> tuple[int | None, ...]:
+    """Shape of the one input of a model without the batch; None where it is free."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("ONNX models need: pip install 'fmtlib[count]'") from error
+    try:
+        graph = onnx.load(model, load_external_data=False).graph
+    except Exception as error:  # protobuf's own DecodeError and others
+        raise ValueError(f"{model} is no ONNX model: {' '.join(str(error).split())}") from None
+    constants = {tensor.name for tensor in graph.initializer}
+    found = [value for value in graph.input if value.name not in constants]
+    if len(found) != 1:
+        names = ", ".join(value.name for value in found)
+        raise ValueError(f"the model has the inputs {names}; give one .npz with all of them")
+    dims = found[0].type.tensor_type.shape.dim
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in dims)
+    if len(shape) != 4:
+        raise ValueError(f"the model's input has {len(shape)} axes, not the 4 of photographs")
+    return shape[1:]
+
+
+def _photograph(
+    path: str, shape: tuple[int | None, ...], mean: Sequence[float], deviation: Sequence[float]
+) -> Floats:
+    """A photograph in the layout and size of the model's input, normalised."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError as error:
+        raise ImportError("photographs need Pillow: pip install 'fmtlib[count]'") from error
+    first = shape[0] in (1, 3)
+    if not first and shape[2] not in (1, 3):
+        raise ValueError(f"the model's input {shape} has no axis of 1 or 3 channels")
+    channels, height, width = shape if first else (shape[2], *shape[:2])
+    try:
+        with Image.open(path) as image:
+            size = (width or image.width, height or image.height)
+            whole = image.convert("L" if channels == 1 else "RGB")
+            pixels = np.asarray(whole.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is no photograph: {error}") from None
+    pixels = pixels.reshape(size[1], size[0], -1)
+    for name, values in (("mean", mean), ("deviation", deviation)):
+        if len(values) not in (1, channels):
+            raise ValueError(f"{name} takes 1 or {channels} numbers, got {len(values)}")
+    if 0 in deviation:
+        raise ValueError("the deviation must not be 0")
+    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(deviation, np.float32)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if first else pixels)
