@@ -243,7 +243,7 @@ def test_shapes_alone():
     assert record["dram_bits"] == 2 * (4 + 9 * 256) + 4 + 10 * 64 * 256
     assert (record["activation_dpred_bits"], record["weight_shapeshifter_bits"]) == (None, None)
     assert result.width_histograms() == []
-    with pytest.raises(ValueError, match=r"'groups' needs the values .* of 'linear'"):
+    with pytest.raises(ValueError, match=r"'dpred' needs the values .* of 'linear'"):
         count([layer], ["stripes"], memory=Memory())
 
 
