@@ -250,7 +250,7 @@ def test_shapes_alone():
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"storage": "zip"}, ValueError, "storage must be one of raw, profiled, groups, shapesh"),
+        ({"storage": "zip"}, ValueError, "storage must be one of raw, profiled, dpred, shapesh"),
         ({"weight_bytes": 0}, ValueError, "weight_bytes must be at least 1, got 0"),
         ({"clock_megahertz": 1.5}, TypeError, "clock_megahertz must be an integer, got 1.5"),
         ({"resident_activations": 1}, TypeError, "must be True or False, got 1"),
