@@ -611,8 +611,6 @@ def test_layers_inside_others_and_groups():
     run = training.Float32().start(2)
     inputs = network.inputs(images)
     for traced, layer, x in zip(trace.traced, network.weighted, inputs, strict=True):
-        trace.traced, network.weighted, network.inputs(images), strict=True
-    ):
         expected = layer.forward(x, run)
         np.testing.assert_allclose(real_output(traced), expected, rtol=0, atol=2e-3)
     uneven = training.Network([training.Conv2d(4, 6, 3, draw, stride=(2, 1))])
