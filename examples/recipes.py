@@ -371,9 +371,12 @@ def tables(found: dict[tuple[str, str, float], Paired]) -> Iterator[str]:
                 gap, error = own.minus(base)
                 passes, macs = own.mean_of("passes_per_mac"), own.mean_of("macs")
                 effectual = own.mean_of("effectual_macs")
+                few = f" ({len(own.rows)} seeds)" if len(own.rows) < len(SEEDS) else ""
                 stopped = sum(bool(r["stopped"]) for r in own.rows)
                 cells = [
-                    recipe + (f" (stopped in {stopped} of {len(own.rows)})" if stopped else ""),
+                    recipe
+                    + few
+                    + (f" (stopped in {stopped} of {len(own.rows)})" if stopped else ""),
                     f"{own.mean:.2f} ± {own.spread:.2f}",
                     "" if recipe == FLOAT32 else f"{gap:+.2f} ± {error:.2f}",
                     "" if passes is None else f"{passes:.2f}",

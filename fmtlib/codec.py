@@ -48,6 +48,8 @@ _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "ui
 # Random words and other arrays on the way are made for this many elements at a time, so that they
 # stay in the cache.
 _CHUNK = 1 << 15
+# From so many elements on a table of all values is soon made up for.
+_TABLE_SHARE = 1 << 9
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 16
 
@@ -1021,7 +1023,7 @@ def _through_table(
         or zeros.ndim
         or x.dtype != np.float32
         or not (x.dtype.isnative and x.flags.aligned and x.flags.forc)
-        or x.size < _CHUNK
+        or x.size < _TABLE_SHARE
     ):
         return None
     result = np.empty_like(x)
