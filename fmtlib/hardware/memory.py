@@ -70,6 +70,7 @@ def footprint(
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Layer.linear(np.full((1, 32), 5), np.ones((4, 32), int), activation_bits=6)
     >>> [footprint(layer, "activations", storage).bits for storage in STORAGES]
     [512, 196, 104, 104]
@@ -147,6 +148,7 @@ class Memory:
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Layer.linear(np.full((1, 32), 5), np.ones((4, 32), int))
     >>> counts = Memory(dram_megabytes_per_second=1000).count(layer, columns=16, filters=16)
     >>> counts.dram_bits, counts.cycles  # 2 · 104 + 4 · 40 bits at 8 bits a cycle
