@@ -2,8 +2,10 @@
 
 import json
 
+import distributed
 import numpy as np
 import pytest
+from joblib import parallel_config
 
 from fmtlib.hardware import Energy, Layer, Memory, count, design, sweep
 
@@ -59,9 +61,6 @@ def test_workers_change_nothing(sequential, workers):
 
 
 def test_dask_changes_nothing(sequential):
-    distributed = pytest.importorskip("distributed")
-    from joblib import parallel_config
-
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
