@@ -15,6 +15,7 @@ from fmtlib import hardware
 from fmtlib._core import counting
 from fmtlib.hardware import Layer, Shape, count, design
 from fmtlib.hardware.designs import DESIGNS
+from fmtlib.hardware.designs.base import remembered
 
 
 def ones(*shape: int) -> np.ndarray:
@@ -452,3 +453,17 @@ def test_registry():
         assert type(wider.tiles) is int
         assert wider.label == name
     assert design("fast", weight_mantissa=2).label == "fast (weight_mantissa=2)"
+
+
+def test_what_is_remembered_of_a_layer_is_bounded_and_found_again():
+    layer = Layer.linear(ones(1, 4), ones(3, 4))
+    calls = []
+
+    def find(key):
+        return remembered(layer, key, lambda: calls.append(key) or key)
+
+    assert [find(key) for key in (0, 1, 0)] == [0, 1, 0]
+    assert calls == [0, 1]
+    assert [find(key) for key in range(12)] == list(range(12))
+    assert find(0) == 0
+    assert calls == [*range(12), 0]

@@ -12,18 +12,23 @@ from fmtlib.hardware.walk import Walk, walk_layer
 
 T = TypeVar("T")
 
+_KEPT = 8  # of each layer
 _found: WeakKeyDictionary[Layer, dict[Hashable, Any]] = WeakKeyDictionary()
 
 
 def remembered(layer: Layer, key: Hashable, find: Callable[[], T]) -> T:
-    """What `find` gives, kept under `key` as long as the layer, which never changes, lives.
+    """What `find` gives, kept under `key` while the layer, which never changes, lives.
 
-    Costly things that several counts, or designs, ask of a layer.
+    For costly things that several counts, or designs, ask of a layer; the last few are kept.
     """
     known = _found.setdefault(layer, {})
-    if key not in known:
-        known[key] = find()
-    found: T = known[key]
+    if key in known:
+        found: T = known[key]
+        return found
+    found = find()
+    for oldest in list(known)[: max(len(known) + 1 - _KEPT, 0)]:
+        known.pop(oldest, None)
+    known[key] = found
     return found
 
 

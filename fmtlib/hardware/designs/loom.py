@@ -75,32 +75,37 @@ class Loom(Design):
 
     def compute_cycles(self, layer: Layer) -> int:
         walk = self.walk(layer)
+        if self.dynamic_weights:
+            weights = self._weight_widths(walk)
+            static: list[None] = [None] * layer.batch
+            images = self._cycles_per_weight_bit(walk) if self.dynamic_activations else static
+            return sum(self._image_cycles(walk, costs, weights) for costs in images)
         if self.dynamic_activations:
-            costs = self._cycles_per_weight_bit(walk)
-            if not self.dynamic_weights:
-                return serial_cycles(walk, costs.astype(np.int32) * layer.weight_bits)
-        cost = ceil_div(layer.activation_bits, self.serial_bits)
-        if not self.dynamic_weights:
-            return layer.batch * fixed_cycles(walk, cost * layer.weight_bits)
-        weights = self._weight_widths(walk)  # groups, filter sets, taps
-        if not layer.has_windows:
-            samples = costs.reshape(layer.batch, 1, -1) if self.dynamic_activations else [cost]
+            costs = self._cycles_per_weight_bit(walk).astype(np.int32)
+            return serial_cycles(walk, costs * layer.weight_bits)
+        return layer.batch * fixed_cycles(walk, self._static_cost(layer) * layer.weight_bits)
+
+    def _image_cycles(
+        self, walk: Walk, costs: npt.NDArray[np.uint8] | None, weights: npt.NDArray[np.int32]
+    ) -> int:
+        """Cycles of one image under dynamic weights, the sum of products of costs and widths.
+
+        costs: by one weight bit, of each brick (groups, bricks, X, Y), or None: of the layer's
+        width; weights: widths, groups, filter sets, taps.
+        """
+        if not walk.layer.has_windows:
+            bricks = self._static_cost(walk.layer) if costs is None else costs.reshape(-1)
             # In time order: one filter set after the other.
-            return (1 if self.dynamic_activations else layer.batch) * sum(
-                round_robin((sample * weights[0]).reshape(-1), 1, self.columns)
-                for sample in samples
-            )
-        of_taps = weights.sum(axis=1, dtype=np.int64)
-        if not self.dynamic_activations:
-            return layer.batch * walk.pallets * cost * int(of_taps.sum())
-        return sum(
-            int(
-                (
-                    walk.gather(image, idle=0).max(axis=-1).sum(axis=1, dtype=np.int64) * of_taps
-                ).sum()
-            )
-            for image in costs
-        )
+            return round_robin((bricks * weights[0]).reshape(-1), 1, self.columns)
+        of_sets = weights.sum(axis=1, dtype=np.int64)
+        if costs is None:
+            return walk.pallets * self._static_cost(walk.layer) * int(of_sets.sum())
+        of_pallets = walk.gather(costs, idle=0).max(axis=-1).sum(axis=1, dtype=np.int64)
+        return int((of_pallets * of_sets).sum())
+
+    def _static_cost(self, layer: Layer) -> int:
+        """Cycles of the layer's activation width by one weight bit."""
+        return ceil_div(layer.activation_bits, self.serial_bits)
 
     def effectual_bit_products(self, layer: Layer) -> int:
         activations, weights, fixed = None, None, 1
