@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fmtlib as fl
 from fmtlib import hardware, training
-from fmtlib.hardware.layers import MAX_MAGNITUDE
+from fmtlib.hardware.tensors import MAX_MAGNITUDE
 
 
 def model_of(nodes, constants, x, outputs=("y",), **how):
@@ -55,13 +55,13 @@ def output_of(layer):
     x, w = layer.padded_activations.astype(np.int64), layer.weights.astype(np.int64)
     if not layer.is_conv:
         return x @ w.T
-    (kh, kw), (oh, ow), s = layer.kernel, layer.outputs, layer.stride
+    (kh, kw), (oh, ow), (sh, sw) = layer.kernel, layer.outputs, layer.stride
     c, k = layer.channels // layer.groups, layer.filters // layer.groups
     y = np.zeros((layer.batch, layer.filters, oh, ow), np.int64)
     for g in range(layer.groups):
         for i in range(oh):
             for j in range(ow):
-                window = x[:, g * c : (g + 1) * c, i * s : i * s + kh, j * s : j * s + kw]
+                window = x[:, g * c : (g + 1) * c, i * sh : i * sh + kh, j * sw : j * sw + kw]
                 y[:, g * k : (g + 1) * k, i, j] = np.einsum(
                     "nchw,kchw->nk", window, w[g * k : (g + 1) * k]
                 )
@@ -105,7 +105,7 @@ def test_integers_of_a_convolution_give_its_output(case):
     (traced,) = trace.traced
     layer = traced.layer
     assert layer.groups == attributes["group"]
-    assert layer.stride == attributes["strides"][0]
+    assert layer.stride == (attributes["strides"][0],) * 2
     np.testing.assert_array_equal(traced.activations * traced.activation_scale, x)
     np.testing.assert_array_equal(layer.weights * traced.weight_scale, w)
     np.testing.assert_array_equal(real_output(traced), run(model, x=x))
@@ -128,7 +128,7 @@ def test_a_stride_of_the_axis_with_one_output_does_not_matter():
     x, w = small((1, 2, 7, 3)), small((3, 2, 3, 3), 1)
     model = model_of([node("Conv", "x w", "y", strides=[2, 1])], {"w": w}, x)
     (traced,) = hardware.trace(model, x).traced
-    assert traced.layer.stride == 2
+    assert traced.layer.stride == (2, 2)
     np.testing.assert_array_equal(real_output(traced), run(model, x=x))
 
 
