@@ -2,8 +2,10 @@
 
 import json
 
+import distributed
 import numpy as np
 import pytest
+from joblib import parallel_config
 
 from fmtlib.hardware import Energy, Layer, Memory, count, design, sweep
 
@@ -59,9 +61,6 @@ def test_workers_change_nothing(sequential, workers):
 
 
 def test_dask_changes_nothing(sequential):
-    distributed = pytest.importorskip("distributed")
-    from joblib import parallel_config
-
     with (
         distributed.LocalCluster(
             n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
@@ -136,3 +135,21 @@ def test_files_that_are_no_sweeps(tmp_path, text):
     assert path.read_text() == text
     with pytest.raises(ValueError, match="workers must be at least 1"):
         sweep(*POINTS, workers=0)
+
+
+def test_a_file_is_not_mistaken_for_another_sweep(tmp_path):
+    """Whatever the records depend on is in the key of a task."""
+    path = tmp_path / "sweep.json"
+    one = {"a": NETWORKS["a"]}
+    fast, slow = Memory(), Memory(dram_megabytes_per_second=10)
+    kinds = [
+        {},
+        {"memory": fast},
+        {"memory": slow},
+        {"memory": fast, "energy": Energy(table="estimates_45nm")},
+        {"memory": fast, "energy": Energy(table="estimates_45nm", dram="high")},
+    ]
+    for options in kinds:
+        fresh = sweep(one, ["stripes"], workers=1, **options)
+        assert sweep(one, ["stripes"], workers=1, path=path, **options) == fresh
+    assert len(json.loads(path.read_text())["done"]) == len(kinds)

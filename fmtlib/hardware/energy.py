@@ -207,12 +207,19 @@ class Energy:
         return sum(n * self._picojoules(name, item.name) for name, n in operations.items())
 
     def lacking(self, item: Design) -> str | None:
-        """What is missing for a design, or None."""
-        try:
-            self.lane(item)
-        except ValueError as error:
-            return str(error)
-        return None
+        """What is missing for a design, or None.
+
+        Examples
+        --------
+        >>> from fmtlib.hardware import design
+        >>> Energy(table="estimates_45nm").lacking(design("pragmatic"))
+        "no constant 'int_shift_16b'"
+        """
+        if item.name not in table("operations"):
+            return "operations of a lane not known"
+        there = {constant.name for constant in self.constants.constants}
+        missing = [repr(name) for name in lane_operations(item) if name not in there]
+        return f"no constant {' or '.join(missing)}" if missing else None
 
     def count(
         self,

@@ -143,6 +143,9 @@ class Memory:
     connected); outputs are written once, 16 bits each. Values are as many bits as they are in
     store, on average.
 
+    Of operands in block floating point the mantissas are counted, as integers, and not the shared
+    exponents. A design's own encoding (Cnvlutin's) is among its own counts, and not here.
+
     The defaults are an example, of no published accelerator: 2 MiB and 2 MiB in banks of 32 KiB,
     12.8 GB/s (one 64-bit channel of DDR3-1600) and 1 GHz.
 

@@ -210,15 +210,10 @@ class Report:
                 "end; registers, control, wires and leakage are in no table. Efficiency and "
                 "power are ratios to the baseline, every PE clocked; power is on-chip. The "
                 "papers' energies are of laid-out chips. Here the baseline, of one column, reads "
-                "all weights from SRAM for each window, which makes most of what it takes."
+                "all weights from SRAM for each window, which can be most of what it takes."
             )
-            reasons: dict[str, list[str]] = {}
-            for label, why in self.energy["lacking"].items():
-                reasons.setdefault(why, []).append(label)
-            remarks += [
-                f"Without energy: {', '.join(names)}. {why[0].upper()}{why[1:]}."
-                for why, names in reasons.items()
-            ]
+            lacking = [f"{label} ({why})" for label, why in self.energy["lacking"].items()]
+            remarks += ["Without energy: " + ", ".join(lacking) + "."] if lacking else []
         return list(dict.fromkeys(filter(None, remarks)))
 
     def _estimates(self) -> bool:
