@@ -8,7 +8,7 @@ import pytest
 
 import fmtlib as fl
 from fmtlib import vectors
-from fmtlib.lfsr import LFSR
+from fmtlib.vectors import LFSR
 
 RTL = Path(__file__).parents[1] / "examples" / "rtl"
 pytestmark = pytest.mark.skipif(

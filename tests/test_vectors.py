@@ -15,7 +15,7 @@ import fmtlib as fl
 from fmtlib import cli, reference, vectors
 from fmtlib.codec import all_words
 from fmtlib.formats import ROUNDINGS, STOCHASTIC, get_format
-from fmtlib.lfsr import LFSR
+from fmtlib.vectors import LFSR, blocks
 
 ONE_AXIS = [name for name in BLOCK_NAMES if isinstance(get_format(name).block_size, int)]
 
@@ -297,7 +297,7 @@ def test_blocks_with_philox_words_are_encode(name, rounding):
     fmt = get_format(name)
     x = numbers(vectors.block_vectors(name, count=20).columns["x"])[::3]
     words = all_words((5, 1), x.shape)
-    codes, scales, tensor_scale = vectors._encoded_with(x, words, fmt, rounding, 7)
+    codes, scales, tensor_scale = blocks._encoded_with(x, words, fmt, rounding, 7)
     with np.errstate(all="ignore"):
         wanted = fl.encode(x, fmt, rounding=rounding, random_bits=7, seed=(5, 1), axis=1)
     assert_array_equal(codes, wanted.codes)

@@ -1,6 +1,6 @@
 // A linear-feedback shift register that gives noise for COUNT elements at a time, BITS each: the one of
-// fmtlib.lfsr.  A step shifts left; the new lowest bit is the exclusive or of the bits in TAPS.  Element
-// i of the first clock takes the lowest bits of the state after i * STEPS steps from SEED.
+// fmtlib.vectors.LFSR.  A step shifts left; the new lowest bit is the exclusive or of the bits in TAPS.
+// Element i of the first clock takes the lowest bits of the state after i * STEPS steps from SEED.
 `timescale 1ns / 1ns
 module lfsr #(
     parameter WIDTH = 16,

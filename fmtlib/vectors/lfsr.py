@@ -12,6 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmtlib.arguments import whole_number
+from fmtlib.formats import STOCHASTIC
+
+# FAST's converter adds so many bits of noise.
+_RANDOM_BITS = 8
 
 # Feedback taps of maximal length: the exponents of a primitive polynomial, without the 1.
 _TAPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
@@ -53,7 +57,7 @@ class LFSR:
 
     Examples
     --------
-    >>> from fmtlib.lfsr import LFSR
+    >>> from fmtlib.vectors import LFSR
     >>> LFSR(8).polynomial
     'x^8 + x^6 + x^5 + x^4 + 1'
     >>> LFSR(8, seed=1, steps=1).noise(6, 8)
@@ -131,3 +135,21 @@ def _shifted_in(lfsr: LFSR, count: int) -> NDArray[np.uint8]:
     for n in range(lfsr.width, count):
         bits.append(sum(bits[n - tap] for tap in lfsr.taps) & 1)
     return np.array(bits, np.uint8)
+
+
+def noise_source(
+    rounding: str, random_bits: int | None, lfsr: LFSR | None
+) -> tuple[int | None, LFSR | None]:
+    """The bits of noise and their register, by default as documented; None for no noise."""
+    if rounding not in STOCHASTIC:
+        if random_bits is not None or lfsr is not None:
+            raise ValueError(f"random_bits and lfsr need a stochastic rounding, got {rounding!r}")
+        return None, None
+    if random_bits is None:
+        random_bits = _RANDOM_BITS if lfsr is None else min(_RANDOM_BITS, lfsr.width)
+    random_bits = whole_number("random_bits", random_bits, 1, 32)
+    if lfsr is None:
+        lfsr = LFSR(16 if random_bits <= 16 else 32)
+    if lfsr.width < random_bits:
+        raise ValueError(f"an LFSR of {lfsr.width} bits cannot give {random_bits} random bits")
+    return random_bits, lfsr

@@ -9,15 +9,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fmtlib as fl
 from fmtlib.files import replaced
-
-Words: TypeAlias = NDArray[np.uint64]
+from fmtlib.vectors.words import FIELDS, Words, values_of
 
 
 class Column(NamedTuple):
@@ -51,6 +50,13 @@ class Column(NamedTuple):
         """All words, row by row."""
         digits = -(-self.bits // 4)
         return [f"{word:0{digits}x}" for word in self.words.ravel().tolist()]
+
+
+def number_column(bits: Words, dtype: str, role: Literal["input", "expected"]) -> Column:
+    """Bits of a type as a column, with the numbers that they mean."""
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        values = values_of(bits, dtype).astype(np.float64)
+    return Column(bits, 1 + sum(FIELDS[dtype]), role, dtype, values)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What test vectors go into a circuit: the corners of a format, and random words.
 
-Numbers are bit patterns of a float type, as unsigned 64-bit words.  Random words are those of
-stochastic rounding, so that they are the same with every version of NumPy.
+Numbers are bit patterns of a float type.  Random words are those of stochastic rounding, so that
+they are the same with every version of NumPy.
 """
 
 from __future__ import annotations
@@ -16,29 +16,10 @@ from fmtlib._core.ufuncs import Elementwise
 from fmtlib.arguments import whole_number
 from fmtlib.codec import all_words, code_range, decode, encode
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
-from fmtlib.vector_files import Words
+from fmtlib.vectors.words import FIELDS, Words, bits_of, infinity_of
 
-# Exponent and mantissa bits of the types that numbers have.
-FIELDS = {"float16": (5, 10), "bfloat16": (8, 7), "float32": (8, 23), "float64": (11, 52)}
 # Of more magnitudes than this the corners are a sample.
 _MOST_MAGNITUDES = 256
-
-
-def values_of(bits: Words, dtype: str) -> NDArray[Any]:
-    """The numbers of bit patterns; those of bfloat16 as float32."""
-    if dtype == "bfloat16":
-        return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return bits.astype(f"u{np.dtype(dtype).itemsize}").view(dtype)
-
-
-def bits_of(values: NDArray[np.float64], dtype: str) -> Words:
-    """The bits of the nearest numbers of a type."""
-    if dtype in ("float16", "bfloat16"):
-        codes: NDArray[np.uint16] = encode(values, dtype, overflow="nonsaturating")
-        return codes.astype(np.uint64)
-    with np.errstate(over="ignore", under="ignore"):
-        narrow = values.astype(dtype)
-    return narrow.view(f"u{narrow.itemsize}").astype(np.uint64)
 
 
 def random_words(seed: int, what: str, count: int) -> Words:
@@ -48,12 +29,6 @@ def random_words(seed: int, what: str, count: int) -> Words:
     pairs = all_words((seed, 1 + purposes.index(what)), (count, 2)).astype(np.uint64)
     words: Words = pairs[:, 0] << np.uint64(32) | pairs[:, 1]
     return words
-
-
-def infinity_of(dtype: str) -> int:
-    """The bits of a type's infinity."""
-    exponent_bits, mantissa_bits = FIELDS[dtype]
-    return ((1 << exponent_bits) - 1) << mantissa_bits
 
 
 def _specials(dtype: str) -> Words:
@@ -114,7 +89,7 @@ def random_numbers(fmt: Elementwise, dtype: str, seed: int, count: int) -> Words
 
 
 def corner_blocks(fmt: BlockFormat, dtype: str) -> Iterator[Words]:
-    """The corners that `vectors.block_vectors` tells: bits, a row for each block."""
+    """The corners that `block_vectors` tells: bits, a row for each block."""
     size = fmt.block_size
     assert isinstance(size, int)
     sign = np.uint64(1 << sum(FIELDS[dtype]))
