@@ -151,7 +151,7 @@ def headline(found: dict[str, Any]) -> str:
     machine = found["machine"]
     size = max(row["entries"][0]["elements"] for row in rows) * 4 / 2**20
     return "\n\n".join([
-        f"{machine['processor']}, {machine['cpu_target']} kernels, one thread, "
+        f"{machine['processor']}, {found['targets'][0]} kernels, one thread, "
         f"{found['date'][:10]}; time ÷ yardstick, medians of one interleaved run. copyto is "
         f"`np.copyto` of the float32 array, of {size:g} MiB. (1/n): measured on that part of "
         "the array, scaled; numpy: written by hand; wanted: the limit for these kernels.",

@@ -283,17 +283,6 @@ class Profile(training.Recipe):
         return fmt, self.weight_max[layer] / fmt.max
 
 
-def layer_inputs(model: training.Network, x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """The real activations that enter each weighted layer."""
-    run = training.Float32().start(len(model.weighted))
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, training.WeightedLayer):
-            found.append(x)
-        x = layer.forward(x, run)
-    return found
-
-
 def find_profile(model: training.Network, data: training.Dataset) -> Profile:
     """The least widths, one tensor after the other, that cost no accuracy outside the test part.
 
@@ -304,7 +293,7 @@ def find_profile(model: training.Network, data: training.Dataset) -> Profile:
         np.concatenate([data.train.x, data.validation.x]),
         np.concatenate([data.train.y, data.validation.y]),
     )
-    inputs = layer_inputs(model, known.x)
+    inputs = model.inputs(known.x)
     profile = Profile(
         activation_bits=(8,) * len(inputs),
         weight_bits=(8,) * len(inputs),
@@ -329,7 +318,7 @@ def hardware_layers(
 ) -> list[hardware.Layer]:
     """The model's layers with the integer tensors of some images."""
     layers = []
-    for i, (inputs, layer) in enumerate(zip(layer_inputs(model, x), model.weighted, strict=True)):
+    for i, (inputs, layer) in enumerate(zip(model.inputs(x), model.weighted, strict=True)):
         a_format, a_scale = profile.activation(i)
         w_format, w_scale = profile.weight(i)
         activations = fl.encode(inputs, a_format, scale=a_scale).astype(np.int16)

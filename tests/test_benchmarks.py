@@ -169,6 +169,20 @@ def ran(tmp_path_factory):
     return folder, run(*arguments, cwd=folder)
 
 
+def test_limits_are_those_of_the_instruction_set_that_is_measured():
+    found = runner.measure(
+        select="^encode float8_e4m3fn$", targets="baseline", sizes="300", peers=False, seconds=0
+    )
+    assert [row["limit"] for row in found["rows"]] == [None]
+    if "x86-64-v3" not in kernels.available_targets():
+        return
+    found = runner.measure(
+        select="^encode float8_e4m3fn$", targets="x86-64-v3", sizes="300", peers=False, seconds=0
+    )
+    assert [row["limit"] for row in found["rows"]] == [pytest.approx(1.6 * 1.5)]
+    assert "x86-64-v3 kernels" in report.about(found)
+
+
 def test_the_command(ran):
     folder, shown = ran
     assert shown.returncode == 0, shown.stderr

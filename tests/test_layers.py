@@ -122,7 +122,7 @@ def test_convolutions_against_their_definition(case):
     layer, (images, channels, height, width) = case
     to_float64(layer)
     x = normal(images, channels, height, width)
-    (down, across), (top, left) = layer._stride, layer._padding
+    (down, across), (top, left) = layer.strides, layer.paddings
     padded = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
     weight, bias = layer.weight.value, layer.bias
     outputs, of_group, rows, columns = weight.shape
@@ -632,3 +632,19 @@ def test_wrong_labels_and_targets():
         training.softmax_cross_entropy(normal(3, 2), np.zeros((3, 1), int))
     with pytest.raises(ValueError, match="must have one shape"):
         training.mean_squared_error(normal(3, 2), normal(3))
+
+
+def test_inputs_of_a_network():
+    network = training.resnet((1, 6, 6), (4,))
+    x = normal(3, 1, 6, 6, dtype=np.float32)
+    found = network.inputs(x)
+    assert [a.shape for a in found] == [(3, 1, 6, 6), (3, 4, 6, 6), (3, 4, 6, 6), (3, 4)]
+    assert found[0] is x
+    last = network.weighted[-1]
+    assert_array_equal(found[-1] @ last.weight.value.T + last.bias.value, network.logits(x))
+    words = generator().integers(0, 9, (2, 5))
+    assert [a.shape for a in training.transformer(9, 5, 4, 2, 1).inputs(words)] == [
+        (10, 4), (10, 4), (10, 4), (10, 4), (10, 4), (10, 16), (10, 4),
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="recurrent layers"):
+        training.recurrent(9, 4).inputs(words)

@@ -237,6 +237,40 @@ def test_per_channel(name):
         assert_array_equal(out, values)
 
 
+@pytest.mark.parametrize("name", ["int8", "int16", "fixed_s7_8"])
+def test_channels_longer_than_chunks(target, name):
+    """Each row has one scale in pieces of a chunk; ties and NaN in some of them only."""
+    fmt, rng = fl.get_format(name), np.random.default_rng(3)
+    x = rng.standard_normal((5, 1300)).astype(np.float32)
+    scale = np.array([0.013, 0.25, 1 / 3, 0.1, 1e-3])
+    zero = np.array([0, -7, 11, 100, -127]) if name.startswith("int") else np.zeros(5, int)
+    x[0, 600:700] = (rng.integers(-90, 90, 100) + 0.5) * scale[0]
+    x[2, ::9], x[3, 1290:], x[4, :3] = 0.5 * scale[2], -0.5 * scale[3], 1e30
+    given = {"zero_point": zero} if zero.any() else {}
+    codes = fl.encode(x, name, scale=scale, axis=0, **given)
+    for i in range(5):
+        assert_array_equal(
+            codes[i], _exact_codes(x[i], np.full(1300, scale[i]), np.full(1300, zero[i]), fmt)
+        )
+    assert_array_equal(
+        fl.quantize(x, name, scale=scale, axis=0, **given),
+        np.stack(
+            [
+                fl.decode(
+                    codes[i], name, scale=scale[i], **({"zero_point": zero[i]} if given else {})
+                )
+                for i in range(5)
+            ]
+        ),
+    )
+    x[1, 700] = x[4, 1299] = np.nan
+    if name.startswith("int"):
+        with np.errstate(invalid="ignore"):
+            found = fl.encode(x, name, scale=scale, axis=0, **given)
+        codes[1, 700] = codes[4, 1299] = 0
+        assert_array_equal(found, codes)
+
+
 def test_stochastic_scaled_quotients():
     x = np.random.default_rng(2).standard_normal(200).astype(np.float32)
     for name in ("e4m3", "int8"):

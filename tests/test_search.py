@@ -429,8 +429,13 @@ def test_networks_of_the_trainer(trained):
     assert found == again
     with pytest.raises(ValueError, match="the part of the data is empty"):
         training.precision_task(network, training.Part(part.x[:0], part.y[:0]))
-    with pytest.raises(ValueError, match="in its own layers, not inside others"):
-        training.precision_task(training.resnet((1, 8, 8)), part)
+    residual = training.resnet((1, 8, 8), (4,))
+    inside = training.precision_task(residual, part)
+    assert [size.weights for size in inside.sizes] == [36, 144, 144, 40]
+    _, accuracy = training.evaluate(residual, part)
+    assert abs(inside.evaluate(inside.start) - accuracy) < 0.05
+    with pytest.raises(ValueError, match="products without weights"):
+        training.precision_task(training.transformer(9), part)
 
 
 def test_fixed_point_products():

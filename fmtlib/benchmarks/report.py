@@ -78,7 +78,7 @@ def about(results: dict[str, Any]) -> str:
     )
     compiled = f", compiled by {versions['compiler']}" if "compiler" in versions else ""
     return (
-        f"{machine['processor']} ({sizes or 'caches unknown'}), {machine['cpu_target']} kernels"
+        f"{machine['processor']} ({sizes or 'caches unknown'}), {results['targets'][0]} kernels"
         f"{compiled}; {machine['system']}; {packages}; BLAS: {machine['blas'] or 'unknown'}; "
         f"{results['date'][:10]}; `{results['command']}`, {results['seconds']:.0f} s."
     )
@@ -192,7 +192,7 @@ def plot(results: dict[str, Any]) -> Figure:
     figure.legend(
         [Patch(color=colours[name]) for name in names],
         ["numpy, by hand" if name == HANDWRITTEN else name for name in names],
-        title=f"{machine['processor']}, {machine['cpu_target']} kernels, one thread",
+        title=f"{machine['processor']}, {results['targets'][0]} kernels, one thread",
         loc="outside upper center", ncols=len(names), fontsize="small",
     )  # fmt: skip
     return figure

@@ -122,8 +122,10 @@ def contestants(
     return found
 
 
-def record(task: Task, size: str, case: Case, timed: Sequence[Contestant]) -> dict[str, Any]:
-    """One row of the results; limits are for arrays beyond the caches."""
+def record(
+    task: Task, size: str, case: Case, timed: Sequence[Contestant], target: str
+) -> dict[str, Any]:
+    """One row of the results; limits are those of `target`, for arrays beyond the caches."""
     inside = task.scale == "array" and size in ("l1", "l2")
     yard = np.array(timed[0].seconds) / timed[0].elements
     entries = []
@@ -162,7 +164,7 @@ def record(task: Task, size: str, case: Case, timed: Sequence[Contestant]) -> di
         "size": size,
         "yardstick": task.unit,
         "headline": task.headline,
-        "limit": None if inside else task.limit_for(fl.cpu_target()),
+        "limit": None if inside else task.limit_for(target),
         "least_gflops": task.least_gflops,
         "entries": entries,
     }
@@ -248,7 +250,7 @@ def measure(
                     left_out.append(f"{task.name}: {error}")
                 else:
                     interleave(timed, seconds)
-                    rows.append(record(task, size, case, timed))
+                    rows.append(record(task, size, case, timed, on[0]))
                 bar.advance(shown)
     benchmarks.forget()
     return {

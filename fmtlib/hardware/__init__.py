@@ -3,5 +3,18 @@
 from fmtlib.hardware.counters import CountResult, count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.layers import Layer
+from fmtlib.hardware.onnx_graph import SkippedNode
+from fmtlib.hardware.trace import Trace, TracedLayer, trace
 
-__all__ = ["CountResult", "Design", "Layer", "count", "design", "design_names"]
+__all__ = [
+    "CountResult",
+    "Design",
+    "Layer",
+    "SkippedNode",
+    "Trace",
+    "TracedLayer",
+    "count",
+    "design",
+    "design_names",
+    "trace",
+]

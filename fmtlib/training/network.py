@@ -153,6 +153,39 @@ class Network:
             run.advance()
         return np.concatenate(parts)
 
+    def inputs(self, x: NDArray[Any]) -> tuple[Floats, ...]:
+        """What enters each of `weighted` in an evaluation in float32.
+
+        Parameters
+        ----------
+        x : ndarray
+            Samples along the first axis.
+
+        Returns
+        -------
+        tuple of ndarray
+            Images for each `Conv2d`; for each `Linear` a row per sample or per place of a sequence.
+
+        Raises
+        ------
+        ValueError
+            If a layer has many inputs: the state of a recurrent one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fmtlib import training
+        >>> [a.shape for a in training.cnn().inputs(np.zeros((2, 1, 8, 8), np.float32))]
+        [(2, 1, 8, 8), (2, 16, 8, 8), (2, 512)]
+        """
+        for layer in self.weighted:
+            layer.last_input = None
+        self.forward(x, Float32().start(self.products).evaluation())
+        found = [layer.last_input for layer in self.weighted if layer.last_input is not None]
+        if len(found) < len(self.weighted):
+            raise ValueError("the weights of recurrent layers have an input for every place")
+        return tuple(found)
+
     def predict(
         self, x: NDArray[Any], run: Run | None = None, batch_size: int = 256
     ) -> NDArray[np.integer[Any]]:

@@ -10,9 +10,9 @@ import numpy as np
 import fmtlib as fl
 from fmtlib.search.configurations import Configuration, LayerSize, Precision
 from fmtlib.training.datasets import Part
-from fmtlib.training.layers import Floats, WeightedLayer
+from fmtlib.training.layers import Floats
 from fmtlib.training.network import Network
-from fmtlib.training.recipes import Float32, Operand, Recipe
+from fmtlib.training.recipes import Operand, Recipe
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     Raises
     ------
     ValueError
-        If the part is empty, or the network has products inside its layers, as in `Residual`.
+        If the part is empty, or the network has attention or recurrent layers.
 
     Examples
     --------
@@ -111,20 +111,17 @@ def precision_task(network: Network, part: Part, bits: int = 16) -> PrecisionTas
     if not len(part):
         raise ValueError("the part of the data is empty")
     layers = network.products
-    if sum(isinstance(layer, WeightedLayer) for layer in network.layers) != layers:
-        raise ValueError("the network must have its weights in its own layers, not inside others")
+    if len(network.weighted) != layers:
+        raise ValueError("the network has products without weights, as in attention")
 
     def evaluate(configuration: Configuration) -> float:
         labels = network.predict(part.x, Fixed(configuration).start(layers))
         return float((labels == part.y).mean())
 
     start, sizes = [], []
-    run, x = Float32().start(layers), part.x
-    for layer in network.layers:
-        if isinstance(layer, WeightedLayer):
-            weights = layer.weight.value
-            start.append(Precision.covering(x, weights, bits))
-            kind = type(layer).__name__.lower()
-            sizes.append(LayerSize(f"{kind}{layer.index}", int(np.prod(x.shape[1:])), weights.size))
-        x = layer.forward(x, run)
+    for layer, x in zip(network.weighted, network.inputs(part.x), strict=True):
+        weights = layer.weight.value
+        start.append(Precision.covering(x, weights, bits))
+        kind = type(layer).__name__.lower()
+        sizes.append(LayerSize(f"{kind}{layer.index}", int(np.prod(x.shape[1:])), weights.size))
     return PrecisionTask(evaluate, tuple(start), tuple(sizes))

@@ -46,20 +46,6 @@ static const void *contiguous(const char *x, ptrdiff_t step, ptrdiff_t size, voi
     return buffer;
 }
 
-/* The same of n elements of 8 bytes, from number `done` on.  If all of them are one, it is in the
- * buffer after the first call. */
-static const void *repeated(const char *x, ptrdiff_t done, ptrdiff_t step, uint64_t *buffer,
-                            ptrdiff_t n)
-{
-    if (step != 0)
-        return contiguous(x + done * step, step, 8, buffer, n);
-    uint64_t value;
-    memcpy(&value, x, sizeof value);
-    for (ptrdiff_t i = 0; i < n && done == 0; i++)
-        buffer[i] = value;
-    return buffer;
-}
-
 typedef struct {
     long double raw[CHUNK];
     uint64_t bits64[CHUNK];
@@ -72,6 +58,27 @@ typedef struct {
     long double store[CHUNK];
     ptrdiff_t channel, filled; /* scales and zeros have that channel's, so many times */
 } stages;
+
+/* Scales and zero points of a chunk's elements; NULL without.  uniform: the first are those of all,
+ * and others need not be there before `spread`. */
+typedef struct {
+    const double *scales;
+    const int64_t *zeros;
+    int uniform;
+} scaling;
+
+static void spread(const scaling *by, stages *s, ptrdiff_t n)
+{
+    if (!by->uniform)
+        return;
+    const double scale = s->scales[0];
+    const int64_t zero = s->zeros[0];
+    for (ptrdiff_t i = s->filled; i < n; i++) {
+        s->scales[i] = scale;
+        s->zeros[i] = zero;
+    }
+    s->filled = n > s->filled ? n : s->filled;
+}
 
 /* --- integers and long double ---------------------------------------------------------------
  *
@@ -207,9 +214,11 @@ void fmt_to_odd_loop(char **args, const ptrdiff_t *dimensions, const ptrdiff_t *
     feclearexcept(FE_ALL_EXCEPT);
 }
 
-static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, const double *scales,
-                  const int64_t *zeros, int uniform, const uint32_t *words, stages *s, ptrdiff_t n)
+static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, const scaling *by,
+                  const uint32_t *words, stages *s, ptrdiff_t n)
 {
+    const double *scales = by->scales;
+    const int64_t *zeros = by->zeros;
     const int other = is_integer(plan->source) || plan->source == TYPE_LONG_DOUBLE;
     const int wide = plan->source == TYPE_F64 || plan->wide || plan->scaled || other;
     const uint32_t *bits32 = x;
@@ -217,6 +226,7 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
     if (is_integer(plan->source) && plan->family == FAMILY_FIXED && !plan->scaled)
         return k->encode_integers(plan->source, x, s->codes, n, &plan->spec);
     if (other) {
+        spread(by, s, n);
         load_to_odd(plan, x, scales, s, n);
         bits64 = s->bits64;
     } else if (plan->source == TYPE_F16 || plan->source == TYPE_BF16) {
@@ -231,15 +241,21 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
     const int nearest = plan->nearest.how != NEAREST_NONE;
     if (plan->scaled && nearest && plan->source != TYPE_F64 && !other) {
         const int status
-            = k->encode_scaled_floats(bits32, scales, uniform, s->codes, n, &plan->nearest);
+            = k->encode_scaled_floats(bits32, scales, by->uniform, s->codes, n, &plan->nearest);
         if (!(status & STATUS_UNSURE))
             return status;
     }
     if (plan->scaled && plan->family == FAMILY_FIXED && !other && !words) {
-        const int status
-            = plan->source == TYPE_F64
-                  ? k->encode_scaled64(bits64, scales, zeros, uniform, s->codes, n, &plan->spec)
-                  : k->encode_scaled32(bits32, scales, zeros, uniform, s->codes, n, &plan->spec);
+        int status = STATUS_UNSURE;
+        if (plan->source != TYPE_F64)
+            status = k->encode_scaled_bytes(bits32, scales, zeros, by->uniform, s->codes, n,
+                                            &plan->spec);
+        if (!(status & STATUS_UNSURE))
+            return status;
+        spread(by, s, n);
+        status = plan->source == TYPE_F64
+                     ? k->encode_scaled64(bits64, scales, zeros, s->codes, n, &plan->spec)
+                     : k->encode_scaled32(bits32, scales, zeros, s->codes, n, &plan->spec);
         if (!(status & STATUS_UNSURE))
             return status;
     }
@@ -250,6 +266,7 @@ static int encode(const fmt_plan *plan, const fmt_kernels *k, const void *x, con
         (normal ? k->widen_normal : k->widen32)(bits32, s->bits64, n);
         bits64 = s->bits64;
     }
+    spread(by, s, n);
     if (plan->scaled && !other) {
         k->divide_to_odd(bits64, scales, s->bits64, n);
         bits64 = s->bits64;
@@ -277,9 +294,11 @@ static void load_codes(const fmt_plan *plan, const fmt_kernels *k, const void *x
 }
 
 /* Values of codes: the result's bits, in s->bits32 or s->bits64 as the target is wide or not. */
-static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *scales,
-                   const int64_t *zeros, int uniform, stages *s, ptrdiff_t n)
+static void decode(const fmt_plan *plan, const fmt_kernels *k, const scaling *by, stages *s,
+                   ptrdiff_t n)
 {
+    const double *scales = by->scales;
+    const int64_t *zeros = by->zeros;
     const int target64 = plan->target == TYPE_F64 || plan->target == TYPE_LONG_DOUBLE;
     const int is_float = plan->family == FAMILY_FLOAT;
     if (!plan->scaled && !target64) {
@@ -287,8 +306,9 @@ static void decode(const fmt_plan *plan, const fmt_kernels *k, const double *sca
         return;
     }
     if (is_float && plan->scaled && plan->target == TYPE_F32
-        && k->decode_scaled_floats(s->codes, scales, uniform, s->bits32, n, &plan->nearest) == 0)
+        && k->decode_scaled_floats(s->codes, scales, by->uniform, s->bits32, n, &plan->nearest) == 0)
         return;
+    spread(by, s, n);
     if (!is_float && plan->scaled) {
         if (plan->target == TYPE_F32
             && k->decode_scaled(s->codes, scales, zeros, s->bits32, n, &plan->spec) == 0)
@@ -473,8 +493,7 @@ static int nearest_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
 
 /* Everything else: load, core, decode; results are in the stages. */
 static int general_chunk(const fmt_plan *plan, const fmt_kernels *k, const void *x,
-                         const double *scales, const int64_t *zeros, int uniform,
-                         const uint32_t *words, stages *s, ptrdiff_t n)
+                         const scaling *by, const uint32_t *words, stages *s, ptrdiff_t n)
 {
     int status = 0;
     if (plan->verb == QUANTIZE && plan->family == FAMILY_FLOAT && words && plan->source == TYPE_F32
@@ -487,9 +506,9 @@ static int general_chunk(const fmt_plan *plan, const fmt_kernels *k, const void 
     if (plan->verb == DECODE)
         load_codes(plan, k, x, s->codes, n);
     else
-        status = encode(plan, k, x, scales, zeros, uniform, words, s, n);
+        status = encode(plan, k, x, by, words, s, n);
     if (plan->verb != ENCODE && !is_integer(plan->target))
-        decode(plan, k, scales, zeros, uniform, s, n);
+        decode(plan, k, by, s, n);
     return status;
 }
 
@@ -498,28 +517,32 @@ static int general_loop(const fmt_plan *plan, const fmt_kernels *k, char **args,
 {
     const int word_arg = 1 + 2 * plan->scaled;
     const int out_arg = word_arg + plan->stochastic;
-    const int uniform = plan->scaled && steps[1] == 0 && steps[2] == 0;
+    scaling by = {NULL, NULL, plan->scaled && count > 0 && steps[1] == 0 && steps[2] == 0};
     const ptrdiff_t in_size = fmt_size_of(plan->source), out_size = fmt_size_of(plan->target);
     const int streams
         = steps[out_arg] == out_size && fmt_streams(count, in_size + out_size);
     fmt_stream stream = fmt_stream_begin(args[out_arg]);
     stages s;
+    s.filled = 1;
+    if (by.uniform) {
+        memcpy(s.scales, args[1], sizeof *s.scales);
+        memcpy(s.zeros, args[2], sizeof *s.zeros);
+        by = (scaling){s.scales, s.zeros, 1};
+    }
     int status = 0;
     for (ptrdiff_t done = 0; done < count; done += CHUNK) {
         const ptrdiff_t rest = count - done, n = rest < CHUNK ? rest : CHUNK;
         const void *x = contiguous(args[0] + done * steps[0], steps[0], in_size, s.raw, n);
         if (count * in_size > FMT_LONG)
             fmt_ask_ahead(x, n * in_size);
-        const double *scales = NULL;
-        const int64_t *zeros = NULL;
         const uint32_t *words = NULL;
-        if (plan->scaled) {
-            scales = repeated(args[1], done, steps[1], (uint64_t *)s.scales, n);
-            zeros = repeated(args[2], done, steps[2], (uint64_t *)s.zeros, n);
+        if (plan->scaled && !by.uniform) {
+            by.scales = contiguous(args[1] + done * steps[1], steps[1], 8, s.scales, n);
+            by.zeros = contiguous(args[2] + done * steps[2], steps[2], 8, s.zeros, n);
         }
         if (plan->stochastic)
             words = contiguous(args[word_arg] + done * steps[word_arg], steps[word_arg], 4, s.words, n);
-        status |= general_chunk(plan, k, x, scales, zeros, uniform, words, &s, n);
+        status |= general_chunk(plan, k, x, &by, words, &s, n);
         store(plan, k, &s, args[out_arg] + done * steps[out_arg], steps[out_arg], n,
               streams ? &stream : NULL);
     }
@@ -548,32 +571,34 @@ void fmt_elementwise_loop(char **args, const ptrdiff_t *dimensions, const ptrdif
 
 /* --- whole arrays, whose scales and random words are made on the way -------------------------- */
 
-/* Scales and zero points of n elements from element i on.  Returns how many of them this is about,
- * all of them with one scale and zero point if *uniform. */
-static ptrdiff_t find_scales(const fmt_channels *c, ptrdiff_t i, ptrdiff_t n, int *uniform,
-                             const double **scales, const int64_t **zeros, stages *s)
+/* Scales and zero points of n elements from element i on.  Returns how many of them this is about. */
+static ptrdiff_t find_scales(const fmt_channels *c, ptrdiff_t i, ptrdiff_t n, scaling *by,
+                             stages *s)
 {
     enum { SHORT = 64 }; /* runs that are better taken together */
     ptrdiff_t channel = i / c->inner % c->count, left = c->inner - i % c->inner;
-    *uniform = c->count == 1 || c->inner >= SHORT;
-    *scales = s->scales;
-    *zeros = s->zeros;
+    *by = (scaling){s->scales, s->zeros, c->count == 1 || c->inner >= SHORT};
     if (c->inner == 1 && c->count >= CHUNK) {
-        *scales = c->scales + channel;
-        *zeros = c->zeros + channel;
+        by->scales = c->scales + channel;
+        by->zeros = c->zeros + channel;
         return n < c->count - channel ? n : c->count - channel;
     }
-    if (*uniform && c->count > 1)
-        n = n < left ? n : left;
-    if (*uniform && channel == s->channel && n <= s->filled)
-        return n;
-    s->channel = channel;
-    s->filled = *uniform ? n : 0;
+    if (by->uniform) {
+        if (channel != s->channel || !s->filled) {
+            s->channel = channel;
+            s->filled = 1;
+            s->scales[0] = c->scales[channel];
+            s->zeros[0] = c->zeros[channel];
+        }
+        return c->count > 1 && left < n ? left : n;
+    }
     for (ptrdiff_t j = 0; j < n;) {
-        const ptrdiff_t run = *uniform || n - j < left ? n - j : left;
-        for (ptrdiff_t stop = j + run; j < stop; j++) {
-            s->scales[j] = c->scales[channel];
-            s->zeros[j] = c->zeros[channel];
+        const ptrdiff_t stop = n - j < left ? n : j + left;
+        const double scale = c->scales[channel];
+        const int64_t zero = c->zeros[channel];
+        for (; j < stop; j++) {
+            s->scales[j] = scale;
+            s->zeros[j] = zero;
         }
         channel = channel + 1 < c->count ? channel + 1 : 0;
         left = c->inner;
@@ -592,20 +617,18 @@ int fmt_apply(const fmt_plan *plan, const char *x, char *out, ptrdiff_t start, p
     s.filled = 0;
     int status = 0;
     for (ptrdiff_t i = start, n; i < stop; i += n) {
-        const double *scales = NULL;
-        const int64_t *zeros = NULL;
+        scaling by = {NULL, NULL, 0};
         const uint32_t *words = NULL;
-        int uniform = 0;
         n = stop - i < CHUNK ? stop - i : CHUNK;
         if (plan->scaled)
-            n = find_scales(channels, i, n, &uniform, &scales, &zeros, &s);
+            n = find_scales(channels, i, n, &by, &s);
         if (plan->stochastic) {
             fmt_active->philox(key->seed, key->stream, (uint64_t)i, s.words, n);
             words = s.words;
         }
         if ((stop - start) * in_size > FMT_LONG)
             fmt_ask_ahead(x + i * in_size, n * in_size);
-        status |= general_chunk(plan, fmt_active, x + i * in_size, scales, zeros, uniform, words, &s, n);
+        status |= general_chunk(plan, fmt_active, x + i * in_size, &by, words, &s, n);
         store(plan, fmt_active, &s, out + i * out_size, out_size, n, streams ? &stream : NULL);
     }
     if (streams)

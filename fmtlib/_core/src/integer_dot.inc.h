@@ -230,6 +230,28 @@ DOT_INLINE void sum_wide(ptrdiff_t run, const uint32_t *a, const uint32_t *b, pt
         low[i][0] -= high[i][0] << 16;
 }
 
+/* The same where runs are so long that both halves may be in memory: of all vectors of columns. */
+DOT_INLINE void sum_runs(ptrdiff_t run, const uint32_t *a, const uint32_t *b, ptrdiff_t steps,
+                         dot_ints high[DOT_ROWS][DOT_VECTORS], dot_ints low[DOT_ROWS][DOT_VECTORS])
+{
+    for (ptrdiff_t k = 0; k < steps; k += run) {
+        dot_ints few[DOT_ROWS][DOT_VECTORS];
+        add_steps(DOT_HALVES, a, b, run < steps - k ? run : steps - k, DOT_VECTORS, few);
+        for (int i = 0; i < DOT_ROWS; i++)
+            for (int v = 0; v < DOT_VECTORS; v++) {
+                low[i][v] = k ? low[i][v] + few[i][v] : few[i][v];
+                high[i][v] = k ? high[i][v] + (few[i][v] >> 16) : few[i][v] >> 16;
+            }
+        __asm__("" : "+m"(*(dot_ints(*)[DOT_ROWS][DOT_VECTORS])low),
+                     "+m"(*(dot_ints(*)[DOT_ROWS][DOT_VECTORS])high));
+        a += run * DOT_ROWS;
+        b += run * DOT_COLUMNS;
+    }
+    for (int i = 0; i < DOT_ROWS; i++)
+        for (int v = 0; v < DOT_VECTORS; v++)
+            low[i][v] -= high[i][v] << 16;
+}
+
 #if DOT_VNNI
 /* Sums of up to 37 bits: the products of top bytes, floor(x / 2**8), tell
  * them to within 2**31, and the products of halves modulo 2**32 tell the rest.
@@ -318,7 +340,7 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
     const ptrdiff_t pieces = t->pieces, run = t->run;
     const int at_once = kind == DOT_WIDE ? 1 : DOT_VECTORS;
     const int words = kind == DOT_TOPPED ? fmt_words_of(LAYOUT_TOPPED) : 1;
-    const int wide = kind == DOT_TOPPED || kind == DOT_WIDE;
+    const int wide = kind == DOT_TOPPED || kind == DOT_WIDE || kind == DOT_RUNS;
     dot_ints offset_bits = dot_spread(t->offset_bits);
     __asm__("" : "+m"(offset_bits)); /* else it is a scalar, by which shifts are slower */
     for (ptrdiff_t g = 0; g < pieces; g++) {
@@ -341,6 +363,8 @@ DOT_INLINE void dot_pieces(int kind, int scaling, const fmt_tile *t, float *tota
                 sum_wide(1, a, b_part, steps, high, sums);
             else if (kind == DOT_WIDE)
                 sum_wide(run, a, b_part, steps, high, sums);
+            else if (kind == DOT_RUNS)
+                sum_runs(run, a, b_part, steps, high, sums);
 #if DOT_VNNI
             else if (kind == DOT_TOPPED)
                 sum_topped(a, b_part, steps, start, high, sums);
@@ -414,6 +438,7 @@ static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t row, ptrdiff_t colum
 #endif
         CASES(DOT_HALVES)
         CASES(DOT_WIDE)
+        CASES(DOT_RUNS)
     }
 #undef CASES
 #undef CASE

@@ -319,15 +319,17 @@ typedef struct {
     void (*divide_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     void (*multiply_to_odd)(const uint64_t *x, const double *scale, uint64_t *, ptrdiff_t);
     /* Shorter ways, see noise.inc.h and scaled.inc.h; with STATUS_UNSURE there was none, and what
-     * was written is of no meaning.  uniform: all scales and all zero points are the same. */
+     * was written is of no meaning.  uniform: only the first scale and zero point are there, for all. */
     int (*encode_noise)(const uint32_t *x, const uint32_t *words, uint32_t *codes, ptrdiff_t n,
                         const fmt_spec *);
     int (*quantize_noise)(const uint32_t *x, const uint32_t *words, uint32_t *values, ptrdiff_t n,
                           const fmt_spec *);
+    int (*encode_scaled_bytes)(const uint32_t *x, const double *scales, const int64_t *zeros,
+                               int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled32)(const uint32_t *x, const double *scales, const int64_t *zeros,
-                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+                           uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled64)(const uint64_t *x, const double *scales, const int64_t *zeros,
-                           int uniform, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
+                           uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     int (*decode_scaled)(const uint32_t *codes, const double *scales, const int64_t *zeros,
                          uint32_t *bits, ptrdiff_t n, const fmt_spec *);
     int (*encode_scaled_floats)(const uint32_t *x, const double *scales, int uniform,
@@ -534,9 +536,10 @@ typedef struct {
     int32_t *range;
 } fmt_panel;
 
-/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more by parts,
- * or with the sum of their top bytes. */
-enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE, DOT_TOPPED };
+/* How a piece is summed: bytes in one run, in pairs of steps; halves in 32 bits, in more by short
+ * or by long runs, or with the sum of their top bytes. */
+enum { DOT_BYTES, DOT_PAIRS, DOT_HALVES, DOT_WIDE, DOT_RUNS, DOT_TOPPED };
+enum { DOT_LONG_RUN = 4 }; /* steps of a run of DOT_RUNS, or more */
 enum { TOPPED_LONGEST = 128 }; /* elements of a piece */
 /* EXACT: no product of an exact sum rounded to float32 and the scales overflows or is subnormal;
  * OVERFLOW: none is subnormal; DOUBLE: they are computed in float64. */
@@ -546,7 +549,7 @@ typedef struct {
     fmt_panel a, b;
     ptrdiff_t pieces;
     const int32_t *steps;
-    ptrdiff_t run;   /* DOT_WIDE: steps whose products fit 32 bits */
+    ptrdiff_t run;   /* DOT_WIDE, DOT_RUNS: steps whose products fit 32 bits */
     int offset_bits; /* of bytes */
     float down, up;  /* SCALING_OVERFLOW: 2**-n and 2**n, which keep a's scales in range */
 } fmt_tile;

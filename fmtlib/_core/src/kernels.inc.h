@@ -279,6 +279,7 @@ const fmt_kernels TARGET = {
     .multiply_to_odd = multiply_to_odd,
     .encode_noise = encode_noise,
     .quantize_noise = quantize_noise,
+    .encode_scaled_bytes = encode_scaled_bytes,
     .encode_scaled32 = encode_scaled32,
     .encode_scaled64 = encode_scaled64,
     .decode_scaled = decode_scaled,

@@ -164,7 +164,7 @@ int fmt_pack_matrix(const fmt_matrix *m, int is_a, ptrdiff_t depth, int layout, 
 /* What all tiles have in common. */
 typedef struct {
     int kind, layout;
-    ptrdiff_t run;                /* of DOT_WIDE */
+    ptrdiff_t run;                /* of DOT_WIDE and DOT_RUNS */
     int sum_bits;                 /* the sum of a piece is at most 2**sum_bits */
     int single;                   /* and a kernel can round it to float32 */
     ptrdiff_t slab_pieces, slab_steps;
@@ -202,11 +202,11 @@ static ptrdiff_t run_of_halves(const fmt_matrix *a, const fmt_matrix *b)
 
 int fmt_matmul_layout(const fmt_matrix *a, const fmt_matrix *b, ptrdiff_t depth)
 {
-    enum { LONG_RUN = 5 }; /* steps, from which on sums by parts are as fast */
+    enum { DOT_LONG_RUN = 5 }; /* steps, from which on sums by parts are as fast */
     if (run_of_bytes(a, b, depth))
         return LAYOUT_BYTES;
     const ptrdiff_t longest = longest_piece(a, b, depth), run = run_of_halves(a, b);
-    const int wide = longest > 2 * run && run < LONG_RUN;
+    const int wide = longest > 2 * run && run < DOT_LONG_RUN;
     return wide && longest <= TOPPED_LONGEST && fmt_active->integer_dot->has_topped ? LAYOUT_TOPPED
                                                                                      : LAYOUT_HALVES;
 }
@@ -276,7 +276,7 @@ static approach approach_of(const fmt_matmul_plan *p)
     } else if (longest <= INT32_MAX / product) {
         x.kind = DOT_HALVES;
     } else {
-        x.kind = DOT_WIDE;
+        x.kind = x.run >= DOT_LONG_RUN ? DOT_RUNS : DOT_WIDE;
         x.single = longest <= 512; /* both halves of the sum are exact in float32 */
     }
     if (is_paired(p)) {

@@ -42,77 +42,18 @@ static void multiply_to_odd(const uint64_t *restrict x, const double *restrict s
 
 static const double NEAREST_MAGIC_DOUBLE = 0x1.8p52; /* its unit is 1 */
 
-/* Formats of up to 8 bits, in float32.  The inverse of the scale (or the scale) and the quotient
- * are rounded once each, so the quotient's error is below 2**-22.99 of it.  From 256 on all
- * quotients have the same code, whatever the zero point; up to there the error is below 0x1.02p-15,
- * and the integer is certain if its distance from the quotient is below a half by as much.  One in
- * ten thousand elements is not; a scale that is a power of two has no error. */
-static int encode_scaled_bytes(const uint32_t *restrict x, const double *restrict scales,
-                               const int64_t *restrict zeros, int uniform,
-                               uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
-{
-    const double quantum = quantum64(spec), first = scales[0] * quantum;
-    const int exact = uniform && (to_bits64(first) & 0xfffffffffffff) == 0;
-    const float certain = exact ? 1.0f : 0.5f - 0x1.02p-15f, magic = 0x1.8p23f, far = 512;
-    const int32_t low = (int32_t)spec->min_integer, high = (int32_t)spec->max_integer;
-    int32_t worst = 0;    /* error, as bits of a float */
-    uint32_t invalid = 0; /* if it has the sign */
-#define ENCODE(QUOTIENT, ZERO)                                                                     \
-    for (ptrdiff_t i = 0; i < n; i++) {                                                            \
-        float quotient = QUOTIENT;                                                                 \
-        quotient = quotient > -far ? quotient : -far;                                              \
-        quotient = quotient < far ? quotient : far;                                                \
-        const float shifted = quotient + magic, rest = quotient - (shifted - magic);               \
-        const int32_t error = (int32_t)(to_bits(rest) & 0x7fffffff);                               \
-        worst = error > worst ? error : worst;                                                     \
-        int32_t k = (int32_t)(to_bits(shifted) - to_bits(magic)) + ZERO;                           \
-        k = k > low ? k : low;                                                                     \
-        k = k < high ? k : high;                                                                   \
-        const uint32_t nan = 0 - (uint32_t)((int32_t)(x[i] & 0x7fffffff) > 0x7f800000);            \
-        invalid |= 0x7f800000 - (x[i] & 0x7fffffff);                                               \
-        codes[i] = (uint32_t)k & ~nan;                                                             \
-    }
-    if (uniform) {
-        const float inverse = (float)(1 / first);
-        const int32_t zero = (int32_t)zeros[0];
-        if (!(first > 0x1p-60 && first < 0x1p60))
-            return STATUS_UNSURE;
-        ENCODE(normal32(x[i]) * inverse, zero)
-    } else {
-        const float unit = (float)quantum;
-        float divisors[CHUNK];
-        int32_t shifts[CHUNK];
-        for (ptrdiff_t i = 0; i < n; i++) {
-            divisors[i] = (float)scales[i] * unit;
-            shifts[i] = (int32_t)zeros[i];
-        }
-        uint32_t outside = 0;
-        for (ptrdiff_t i = 0; i < n; i++)
-            outside |= (to_bits(divisors[i]) - to_bits(0x1p-60f))
-                       | (to_bits(0x1p60f) - to_bits(divisors[i]));
-        if (outside >> 31)
-            return STATUS_UNSURE;
-        ENCODE(normal32(x[i]) / divisors[i], shifts[i])
-    }
-#undef ENCODE
-    if (worst > (int32_t)to_bits(certain))
-        return STATUS_UNSURE;
-    return invalid >> 31 ? STATUS_INVALID : 0;
-}
-
 /* In float64.  The quotient is rounded once; if that is no tie, the exact quotient is on the same
  * side of each tie, since rounding is monotonic.  At a tie the quotient has few bits, and the sign
  * of x - quotient * scale, with the scale in two parts so that both products are exact, tells the
  * side; a quarter takes the quotient there.  (Far outside of the format that may go wrong; no
  * matter.) */
-#define ENCODE_SCALED(NAME, U, LOAD, IS_NAN)                                                       \
+#define ENCODE_DOUBLES(NAME, U, LOAD, IS_NAN)                                                       \
     static int NAME(const U *restrict x, const double *restrict scales,                            \
-                    const int64_t *restrict zeros, int uniform, uint32_t *restrict codes,          \
-                    ptrdiff_t n, const fmt_spec *spec)                                             \
+                    const int64_t *restrict zeros, uint32_t *restrict codes, ptrdiff_t n,          \
+                    const fmt_spec *spec)                                                          \
     {                                                                                              \
         if (!fmt_is_nearest_fixed(spec) || spec->integer_bits > 16)                                \
             return STATUS_UNSURE;                                                                  \
-        FIRST_IN_FLOAT(x)                                                                          \
         const double magic = NEAREST_MAGIC_DOUBLE, quantum = quantum64(spec);                      \
         const double low = (double)spec->min_integer, high = (double)spec->max_integer;            \
         uint64_t in_range = (uint64_t)1 << 62;                                                     \
@@ -137,22 +78,100 @@ static int encode_scaled_bytes(const uint32_t *restrict x, const double *restric
         return (in_range ? 0 : STATUS_UNSURE) | (invalid ? STATUS_INVALID : 0);                    \
     }
 
-#define FIRST_IN_FLOAT(x)                                                                          \
-    if (spec->integer_bits <= 8) {                                                                 \
-        const int status = encode_scaled_bytes(x, scales, zeros, uniform, codes, n, spec);         \
-        if (!(status & STATUS_UNSURE))                                                             \
-            return status;                                                                         \
-    }
 #define IS_NAN(bits) ((int32_t)((bits) & 0x7fffffff) > 0x7f800000)
-ENCODE_SCALED(encode_scaled32, uint32_t, to_float, IS_NAN)
-#undef FIRST_IN_FLOAT
+ENCODE_DOUBLES(encode_scaled32, uint32_t, to_float, IS_NAN)
 #undef IS_NAN
-#define FIRST_IN_FLOAT(x) (void)uniform;
 #define IS_NAN(bits) ((int64_t)((bits) & INT64_MAX) > (int64_t)0x7ff << 52)
-ENCODE_SCALED(encode_scaled64, uint64_t, to_double, IS_NAN)
-#undef FIRST_IN_FLOAT
+ENCODE_DOUBLES(encode_scaled64, uint64_t, to_double, IS_NAN)
 #undef IS_NAN
-#undef ENCODE_SCALED
+#undef ENCODE_DOUBLES
+
+/* Formats of up to 8 bits, in float32.  The inverse of the scale (or the scale) and the quotient
+ * are rounded once each, so the quotient's error is below 2**-22.99 of it.  Quotients beyond those of
+ * the ends of the range are taken for these; what is left is below 256 and its error below 0x1.02p-15,
+ * and the integer is certain if its distance from the quotient is below a half by as much.  One in
+ * ten thousand elements is not, and goes the way above; a scale that is a power of two has no error.
+ */
+static int encode_scaled_bytes(const uint32_t *restrict x, const double *restrict scales,
+                               const int64_t *restrict zeros, int uniform,
+                               uint32_t *restrict codes, ptrdiff_t n, const fmt_spec *spec)
+{
+    if (!fmt_is_nearest_fixed(spec) || spec->integer_bits > 8)
+        return STATUS_UNSURE;
+    const double quantum = quantum64(spec), first = scales[0] * quantum;
+    const int exact = uniform && (to_bits64(first) & 0xfffffffffffff) == 0;
+    const float magic = 0x1.8p23f;
+    const int32_t certain = (int32_t)to_bits(exact ? 1.0f : 0.5f - 0x1.02p-15f);
+    const int32_t low = (int32_t)spec->min_integer, high = (int32_t)spec->max_integer;
+    int32_t errors[CHUNK], worst = 0, largest = 0; /* as bits of floats */
+#define ENCODE(QUOTIENT, BOTTOM, TOP, ZERO)                                                        \
+    for (ptrdiff_t i = 0; i < n; i++) {                                                            \
+        float quotient = QUOTIENT;                                                                 \
+        quotient = quotient > BOTTOM ? quotient : BOTTOM; /* NaN, too */                           \
+        quotient = quotient < TOP ? quotient : TOP;                                                \
+        const float shifted = quotient + magic, rest = quotient - (shifted - magic);               \
+        const int32_t error = (int32_t)(to_bits(rest) & 0x7fffffff);                               \
+        const int32_t magnitude = (int32_t)(x[i] & 0x7fffffff);                                    \
+        errors[i] = error;                                                                         \
+        worst = error > worst ? error : worst;                                                     \
+        largest = magnitude > largest ? magnitude : largest;                                       \
+        codes[i] = to_bits(shifted) - to_bits(magic) + ZERO;                                       \
+    }
+    if (uniform) {
+        const float inverse = (float)(1 / first);
+        const uint32_t zero = (uint32_t)zeros[0];
+        const float bottom = (float)(low - (int32_t)zero), top = (float)(high - (int32_t)zero);
+        if (!(first > 0x1p-60 && first < 0x1p60) || bottom < -255 || top > 255)
+            return STATUS_UNSURE;
+        ENCODE(normal32(x[i]) * inverse, bottom, top, zero)
+    } else {
+        const float unit = (float)quantum;
+        float divisors[CHUNK], bottoms[CHUNK], tops[CHUNK];
+        uint32_t shifts[CHUNK], outside = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            divisors[i] = (float)scales[i] * unit;
+            shifts[i] = (uint32_t)zeros[i];
+        }
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const int32_t first_quantum = low - (int32_t)shifts[i];
+            const int32_t last_quantum = high - (int32_t)shifts[i];
+            bottoms[i] = (float)first_quantum;
+            tops[i] = (float)last_quantum;
+            outside |= (to_bits(divisors[i]) - to_bits(0x1p-60f))
+                       | (to_bits(0x1p60f) - to_bits(divisors[i]))
+                       | (uint32_t)(first_quantum + 255) | (uint32_t)(255 - last_quantum);
+        }
+        if (outside >> 31)
+            return STATUS_UNSURE;
+        ENCODE(normal32(x[i]) / divisors[i], bottoms[i], tops[i], shifts[i])
+    }
+#undef ENCODE
+    if (worst > certain) {
+        uint32_t values[CHUNK], found[CHUNK];
+        double by[CHUNK];
+        int64_t from[CHUNK];
+        ptrdiff_t places[CHUNK], unsure = 0;
+        for (ptrdiff_t i = 0; i < n; i++) {
+            places[unsure] = i;
+            unsure += errors[i] > certain;
+        }
+        for (ptrdiff_t j = 0; j < unsure; j++) {
+            const ptrdiff_t i = places[j], channel = uniform ? 0 : i;
+            values[j] = x[i];
+            by[j] = scales[channel];
+            from[j] = zeros[channel];
+        }
+        if (encode_scaled32(values, by, from, found, unsure, spec))
+            return STATUS_UNSURE;
+        for (ptrdiff_t j = 0; j < unsure; j++)
+            codes[places[j]] = found[j];
+    }
+    if (largest <= 0x7f800000)
+        return 0;
+    for (ptrdiff_t i = 0; i < n; i++)
+        codes[i] &= (uint32_t)((int32_t)(x[i] & 0x7fffffff) > 0x7f800000) - 1;
+    return STATUS_INVALID;
+}
 
 /* float32 values of integer codes: rounding the product to float64 first changes nothing unless
  * that gives a tie of float32 and the product is not exact. */
@@ -288,7 +307,7 @@ static int encode_scaled_floats(const uint32_t *restrict x, const double *restri
 
 /* float32 values of codes times scales.  If float32 holds the scales, each product is one operation
  * of it; else it is as in decode_scaled. */
-static int decode_scaled_floats(const uint32_t *restrict codes, const double *restrict scales,
+static int decode_scaled_floats(const uint32_t *restrict codes, const double *scales,
                                 int uniform, uint32_t *restrict bits, ptrdiff_t n,
                                 const fmt_nearest *p)
 {
@@ -303,6 +322,12 @@ static int decode_scaled_floats(const uint32_t *restrict codes, const double *re
                 bits[i] = to_bits(to_float(values[i]) * scale);
             return 0;
         }
+    }
+    double same[CHUNK];
+    if (uniform) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            same[i] = scales[0];
+        scales = same;
     }
     /* below this a product of a value and a scale is exact in float64 */
     const uint64_t inexact = ((uint64_t)2 << (24 - p->drop)) - 1;

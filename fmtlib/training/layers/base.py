@@ -100,9 +100,12 @@ class WeightedLayer(Layer):
     bias : Parameter or None
     index : int
         Place of the layer among the products of its `Network`, which sets it.
+    last_input : ndarray or None
+        What the last forward pass multiplied: images, or a row for each sample or place.
     """
 
     products = 1
+    last_input: Floats | None = None
 
     def __init__(
         self,

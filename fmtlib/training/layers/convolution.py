@@ -53,6 +53,8 @@ class Conv2d(WeightedLayer):
         Of shape (outputs, inputs // groups, height, width).
     bias : Parameter or None
         Of shape (outputs,).
+    strides, paddings : (int, int)
+        Vertically and horizontally.
 
     Examples
     --------
@@ -80,8 +82,8 @@ class Conv2d(WeightedLayer):
         self.padding = padding
         self.groups = whole_number("groups", groups, 1)
         self._size = pair("size", size, 1)
-        self._stride = pair("stride", stride, 1)
-        self._padding = pair("padding", padding, 0)
+        self.strides = pair("stride", stride, 1)
+        self.paddings = pair("padding", padding, 0)
         inputs, outputs = whole_number("inputs", inputs, 1), whole_number("outputs", outputs, 1)
         if inputs % groups or outputs % groups:
             raise ValueError(
@@ -90,7 +92,7 @@ class Conv2d(WeightedLayer):
         super().__init__((outputs, inputs // groups, *self._size), generator, bias)
         self._taps = self._size[0] * self._size[1]
         # A product of pixels as they are: no patches.
-        self._pointwise = self._size == self._stride == (1, 1) and self._padding == (0, 0)
+        self._pointwise = self._size == self.strides == (1, 1) and self.paddings == (0, 0)
         self._store: Floats = np.empty(0, np.float32)
 
     def forward(self, x: Floats, run: Run) -> Floats:
@@ -104,7 +106,7 @@ class Conv2d(WeightedLayer):
         groups, (outputs, of_group) = self.groups, self.weight.value.shape[:2]
         if x.ndim != 4 or x.shape[1] != groups * of_group:
             raise ValueError(f"images must be (N, {groups * of_group}, H, W), got {x.shape}")
-        self._shape = x.shape
+        self.last_input, self._shape = x, x.shape
         height, width = self._output_size(*x.shape[2:])
         if height < 1 or width < 1:
             raise ValueError(f"filters of {self._size} do not fit images of {x.shape[2:]}")
@@ -158,13 +160,13 @@ class Conv2d(WeightedLayer):
 
     def _output_size(self, height: int, width: int) -> tuple[int, int]:
         return (
-            (height + 2 * self._padding[0] - self._size[0]) // self._stride[0] + 1,
-            (width + 2 * self._padding[1] - self._size[1]) // self._stride[1] + 1,
+            (height + 2 * self.paddings[0] - self._size[0]) // self.strides[0] + 1,
+            (width + 2 * self.paddings[1] - self._size[1]) // self.strides[1] + 1,
         )
 
     def _windows(self, height: int, width: int) -> Iterator[tuple[int, int, slice, slice]]:
         """Row and column of each weight of a filter, and the padded pixels that it sees."""
-        down, across = self._stride
+        down, across = self.strides
         for row in range(self._size[0]):
             for column in range(self._size[1]):
                 yield (
@@ -177,7 +179,7 @@ class Conv2d(WeightedLayer):
     def _im2col(self, x: Floats, height: int, width: int) -> Floats:
         """The patches, (groups, weights of a filter, pixels), in memory that is used again."""
         images, channels = x.shape[:2]
-        top, left = self._padding
+        top, left = self.paddings
         # Channels first, so that rows of pixels are copied; some images or channels at a time.
         padded = np.zeros((channels, images, x.shape[2] + 2 * top, x.shape[3] + 2 * left), x.dtype)
         inner = padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
@@ -195,7 +197,7 @@ class Conv2d(WeightedLayer):
         """Add every patch's gradient to the pixels it came from; (N, height, width, C)."""
         images, channels, image_height, image_width = self._shape
         height, width = self._output_size(image_height, image_width)
-        groups, (top, left) = self.groups, self._padding
+        groups, (top, left) = self.groups, self.paddings
         patches = product.reshape(groups, images, height, width, -1, *self._size)
         patches = patches.transpose(5, 6, 1, 2, 3, 0, 4)
         result = np.zeros(

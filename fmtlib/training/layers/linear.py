@@ -57,23 +57,24 @@ class Linear(WeightedLayer):
     def forward(self, x: Floats, run: Run) -> Floats:
         """Output of shape (N, ..., outputs) for an input of shape (N, ..., inputs)."""
         self._shape = x.shape
-        self._input = x.reshape(-1, x.shape[-1])
-        out = run.gemm(self._input, self.weight.value.T, "forward", self.index)
+        self.last_input = x.reshape(-1, x.shape[-1])
+        out = run.gemm(self.last_input, self.weight.value.T, "forward", self.index)
         if self.bias is not None:
             out += self.bias.value
         return out.reshape(*x.shape[:-1], -1)
 
     def backward_weight(self, gradient: Floats, run: Run) -> None:
         """Set the gradients of weight and bias."""
-        rows = gradient.reshape(len(self._input), -1)
-        product = run.gemm(self._input.T, rows, "weight_gradient", self.index)
+        assert self.last_input is not None
+        rows = gradient.reshape(len(self.last_input), -1)
+        product = run.gemm(self.last_input.T, rows, "weight_gradient", self.index)
         self.weight.gradient = product.T
         if self.bias is not None:
             self.bias.gradient = rows.sum(axis=0)
 
     def backward_input(self, gradient: Floats, run: Run) -> Floats:
         """Gradient of the loss for the input, in its shape."""
-        rows = gradient.reshape(len(self._input), -1)
+        rows = gradient.reshape(-1, gradient.shape[-1])
         product = run.gemm(rows, self.weight.value, "input_gradient", self.index)
         return product.reshape(self._shape)
 
