@@ -161,7 +161,8 @@ EXPERIMENTS = {
         (0.05, 0.1), 25,
     ),
     "stored": Experiment(
-        "digits, weights stored without masters", training.digits, 64, {**STORED}, (0.02,), 15,
+        "digits, weights stored without masters; no momentum, constant rate",
+        training.digits, 64, {**STORED}, (0.02,), 15,
         {"momentum": 0.0, "schedule": training.constant},
     ),
     "integers": Experiment(
