@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import fmtlib as fl
 from fmtlib.arguments import whole_number
 from fmtlib.files import replaced
 from fmtlib.hardware.counters import CountProgress, count
@@ -207,10 +208,10 @@ def _fingerprint(layers: Sequence[Layer]) -> str:
 
 
 def _key(task: _Task, fingerprint: str) -> str:
-    """A hash of all that a task's records depend on."""
+    """A hash of all that a task's records depend on, the version of the package too."""
     energy = task.energy
     what = (
-        task.network, fingerprint, task.item.name, task.item.parameters, task.group_size,
+        fl.__version__, task.network, fingerprint, task.item.name, task.item.parameters, task.group_size,
         task.memory and task.memory.parameters, repr(energy),
     )  # fmt: skip
     return hashlib.sha256(repr(what).encode()).hexdigest()
