@@ -211,8 +211,8 @@ def _key(task: _Task, fingerprint: str) -> str:
     """A hash of all that a task's records depend on, the version of the package too."""
     energy = task.energy
     what = (
-        fl.__version__, task.network, fingerprint, task.item.name, task.item.parameters, task.group_size,
-        task.memory and task.memory.parameters, repr(energy),
+        fl.__version__, task.network, fingerprint, task.item.name, task.item.parameters,
+        task.group_size, task.memory and task.memory.parameters, repr(energy),
     )  # fmt: skip
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
