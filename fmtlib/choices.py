@@ -106,7 +106,7 @@ def choose(
     TypeError
         If `text` is no str.
     ValueError
-        If the name, a parameter or its value is none.
+        If the name, a parameter or its value is none, or a parameter is missing.
 
     Examples
     --------
@@ -131,6 +131,9 @@ def choose(
             values[key] = read(value) if read is not None else _read(value, default)
         except ValueError as error:
             raise ValueError(f"{name}: {key}: {error}") from None
+    for key, parameter in known.items():
+        if key not in values and parameter.default is inspect.Parameter.empty:
+            raise ValueError(f"{name} needs {key}, as in {name}:{key}=...")
     return partial(table[name], **values)
 
 

@@ -39,8 +39,8 @@ def run(
     ----------
     setup : Setup
     out : str
-        Folder that gets ``result.json``, ``curves.png`` and, of recipes that decide on mantissas,
-        ``mantissas.csv`` and ``mantissas.png``; made if missing.
+        Folder that gets ``result.json``, ``curves.png`` and, if a recipe chose different widths of
+        mantissas, ``mantissas.csv`` and ``mantissas.png``; made if missing.
     weights, checkpoint, checkpoint_every, resume
         See `Setup.train`.
     json : bool
@@ -60,8 +60,12 @@ def run(
             raise ImportError(f'`fmtlib train` needs {name}: pip install "fmtlib[train]"')
     if resume and checkpoint is None:
         raise ValueError("--resume needs the --checkpoint to resume from")
-    if resume and not Path(str(checkpoint)).exists():
+    if resume and not Path(checkpoint or "").exists():
         raise ValueError(f"there is no checkpoint {checkpoint!r} to resume from")
+    if checkpoint is not None and not resume and Path(checkpoint).exists():
+        raise ValueError(
+            f"{checkpoint!r} is there: --resume goes on from it; to begin anew, remove it"
+        )
     folder = Path(out)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{out!r} is there and is no folder")
@@ -108,10 +112,10 @@ def _mean_bits(decisions: Decisions) -> dict[str, float]:
 
 
 def _write_decisions(decisions: Decisions, path: Path) -> None:
-    """Every width chosen; a file of an earlier training does not stay."""
-    if not len(decisions):
-        path.unlink(missing_ok=True)
-        path.with_suffix(".png").unlink(missing_ok=True)
+    """Every width chosen, if they differ; files of an earlier training do not stay."""
+    path.unlink(missing_ok=True)
+    path.with_suffix(".png").unlink(missing_ok=True)
+    if len(set(decisions.bits.tolist())) < 2:
         return
     columns = {name: getattr(decisions, name).tolist() for name in ("iteration", "layer", "role",
                                                                     "bits")}  # fmt: skip

@@ -76,16 +76,17 @@ def draw_mantissas(axes: Axes, decisions: Decisions) -> None:
     )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="iteration")
+    of = "" if window == 1 else f", mean of {window} iterations"
     axes.figure.colorbar(
-        image, ax=axes, label=f"mantissa bits, mean of {window} iterations",
+        image, ax=axes, label=f"mantissa bits{of}",
         ticks=range(low, high + 1),
     )  # fmt: skip
 
 
 def write(result: Result, folder: Path) -> list[Path]:
-    """Write the pictures that a result has the data for, as PNG; return their paths."""
+    """Write the pictures that there is something to see in, as PNG; return their paths."""
     drawn = {"curves.png": curves(result)}
-    if len(result.decisions):
+    if len(np.unique(result.decisions.bits)) > 1:
         drawn["mantissas.png"] = mantissas(result.decisions)
     for name, figure in drawn.items():
         with replaced(folder / name) as temporary:
