@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from fmtlib import training
+from fmtlib.parallel import one_blas_thread
 from fmtlib.tables import write_table
 from fmtlib.training import sweep
 
@@ -186,3 +187,10 @@ def test_tables(sequential, tmp_path):
         with pytest.raises(ValueError, match=message):
             write_table(records, tmp_path / name)
     assert json.dumps(sequential, allow_nan=False)
+
+
+def test_blas_takes_one_thread():
+    import threadpoolctl
+    with threadpoolctl.threadpool_limits(2, user_api="blas"), one_blas_thread(extra="train"):
+        pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+        assert [p["num_threads"] for p in pools] == [1] * len(pools) != []
