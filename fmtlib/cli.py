@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     vectors.set_defaults(run=_vectors)
 
     _add_count(commands)
+    _add_train(commands)
 
     bench = commands.add_parser(
         "bench",
@@ -124,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen.run(chosen)
     except BrokenPipeError:  # the reader of a pipe has had enough
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  # so that exiting cannot fail
-    except (ValueError, TypeError, OSError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
         print(f"fmtlib: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -178,6 +179,65 @@ def _add_count(commands: Any) -> None:
                        default="estimates_45nm", help="table of constants; designs of which one "
                        "is missing go without (default: %(default)s)")  # fmt: skip
     count.set_defaults(run=_count)
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        add_help=False,
+        help="train a network in a number format",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train a network on real data, every operand of every matrix product in the "
+        "formats of\na recipe; print loss and accuracy of each epoch; write result.json, "
+        "curves.png and, of\nrecipes that decide on mantissas, mantissas.csv and mantissas.png. "
+        "The same arguments give\nthe same bits. Exit status 1 if training stops because the loss "
+        'or a gradient is not finite.\nNeeds the extra: pip install "fmtlib[train]".',
+    )
+    train.add_argument("-h", "--help", action=_TrainHelp, nargs=0,
+                       help="show this message and all names, with their parameters")  # fmt: skip
+    train.add_argument("--data", default="digits", metavar="DATA",
+                       help="data set (default: %(default)s)")  # fmt: skip
+    train.add_argument("--network", metavar="NETWORK",
+                       help="network (default: mlp, and lstm for text)")  # fmt: skip
+    train.add_argument("--recipe", default="float32", metavar="RECIPE",
+                       help="which formats products take (default: %(default)s)")  # fmt: skip
+    train.add_argument("--epochs", type=_positive, default=15, metavar="N",
+                       help="(default: %(default)s)")  # fmt: skip
+    train.add_argument("--batch-size", type=_positive, default=64, metavar="N",
+                       help="samples of a step (default: %(default)s)")  # fmt: skip
+    train.add_argument("--optimizer", default="sgd", metavar="NAME",
+                       help="(default: %(default)s, with momentum 0.9)")  # fmt: skip
+    train.add_argument("--schedule", default="cosine", metavar="NAME",
+                       help="of the learning rate (default: %(default)s)")  # fmt: skip
+    train.add_argument("--learning-rate", type=float, metavar="RATE",
+                       help="at its peak (default: 0.1, of adam and adamw 0.002)")  # fmt: skip
+    train.add_argument("--clip-norm", type=float, metavar="NORM",
+                       help="scale gradients down to this norm (default: they stay)")  # fmt: skip
+    train.add_argument("--loss-scale", metavar="SCALE", help="(default: none)")
+    train.add_argument("--seed", type=_code, default=0, metavar="N",
+                       help="of the split, the weights, all that is random")  # fmt: skip
+    train.add_argument("--weights", metavar="FILE",
+                       help="begin from the weights of a checkpoint")  # fmt: skip
+    train.add_argument("--checkpoint", metavar="FILE",
+                       help="write one at each epoch's end: .npz or .safetensors")  # fmt: skip
+    train.add_argument("--checkpoint-every", type=_positive, metavar="STEPS",
+                       help="write it after so many steps, too")  # fmt: skip
+    train.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    train.add_argument("--out", default="train-results", metavar="DIR",
+                       help="folder for the results (default: %(default)s)")  # fmt: skip
+    train.add_argument("--json", action="store_true", help="print the result as JSON, no table")
+    train.add_argument("--quiet", action="store_true", help="draw no progress bar")
+    train.set_defaults(run=_train)
+
+
+class _TrainHelp(argparse.Action):
+    """The help and the names of the tables, which are imported only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from fmtlib.training import command
+
+        print(f"{parser.format_help()}\n{command.listing()}")
+        parser.exit()
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -274,6 +334,23 @@ def _count(chosen: argparse.Namespace) -> None:
         memory=memory,
         energy=None if none else hardware.Energy(table=chosen.energy, missing="omit"),
         bits=chosen.bits, mean=chosen.mean, deviation=chosen.deviation,
+        progress=not chosen.quiet,
+    )  # fmt: skip
+
+
+def _train(chosen: argparse.Namespace) -> None:
+    from fmtlib.training import Setup, command
+
+    text = chosen.data.partition(":")[0] == "text"
+    setup = Setup(
+        data=chosen.data, network=chosen.network or ("lstm" if text else "mlp"),
+        recipe=chosen.recipe, epochs=chosen.epochs, batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate, optimizer=chosen.optimizer, schedule=chosen.schedule,
+        clip_norm=chosen.clip_norm, loss_scale=chosen.loss_scale, seed=chosen.seed,
+    )  # fmt: skip
+    command.run(
+        setup, out=chosen.out, weights=chosen.weights, checkpoint=chosen.checkpoint,
+        checkpoint_every=chosen.checkpoint_every, resume=chosen.resume, json=chosen.json,
         progress=not chosen.quiet,
     )  # fmt: skip
 

@@ -31,6 +31,7 @@ from fmtlib.files import replaced
 from fmtlib.hardware.designs.dynamic_stripes import DynamicStripes
 from fmtlib.hardware.designs.fast import Fast
 from fmtlib.hardware.designs.stripes import Stripes
+from fmtlib.training.plots import draw_mantissas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -421,8 +422,6 @@ def count_table(
 
 # --- plots ----------------------------------------------------------------------------------
 
-ROLES = ("weight", "activation", "gradient")
-
 
 def plot_training(runs: list[Trained]) -> Figure:
     """Validation accuracy over the epochs, and the widths that FAST chose, by layer."""
@@ -433,7 +432,8 @@ def plot_training(runs: list[Trained]) -> Figure:
     for column, network in enumerate(NETWORKS):
         _plot_accuracy(axes[0, column], network, [r for r in runs if r.network == network])
         fast = next(r for r in runs if (r.network, r.recipe) == (network, "FAST"))
-        _plot_decisions(axes[1, column], network, fast.result.decisions)
+        draw_mantissas(axes[1, column], fast.result.decisions)
+        axes[1, column].set_title(f"{network}: mantissa widths that FAST chose (first split)")
     return figure
 
 
@@ -456,30 +456,6 @@ def _plot_accuracy(axes: Axes, network: str, runs: list[Trained]) -> None:
     )  # fmt: skip
     axes.locator_params(axis="x", integer=True)
     axes.legend(loc="lower right")
-
-
-def _plot_decisions(axes: Axes, network: str, decisions: training.Decisions) -> None:
-    """One row per tensor, from the first layer's down; the colour is the mean width of a window."""
-    iterations = int(decisions.iteration.max()) + 1
-    window = max(1, iterations // 60)
-    columns = -(-iterations // window)
-    names, rows = [], []
-    for layer in range(int(decisions.layer.max()) + 1):
-        for role in ROLES:
-            mine = (decisions.layer == layer) & (decisions.role == role)
-            at = decisions.iteration[mine] // window
-            sums = np.bincount(at, decisions.bits[mine], columns)
-            names.append(f"layer {layer + 1} {role}")
-            rows.append(sums / np.bincount(at, minlength=columns))
-    image = axes.imshow(
-        np.array(rows), aspect="auto", interpolation="nearest", vmin=2, vmax=4,
-        extent=(0, columns * window, len(rows) - 0.5, -0.5),
-    )  # fmt: skip
-    axes.set_yticks(range(len(names)), names)
-    axes.set(title=f"{network}: mantissa widths that FAST chose (first split)", xlabel="iteration")
-    axes.figure.colorbar(
-        image, ax=axes, label=f"bits, mean of {window} iterations", ticks=[2, 3, 4]
-    )
 
 
 def plot_widths(layers: list[hardware.Layer]) -> Figure:

@@ -40,7 +40,7 @@ def test_show():
 
 def test_help_and_version():
     assert run("--version").stdout == f"fmtlib {fl.__version__}\n"
-    for arguments in ([], ["demo"], ["formats"], ["show"], ["vectors"], ["bench"]):
+    for arguments in ([], ["demo"], ["formats"], ["show"], ["vectors"], ["bench"], ["train"]):
         shown = run(*arguments, "--help")
         assert shown.returncode == 0
         assert "usage: fmtlib" in shown.stdout

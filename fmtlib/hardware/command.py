@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.choices import split_choice
 from fmtlib.hardware.counters import count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy
@@ -106,13 +107,8 @@ def parse_designs(text: str) -> list[Design]:
     """
     names = design_names() if text == "all" else [name.strip() for name in text.split(",")]
     found = []
-    for name, *settings in (item.split(":") for item in names):
-        parameters: dict[str, Any] = {}
-        for setting in settings:
-            key, equals, value = setting.partition("=")
-            if not equals:
-                raise ValueError(f"{name}: a parameter is NAME=VALUE, got {setting!r}")
-            parameters[key] = _value(value)
+    for name, settings in map(split_choice, names):
+        parameters = {key: _value(value) for key, value in settings.items()}
         found.append(design(name, **parameters))
     return found
 

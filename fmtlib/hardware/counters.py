@@ -15,10 +15,11 @@ from fmtlib.hardware.designs.dadiannao import DaDianNao
 from fmtlib.hardware.energy import Energy, EnergyCounts
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.memory import STORAGES, Memory, MemoryCounts, footprint
-from fmtlib.hardware.report import BASELINE, Report, peak_remark, write_csv
+from fmtlib.hardware.report import BASELINE, Report, peak_remark
 from fmtlib.hardware.tensors import Shape
 from fmtlib.precision import width_statistics
 from fmtlib.progress import check_progress, reporting
+from fmtlib.tables import write_csv
 
 
 @dataclass(frozen=True)

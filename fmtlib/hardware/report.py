@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import os
@@ -16,6 +14,7 @@ from fmtlib.files import replaced
 from fmtlib.hardware import page, plots
 from fmtlib.hardware.designs.dadiannao import DaDianNao
 from fmtlib.hardware.energy import headlines
+from fmtlib.tables import write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,16 +51,6 @@ def peak_remark(label: str, array: str, peak: int, baseline_peak: int) -> str | 
         return None
     ratio = peak / baseline_peak
     return f"{label}, {array}: {ratio:g} times the peak of its baseline, not an equal comparison."
-
-
-def write_csv(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Write records of equal keys as CSV, UTF-8, a header first; whole or not at all."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(records[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    with replaced(path) as temporary:
-        temporary.write_bytes(text.getvalue().encode())
 
 
 def geometric_mean(values: Sequence[float]) -> float:

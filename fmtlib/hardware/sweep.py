@@ -18,6 +18,7 @@ from fmtlib.hardware.designs import DESIGNS, Design, design
 from fmtlib.hardware.energy import Energy
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.memory import Memory
+from fmtlib.parallel import each
 from fmtlib.progress import reporting
 
 Records = list[dict[str, Any]]
@@ -108,7 +109,9 @@ def sweep(
     done = _load(path) if path is not None else {}
     left = {key: task for key, task in zip(keys, tasks, strict=True) if key not in done}
     with reporting(progress, "sweeping", _shown) as report:
-        for key, records in zip(left, _run(list(left.values()), workers), strict=True):
+        keys_left = list(left)
+        for place, records in each(_Task.run, list(left.values()), workers, extra="count"):
+            key = keys_left[place]
             done[key] = records
             if path is not None:
                 _save(path, done)
@@ -175,19 +178,6 @@ def _points(
 
 def _with_groups(memory: Memory, size: int) -> Memory:
     return Memory(**{**memory.parameters, "group_size": size})
-
-
-def _run(tasks: list[_Task], workers: int | None) -> Iterator[Records]:
-    """What the tasks find, in their order, each as soon as it is known."""
-    if workers == 1 or not tasks:
-        yield from (task.run() for task in tasks)
-        return
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ImportError("workers need joblib: pip install 'fmtlib[count]'") from error
-    how = {"return_as": "generator"} | ({} if workers is None else {"n_jobs": workers})
-    yield from Parallel(**how)(delayed(_Task.run)(task) for task in tasks)
 
 
 # --- going on where it stopped --------------------------------------------------------------------

@@ -96,6 +96,8 @@ from fmtlib.training.recipes import (
     nm_mask,
 )
 from fmtlib.training.schedules import Steps, Warmup, constant, cosine
+from fmtlib.training.setup import Setup, parse_recipe
+from fmtlib.training.sweep import SweepProgress, sweep
 
 __all__ = [
     "BF16",
@@ -152,11 +154,13 @@ __all__ = [
     "Result",
     "Run",
     "Sequential",
+    "Setup",
     "Sigmoid",
     "StateFormat",
     "Steps",
     "StoredWeights",
     "StraightThrough",
+    "SweepProgress",
     "SwitchAt",
     "Tanh",
     "Text",
@@ -176,12 +180,14 @@ __all__ = [
     "mnist",
     "mnist1d",
     "nm_mask",
+    "parse_recipe",
     "precision_task",
     "read_idx",
     "recurrent",
     "resnet",
     "softmax_cross_entropy",
     "split",
+    "sweep",
     "text",
     "transformer",
 ]

@@ -1,10 +1,9 @@
 """The accelerators, one file each, and the one registry of their names."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
+from fmtlib.choices import near_names
 from fmtlib.hardware.designs.base import Design
 from fmtlib.hardware.designs.bitfusion import BitFusion
 from fmtlib.hardware.designs.cnvlutin import Cnvlutin
@@ -85,18 +84,10 @@ def design(name: str, **parameters: Any) -> Design:
     if not isinstance(name, str):
         raise TypeError(f"a design's name must be a str, not {name!r}")
     if name not in DESIGNS:
-        raise ValueError(f"unknown design {name!r}{_choices(name, DESIGNS)}")
+        raise ValueError(f"unknown design {name!r}{near_names(name, DESIGNS)}")
     cls = DESIGNS[name]
     known = [field.name for field in fields(cls)]
     for parameter in parameters:
         if parameter not in known:
-            raise TypeError(f"{name} has no parameter {parameter!r}{_choices(parameter, known)}")
+            raise TypeError(f"{name} has no parameter {parameter!r}{near_names(parameter, known)}")
     return cls(**parameters)
-
-
-def _choices(given: str, allowed: Iterable[str]) -> str:
-    """The near matches of a wrong name and the names allowed, to end an error message."""
-    allowed = list(allowed)
-    near = difflib.get_close_matches(given, allowed)
-    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
-    return f"{hint} allowed: {', '.join(allowed)}"
