@@ -184,8 +184,8 @@ def _keys(setups: list[Setup]) -> list[str]:
         said = setup.described()
         if setup.needs_weights:
             raise ValueError(
-                f"{said['recipe']} is calibrated on trained weights, which a sweep has not; calibrate "
-                "it and give the recipe"
+                f"{said['recipe']} is calibrated on trained weights, which a sweep has not: "
+                "calibrate it and give the recipe"
             )
         for name in ("data", "network"):
             if callable(getattr(setup, name)) and "<" in said[name]:
