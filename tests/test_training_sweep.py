@@ -154,6 +154,7 @@ def test_functions_of_ones_own():
         (("float32",), {}, TypeError, "put the single one in a list"),
         ((training.BFP(),), {}, TypeError, "put the single one in a list"),
         ((["float33"],), {}, ValueError, "did you mean 'float32'"),
+        ((["float32", "int8"],), {}, ValueError, "int8 is calibrated on trained weights"),
         (([],), {}, ValueError, "nothing to train"),
         ((["float32", "float32"],), {}, ValueError, "one training is there twice"),
         ((["float32"],), {"epoch": 3}, TypeError, "no 'epoch'; did you mean 'epochs'"),
@@ -191,6 +192,7 @@ def test_tables(sequential, tmp_path):
 
 def test_blas_takes_one_thread():
     import threadpoolctl
+
     with threadpoolctl.threadpool_limits(2, user_api="blas"), one_blas_thread(extra="train"):
         pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
         assert [p["num_threads"] for p in pools] == [1] * len(pools) != []

@@ -33,12 +33,12 @@ def curves(result: Result) -> Figure:
                     marker=marker, markersize=4,
                 )  # fmt: skip
         test = getattr(result, f"test_{name}")
-        if test is not None:
-            axes.plot([last or 1], [factor * test], "k*", markersize=10, label="test")
+        if test is not None and last:  # nothing to stand at the end of
+            axes.plot([last], [factor * test], "k*", markersize=10, label="test")
         axes.set(xlabel="epoch", ylabel=f"{name} (%)" if factor > 1 else name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        if axes.has_data():
+        if axes.get_legend_handles_labels()[0]:
             axes.legend()
     if result.stopped is not None:
         figure.suptitle(result.stopped.partition(";")[0], color="C3", fontsize="medium")

@@ -210,7 +210,7 @@ class Setup:
             _chosen("data set", self.data)
         if not callable(self.network):
             _chosen("network", self.network)
-        if not isinstance(self.recipe, Recipe) and not _calibrated(_chosen("recipe", self.recipe)):
+        if not isinstance(self.recipe, Recipe) and not self.needs_weights:
             parse_recipe(self.recipe)
         optimizer = _chosen("optimizer", self.optimizer)
         _made(self.optimizer, optimizer, [])
@@ -220,6 +220,11 @@ class Setup:
         if self.learning_rate is None:
             rate = 0.002 if issubclass(optimizer.func, Adam) else 0.1  # type: ignore[arg-type]
             object.__setattr__(self, "learning_rate", rate)
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether the recipe is calibrated on a trained network, see `train`."""
+        return not isinstance(self.recipe, Recipe) and _calibrated(_chosen("recipe", self.recipe))
 
     def described(self) -> dict[str, Any]:
         """The parameters by name, as texts, numbers and None: functions and recipes by theirs."""

@@ -182,6 +182,11 @@ def _keys(setups: list[Setup]) -> list[str]:
     found: dict[str, None] = {}
     for setup in setups:
         said = setup.described()
+        if setup.needs_weights:
+            raise ValueError(
+                f"{said['recipe']} is calibrated on trained weights, which a sweep has not: "
+                "calibrate it and give the recipe"
+            )
         for name in ("data", "network"):
             if callable(getattr(setup, name)) and "<" in said[name]:
                 raise ValueError(f"{name} must be a function of a module, got {said[name]}")
