@@ -1,4 +1,4 @@
-"""Records of equal keys as files of tables."""
+"""Records of equal keys as files of tables, and where tables are printed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmtlib.files import replaced
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def finite(value: Any) -> Any:
@@ -66,3 +69,11 @@ def write_table(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[st
             parquet.write_table(pyarrow.Table.from_pylist(list(map(dict, records))), temporary)
     else:
         raise ValueError(f"a table is written as .csv or .parquet, got {str(path)!r}")
+
+
+def console() -> Console:
+    """Where tables go (extra: rich); wide enough for them where nobody looks."""
+    from rich.console import Console
+
+    shown = Console(highlight=False)
+    return shown if shown.is_terminal else Console(highlight=False, width=200)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fmtlib.benchmarks import report, results, runner
+from fmtlib.tables import console
 
 _Path: TypeAlias = str | os.PathLike[str]
 
@@ -46,11 +47,11 @@ def run(
     found = runner.measure(**settings)
     if json is not None:
         results.save(found, json)
-    console = report.console()
-    console.print(report.table(found))
-    console.print(report.about(found), highlight=False)
+    shown = console()
+    shown.print(report.table(found))
+    shown.print(report.about(found))
     if plot is not None:
         report.save_plot(found, plot)
     if saved is not None:
         changes = results.compare(found, saved)
-        console.print(report.compare_table(changes, report.compare_note(found, saved)))
+        shown.print(report.compare_table(changes, report.compare_note(found, saved)))

@@ -15,7 +15,6 @@ from fmtlib.files import replaced
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from rich.console import Console
     from rich.table import Table
 
 # More processors than this, and it was not one thread.
@@ -253,11 +252,3 @@ def save_plot(results: dict[str, Any], path: str | os.PathLike[str]) -> None:
     with matplotlib.rc_context(style), replaced(path) as temporary:
         metadata = {"Date": None} if suffix == "svg" else None
         figure.savefig(temporary, format=suffix, dpi=120, metadata=metadata)
-
-
-def console() -> Console:
-    """Where tables go; wide enough for them where nobody looks."""
-    from rich.console import Console
-
-    shown = Console()
-    return shown if shown.is_terminal else Console(width=200)

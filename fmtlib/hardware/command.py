@@ -18,6 +18,7 @@ from fmtlib.hardware.energy import Energy
 from fmtlib.hardware.memory import Memory
 from fmtlib.hardware.report import Report
 from fmtlib.hardware.trace import Trace, trace
+from fmtlib.tables import console
 
 Floats = NDArray[np.float32]
 
@@ -81,14 +82,12 @@ def run(
     if json:
         print(report.dumps(), end="")
         return report
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.print(report.table())
+    shown = console()
+    shown.print(report.table())
     for remark in report.remarks:
-        console.print(remark, markup=False, style="dim")
+        shown.print(remark, markup=False, style="dim")
     if written:
-        console.print(f"Open {written[0]}", markup=False)
+        shown.print(f"Open {written[0]}", markup=False)
     return report
 
 

@@ -343,10 +343,16 @@ class Report:
         columns |= {"total_speedup": "with memory (×)"} if self.memory else {}
         columns |= {"energy_efficiency": "energy (×)"} if self.energy else {}
         head, body = self._network_rows(columns)
-        table = Table(box=box.SIMPLE_HEAD)
-        words = head.index("cycles")
+        array = head.index("array")
+        for line in body:
+            line[array] = line[array].replace(" ", "")
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=f"array: {_ARRAY}"
+        )
         for i, name in enumerate(head):
-            table.add_column(name, justify="left" if i < words else "right", no_wrap=i < words + 2)
+            # a word a line and numbers whole: 80 columns are enough
+            number, title = i > array, "\n".join(name.split())
+            table.add_column(title, justify="right" if number else "left", no_wrap=number)
         for line in body:
             table.add_row(*map(Text, line))  # Text: no markup in names
         return table
@@ -469,8 +475,8 @@ _ENERGY_COLUMNS = {
     "energy_efficiency": "all (×)", "power_ratio": "power on chip (×)",
 }  # fmt: skip
 _TERMINAL_COLUMNS = {
-    "label": "design", "size": _ARRAY, "compute_cycles": "cycles", "baseline_cycles": "baseline",
-    "speedup": "speed-up (×)", "ideal_speedup": "ideal (×)",
+    "label": "design", "size": "array", "compute_cycles": "cycles", "speedup": "speed-up (×)",
+    "ideal_speedup": "ideal (×)",
 }  # fmt: skip
 _HEADLINE_COLUMNS = {
     "design": "design", "scope": "scope", "paper_speedup": "paper (×)", "speedup": "here (×)",

@@ -12,7 +12,7 @@ from typing import Any
 import fmtlib as fl
 from fmtlib.choices import parameters_of
 from fmtlib.files import replaced
-from fmtlib.tables import finite, write_csv
+from fmtlib.tables import console, finite, write_csv
 from fmtlib.training import plots
 from fmtlib.training.fit import Result
 from fmtlib.training.loop import HISTORY
@@ -126,10 +126,9 @@ def _write_decisions(decisions: Decisions, path: Path) -> None:
 
 def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    shown = console()
     said = setup.described()
     table = Table(box=box.SIMPLE, title=f"{said['data']}, {said['network']}, {said['recipe']}")
     for title in ("epoch", "loss", "accuracy", "validation loss", "validation accuracy"):
@@ -142,10 +141,10 @@ def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
             for values, how in zip(series, formats, strict=True)
         ]
         table.add_row(str(epoch + 1), *cells)
-    console.print(table)
+    shown.print(table)
     if result.test_loss is not None:
         right = "" if result.test_accuracy is None else f", accuracy {result.test_accuracy:.2%}"
-        console.print(f"test: loss {result.test_loss:.4f}{right}", markup=False)
+        shown.print(f"test: loss {result.test_loss:.4f}{right}", markup=False)
     work = f"{result.macs:,} MACs"
     if result.effectual_macs != result.macs:
         work += f", {result.effectual_macs:,} of them effectual"
@@ -153,9 +152,9 @@ def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
         work += f", {result.passes_per_mac:.3f} passes per MAC"
     if result.skipped_steps:
         work += f", {result.skipped_steps} steps left out"
-    console.print(f"{work}, {result.seconds:.1f} s", markup=False)
+    shown.print(f"{work}, {result.seconds:.1f} s", markup=False)
     listed = ", ".join(str(path) for path in pictures)
-    console.print(f"Look at {listed}", markup=False, soft_wrap=True)
+    shown.print(f"Look at {listed}", markup=False, soft_wrap=True)
 
 
 def listing() -> str:
