@@ -60,12 +60,13 @@ class ErrorStatistics:
     flushed : int
         Finite non-zero x that became zero.  Overflows do not count.
     max_error : float
-        Greatest ``|q - x|``; 0 if there is no element.
+        Greatest ``|q - x|``; 0 if there is no element; infinite if float64 does not hold it.
     max_ulp_error : float
         Greatest ``|q - x| / u``, with ``u`` the spacing of the format's values at x (times the
         scale): ``2**(E - mantissa_bits)`` for the binade E of ``|x| / scale``, brought into the
         range of the format's normal values; the quantum of fixed and integer formats.  0 if there
-        is no element; blocks whose scale is zero or NaN have no spacing and are left out.
+        is no element, infinite if `max_error` is; blocks whose scale is zero or NaN have no
+        spacing and are left out.
     sum_squares, sum_squared_errors : float
         Sums of ``x**2`` and of ``(q - x)**2``.
 
