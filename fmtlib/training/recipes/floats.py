@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 import fmtlib as fl
 from fmtlib.arguments import whole_number
-from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats
-from fmtlib.training.recipes.base import ROLES, Operand, Recipe, Role, check_rounding, reuse
+from fmtlib.training.recipes.base import Operand, Recipe, Role, reuse
+from fmtlib.training.recipes.roles import RoleFormats
 
 Scaling = Literal["current", "delayed"]
 
@@ -28,7 +28,7 @@ class Float32(Recipe):
 
 
 @dataclass(frozen=True)
-class FloatRecipe(Recipe):
+class FloatRecipe(RoleFormats):
     """What the recipes with floating-point operands have in common.
 
     Parameters
@@ -48,24 +48,8 @@ class FloatRecipe(Recipe):
     then multiplied, in float32, by the product of both scales.
     """
 
-    weight_format: str = "float32"
-    activation_format: str = "float32"
-    gradient_format: str = "float32"
-    gradient_rounding: Rounding = "nearest_even"
-    accumulator: str | fl.Accumulator | None = None
-
     def __post_init__(self) -> None:
-        formats = []
-        for role in ROLES:
-            fmt = fl.get_format(getattr(self, f"{role}_format"))
-            if not isinstance(fmt, fl.FloatFormat):
-                raise ValueError(f"{role}_format must be a floating-point format, got {fmt.name}")
-            formats.append(fmt)
-        check_rounding("gradient_rounding", self.gradient_rounding)
-        if isinstance(self.accumulator, str):
-            fl.Accumulator.preset(self.accumulator, *formats[:2])
-        elif not (self.accumulator is None or isinstance(self.accumulator, fl.Accumulator)):
-            raise TypeError(f"accumulator must be a name or an Accumulator, got {self.accumulator}")
+        self._check(fl.FloatFormat, "floating-point")
 
     def product(
         self, a: Floats, b: Floats, left: Operand, right: Operand
@@ -75,7 +59,7 @@ class FloatRecipe(Recipe):
             return self._values(a, left) @ self._values(b, right), None
         codes, formats, scales = [], [], []
         for x, operand in ((a, left), (b, right)):
-            fmt, scale = self._format(operand.role), self.scale(x, operand)
+            fmt, scale = self._format(operand.role, fl.FloatFormat), self.scale(x, operand)
             codes.append(fl.encode(x, fmt, scale=scale, **self._rounding(operand)))
             formats.append(fmt)
             scales.append(1.0 if scale is None else scale)
@@ -90,25 +74,15 @@ class FloatRecipe(Recipe):
         """The values that x has in its format."""
         rounding = self._rounding(operand)
 
+        fmt = self._format(operand.role, fl.FloatFormat)
+
         def quantize(x: Floats) -> Floats:
             scale = self.scale(x, operand)
-            quantized: Floats = fl.quantize(x, self._format(operand.role), scale=scale, **rounding)
+            quantized: Floats = fl.quantize(x, fmt, scale=scale, **rounding)
             return quantized
 
         # random words are of one product: only what is not random can serve in two
         return quantize(x) if "seed" in rounding else reuse(quantize, x, operand)
-
-    def _format(self, role: Role) -> fl.FloatFormat:
-        fmt = fl.get_format(getattr(self, f"{role}_format"))
-        assert isinstance(fmt, fl.FloatFormat)
-        return fmt
-
-    def _rounding(self, operand: Operand) -> dict[str, Any]:
-        if operand.role != "gradient":
-            return {}
-        if not self.gradient_rounding.startswith("stochastic"):
-            return {"rounding": self.gradient_rounding}
-        return {"rounding": self.gradient_rounding, "seed": operand.key}
 
 
 @dataclass(frozen=True)
@@ -199,7 +173,7 @@ class FP8(FloatRecipe):
     def quantize(self, x: Floats, role: Role) -> Floats:
         """The values that x has in the format of its role under current scaling, in x's dtype."""
         scale = self._current(x, role)
-        quantized: Floats = fl.quantize(x, self._format(role), scale=scale)
+        quantized: Floats = fl.quantize(x, self._format(role, fl.FloatFormat), scale=scale)
         return quantized
 
     def scale(self, x: Floats, operand: Operand) -> float | None:
@@ -210,7 +184,7 @@ class FP8(FloatRecipe):
         place = ("scale", operand.tensor, operand.call)
         if place not in operand.step:
             history = fl.AmaxHistory(
-                self._format(operand.role), length=self.history, margin=self.margin
+                self._format(operand.role, fl.FloatFormat), length=self.history, margin=self.margin
             )
             name = f"amax_history.{operand.tensor}"
             if name in operand.memory:
@@ -222,4 +196,8 @@ class FP8(FloatRecipe):
 
     def _current(self, x: Floats, role: Role) -> float:
         amax = float(max(x.max(initial=0.0), -x.min(initial=0.0))) if x.size else 0.0
-        return amax / self._format(role).max * 2.0**self.margin if 0 < amax < np.inf else 1.0
+        return (
+            amax / self._format(role, fl.FloatFormat).max * 2.0**self.margin
+            if 0 < amax < np.inf
+            else 1.0
+        )

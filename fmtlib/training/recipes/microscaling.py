@@ -8,12 +8,13 @@ from typing import Any
 import fmtlib as fl
 from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats
-from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding, reuse
+from fmtlib.training.recipes.base import Operand, reuse
 from fmtlib.training.recipes.bfp import lies_transposed, other_axis
+from fmtlib.training.recipes.roles import RoleFormats
 
 
 @dataclass(frozen=True)
-class Microscaled(Recipe):
+class Microscaled(RoleFormats):
     """What the recipes with scaled blocks of floats have in common.
 
     Every operand is in blocks along the reduction axis of the product that it enters.
@@ -38,23 +39,13 @@ class Microscaled(Recipe):
     weight_format: str = "mxfp8_e4m3"
     activation_format: str = "mxfp8_e4m3"
     gradient_format: str = "mxfp8_e4m3"
-    gradient_rounding: Rounding = "nearest_even"
-    accumulator: str | fl.Accumulator | None = None
 
     def __post_init__(self) -> None:
-        formats = []
-        for role in ROLES:
-            fmt = fl.get_format(getattr(self, f"{role}_format"))
-            if not isinstance(fmt, fl.BlockFormat):
-                raise ValueError(f"{role}_format must be a block format, got {fmt.name}")
-            if isinstance(fmt.block_size, tuple) and role != "weight":
+        self._check(fl.BlockFormat, "block")
+        for role in ("activation", "gradient"):
+            fmt = self._format(role, fl.BlockFormat)
+            if isinstance(fmt.block_size, tuple):
                 raise ValueError(f"{role}_format must have blocks along one axis, got {fmt.name}")
-            formats.append(fmt)
-        check_rounding("gradient_rounding", self.gradient_rounding)
-        if isinstance(self.accumulator, str):
-            fl.Accumulator.preset(self.accumulator, *formats[:2])
-        elif not (self.accumulator is None or isinstance(self.accumulator, fl.Accumulator)):
-            raise TypeError(f"accumulator must be a name or an Accumulator, got {self.accumulator}")
 
     def product(
         self, a: Floats, b: Floats, left: Operand, right: Operand
@@ -85,17 +76,9 @@ class Microscaled(Recipe):
 
     def _encoding(self, operand: Operand) -> dict[str, Any]:
         """The arguments of `encode`, and of `quantize`."""
-        fmt = fl.get_format(getattr(self, f"{operand.role}_format"))
-        assert isinstance(fmt, fl.BlockFormat)
-        how: dict[str, Any] = {
-            "fmt": fmt,
-            "axis": (-2, -1) if isinstance(fmt.block_size, tuple) else operand.axis,
-        }
-        if operand.role == "gradient":
-            how["rounding"] = self.gradient_rounding
-            if self.gradient_rounding.startswith("stochastic"):
-                how["seed"] = operand.key
-        return how
+        fmt = self._format(operand.role, fl.BlockFormat)
+        axis = (-2, -1) if isinstance(fmt.block_size, tuple) else operand.axis
+        return {"fmt": fmt, "axis": axis, **self._rounding(operand)}
 
 
 @dataclass(frozen=True)
