@@ -237,6 +237,20 @@ def load(path: str | os.PathLike[str]) -> Archive:
         raise ValueError(f"{path} is damaged or not what its suffix says: {error}") from error
 
 
+def load_array(path: str | os.PathLike[str]) -> Any:
+    """What `numpy.load` finds, nothing being unpickled: an array, or arrays of an .npz by name.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no array of NumPy's: {error}") from None
+
+
 @contextmanager
 def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path` that takes its place when the block ends well.

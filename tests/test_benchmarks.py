@@ -235,6 +235,20 @@ def test_compare_of_the_command(ran):
 def test_list(capsys):
     assert cli.main(["bench", "--list"]) == 0
     assert capsys.readouterr().out.splitlines() == list(TASKS)
+    assert cli.main(["bench", "--list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == list(TASKS)
+
+
+def test_json_is_all_that_is_printed(tmp_path, capsys):
+    arguments = ["--quick", "--no-peers", "--select", "^encode float8_e5m2$", "--sizes", "300"]
+    saved = str(tmp_path / "a.json")
+    assert cli.main(["bench", *arguments, "--out", saved, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out), err) == (results.load(saved), "")
+    assert cli.main(["bench", *arguments, "--compare", saved, "--json"]) == 0
+    assert [one["task"] for one in json.loads(capsys.readouterr().out)["changes"]] == [
+        "encode float8_e5m2", "encode float8_e5m2",
+    ]  # fmt: skip
 
 
 def test_wrong_arguments(tmp_path, capsys):
@@ -260,8 +274,9 @@ def test_wrong_arguments(tmp_path, capsys):
         assert error.startswith("fmtlib: error: ")
         assert error.count("\n") == 1
         assert words in error
-    with pytest.raises(SystemExit):
-        cli.main(["bench", "--seconds", "-1"])
+    for usage in (["--seconds", "-1"], ["--seconds", "nan"], ["a.json"], ["--quick", "no"]):
+        assert cli.main(["bench", *usage]) == 2
+        assert "Usage: fmtlib bench" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys):

@@ -553,8 +553,18 @@ def test_command(tmp_path, capsys):
     for wrong in (["--op", "decode", "--rounding", "up"], ["--op", "encode", "--lfsr-seed", "0"]):
         assert cli.main(["vectors", "e4m3", *wrong, "--out", out]) == 1
         assert capsys.readouterr().err.count("\n") == 1
-    with pytest.raises(SystemExit):
-        cli.main(["vectors", "e4m3"])
+    assert cli.main(["vectors", "e4m3"]) == 2
+    assert "--op" in capsys.readouterr().err
+
+
+def test_command_as_json(tmp_path, capsys):
+    arguments = ["uint4", "--op", "encode", "--rounding", "up", "--count", "0"]
+    assert cli.main(["vectors", *arguments, "--out", str(tmp_path), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [one["overflow"] for one in made] == ["saturate", "wrap"]
+    for one in made:
+        folder = Path(one.pop("folder"))
+        assert json.loads((folder / "manifest.json").read_text()) == one
 
 
 def test_every_float_format_has_vectors_of_all_operations():

@@ -1,28 +1,183 @@
-"""What ``fmtlib count`` does: trace, count, report."""
+"""``fmtlib count``: trace, count, report."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from fmtlib.choices import split_choice
-from fmtlib.hardware.counters import count
+from fmtlib.files import load_array
+from fmtlib.hardware import counters
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy
 from fmtlib.hardware.memory import Memory
 from fmtlib.hardware.report import Report
 from fmtlib.hardware.trace import Trace, trace
+from fmtlib.options import Json, Quiet, any_of, progress
 from fmtlib.tables import console
 
 Floats = NDArray[np.float32]
 
 _ARRAYS = (".npy", ".npz")
+
+# Groups of the options.
+_OF_INPUTS, _OF_ARRAY, _OF_MEMORY = "Inputs", "Accelerators", "Memory and energy"
+
+
+def _size(name: str) -> Any:
+    return typer.Option(
+        metavar="N", min=1, rich_help_panel=_OF_ARRAY,
+        help=f"{name.capitalize()} of every array; each design's own if left out.",
+    )  # fmt: skip
+
+
+def _amount(what: str) -> Any:
+    return typer.Option(metavar="N", min=1, rich_help_panel=_OF_MEMORY, help=what)
+
+
+def count(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)
+    ],
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="INPUT",
+            show_default=False,
+            help="Photographs, which are resized to the model's input, or .npy: a batch together; "
+            "or one .npz with an array for each input.",
+        ),
+    ] = None,
+    *,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            rich_help_panel=_OF_INPUTS,
+            show_default=False,
+            help="The same, before those.",
+        ),
+    ] = None,
+    mean: Annotated[
+        str,
+        typer.Option(
+            metavar="M[,M,M]",
+            rich_help_panel=_OF_INPUTS,
+            help="Of a photograph's channels, pixels from 0 to 1.",
+        ),
+    ] = "0",
+    deviation: Annotated[
+        str,
+        typer.Option(
+            metavar="D[,D,D]",
+            rich_help_panel=_OF_INPUTS,
+            help="The model gets (pixel − M) / D.",
+        ),
+    ] = "1",
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            rich_help_panel=_OF_INPUTS,
+            help="Round activations and weights to N bits, 2 to 16; if left out 16, and the widths "
+            "that the tensors then need.",
+        ),
+    ] = None,
+    designs: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            rich_help_panel=_OF_ARRAY,
+            autocompletion=any_of(lambda: ["all", *design_names()], several=True),
+            help="`all`, or designs with commas between, parameters after colons: "
+            "`stripes,loom:serial_bits=2`.",
+        ),
+    ] = "all",
+    tiles: Annotated[int | None, _size("tiles")] = None,
+    lanes: Annotated[int | None, _size("lanes")] = None,
+    columns: Annotated[int | None, _size("columns")] = None,
+    rows: Annotated[int | None, _size("rows")] = None,
+    storage: Annotated[
+        Literal["raw", "profiled", "dpred", "shapeshifter"],
+        typer.Option(
+            metavar="KIND",
+            rich_help_panel=_OF_MEMORY,
+            help="How tensors are stored: `raw`, `profiled`, `dpred` or `shapeshifter`.",
+        ),
+    ] = "dpred",
+    group_size: Annotated[int, _amount("Values per group.")] = 16,
+    activation_bytes: Annotated[int, _amount("On-chip memory of activations.")] = 2 << 20,
+    weight_bytes: Annotated[int, _amount("On-chip memory of weights.")] = 2 << 20,
+    dram_megabytes_per_second: Annotated[int, _amount("Bandwidth of DRAM.")] = 12_800,
+    clock_megahertz: Annotated[int, _amount("Clock of the array.")] = 1_000,
+    energy: Annotated[
+        Literal["estimates_45nm", "horowitz_45nm", "none"],
+        typer.Option(
+            metavar="TABLE",
+            rich_help_panel=_OF_MEMORY,
+            help="Constants: `estimates_45nm`, `horowitz_45nm` or `none`; designs of which one is "
+            "missing go without.",
+        ),
+    ] = "estimates_45nm",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the report.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count a network's cycles, traffic and energy on accelerators.
+
+    Runs an ONNX model on real inputs; counts the cycles, the work, the traffic and the energy of
+    its layers; prints a table, and writes a report into `--out`: an HTML page, Markdown, CSV, JSON
+    and plots.
+
+    `--json` prints the report's `report.json`: `records`, one for each layer and design, with
+    units in the names of columns, `histograms`, `memory` and `energy`.
+
+    It takes the extra: `pip install "fmtlib[count]"`.
+
+    Examples
+    --------
+    $ fmtlib count model.onnx photo.jpg --out report
+    $ fmtlib count model.onnx --input batch.npy --designs stripes,loom:serial_bits=2 --bits 8
+    $ fmtlib count model.onnx photo.jpg --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225
+    $ fmtlib count model.onnx inputs.npz --storage raw --energy none --json
+    """
+    files = [*(inputs or ()), *(more or ())]
+    if not files:
+        raise typer.BadParameter("give the model's input", param_hint="INPUT")
+    memory = Memory(
+        storage=storage, group_size=group_size, activation_bytes=activation_bytes,
+        weight_bytes=weight_bytes, dram_megabytes_per_second=dram_megabytes_per_second,
+        clock_megahertz=clock_megahertz,
+    )  # fmt: skip
+    run(
+        str(model), list(map(str, files)), designs=designs, out=out, json=json,
+        array={"tiles": tiles, "lanes": lanes, "columns": columns, "rows": rows}, memory=memory,
+        energy=None if energy == "none" else Energy(table=energy, missing="omit"), bits=bits,
+        mean=_numbers(mean, "--mean"), deviation=_numbers(deviation, "--deviation"),
+        progress=progress(quiet),
+    )  # fmt: skip
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise typer.BadParameter(
+            f"must be numbers with commas between, got {text!r}", param_hint=option
+        )
+    return numbers
 
 
 def run(
@@ -30,7 +185,7 @@ def run(
     inputs: Sequence[str],
     *,
     designs: str = "all",
-    out: str | None = None,
+    out: Path | None = None,
     json: bool = False,
     array: dict[str, int | None],
     memory: Memory,
@@ -51,7 +206,7 @@ def run(
         each input by its name.
     designs : str
         "all", or designs with commas between, see `parse_designs`.
-    out : str, optional
+    out : Path, optional
         Folder of the report.
     json : bool
         Print the report as JSON, and not its table.
@@ -73,10 +228,10 @@ def run(
     """
     sizes = {name: size for name, size in array.items() if size is not None}
     chosen = [replace(item, **sizes) for item in parse_designs(designs)]
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise ValueError(f"{out!r} is there and is no folder")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"{str(out)!r} is there and is no folder")
     layers = _traced(model, inputs, bits, mean, deviation)
-    result = count(layers, chosen, memory=memory, energy=energy, progress=progress)
+    result = counters.count(layers, chosen, memory=memory, energy=energy, progress=progress)
     report = result.report(Path(model).stem)
     written = report.write(out) if out is not None else []
     if json:
@@ -146,20 +301,13 @@ def read_inputs(
     if ".npz" in kinds:
         if len(inputs) > 1:
             raise ValueError("one .npz holds all inputs; give no other file beside it")
-        return dict(_loaded(inputs[0]))
+        return dict(load_array(inputs[0]))
     if kinds <= {".npy"}:
-        return np.concatenate([_loaded(path) for path in inputs])
+        return np.concatenate([load_array(path) for path in inputs])
     if kinds & set(_ARRAYS):
         raise ValueError("give either arrays or photographs, not both")
     shape = _image_shape(model)
     return np.stack([_photograph(path, shape, mean, deviation) for path in inputs])
-
-
-def _loaded(path: str) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no array of NumPy's: {error}") from None
 
 
 def _image_shape(model: str) -> tuple[int | None, ...]:
