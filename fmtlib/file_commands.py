@@ -110,6 +110,8 @@ def convert(
     $ fmtlib convert small.npz --out again.npz
     """
     target = None if fmt is None else fl.get_format(fmt)
+    if axis is not None and not isinstance(target, BlockFormat):
+        raise ValueError(f"--axis is that of the blocks; {fmt or 'no format'} has no blocks")
     how: dict[str, Any] = {"rounding": rounding, "overflow": overflow}
     how |= {"seed": seed} if rounding in STOCHASTIC else {}
     how |= {"axis": axis} if isinstance(target, BlockFormat) else {}

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from typer import Exit
 from typer.testing import CliRunner
 
 import fmtlib as fl
@@ -21,8 +20,8 @@ from fmtlib.formats import ALIASES
 ROOT = Path(__file__).parents[1]
 # What takes long to import, and what commands import only when they run.
 HEAVY = {
-    "dask", "hypothesis", "jax", "joblib", "matplotlib", "ml_dtypes", "onnx", "onnxruntime", "pandas",
-    "PIL", "pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch",
+    "dask", "hypothesis", "jax", "joblib", "matplotlib", "ml_dtypes", "onnx", "onnxruntime",
+    "pandas", "PIL", "pyarrow", "safetensors", "scipy", "sklearn", "threadpoolctl", "torch",
 }  # fmt: skip
 
 
@@ -58,22 +57,26 @@ def test_help_of_a_command(name, capsys):
         assert word in long
 
 
+def imported(*calls):
+    """The modules that are imported after some calls."""
+    code = "from fmtlib.cli import main\nfor c in {}: main(c)\nimport sys; print('#', *sys.modules)"
+    shown = python(code.format(calls))
+    assert shown.returncode == 0, shown.stderr
+    return set(shown.stdout.rpartition("#")[2].split())
+
+
 def test_help_imports_little():
-    code = "import sys; from fmtlib.cli import main; main({}); print('#', *sys.modules)"
-    for name in (None, *COMMANDS):
-        shown = python(code.format([name, "--help"] if name else ["--help"]))
-        modules = shown.stdout.rpartition("#")[2].split()
-        assert "fmtlib.commands" in modules, shown.stderr
-        assert not HEAVY & {module.partition(".")[0] for module in modules}
-        if name is None:
-            loaded = {command.function.partition(":")[0] for command in COMMANDS.values()}
-            assert not loaded & set(modules)
+    modules = imported(["--help"])
+    assert "fmtlib.commands" in modules
+    assert not {command.function.partition(":")[0] for command in COMMANDS.values()} & modules
+    modules |= imported(*([name, "--help"] for name in COMMANDS))
+    assert not HEAVY & {module.partition(".")[0] for module in modules}
     alone = python("import fmtlib, sys; print(*sys.modules)").stdout.split()
     assert not {"typer", "rich", "fmtlib.commands"} & set(alone)
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_the_extra(missing, monkeypatch, capsys):
+def test_without_the_extra(missing):
     start = f"import sys; sys.modules[{missing!r}] = None; "
     for call in (
         "from fmtlib.cli import main; sys.exit(main(['formats']))",
@@ -91,11 +94,10 @@ def test_without_the_extra(missing, monkeypatch, capsys):
     [[], ["demos"], ["demo", "--workers", "0"], ["demo", "--workers", "many"], ["--no-such"],
      ["show", "e4m3", "--start", "-1"], ["show", "e4m3", "--code", "1", "--value", "1"]],
 )  # fmt: skip
-def test_wrong_arguments(arguments):
-    wrong = run(*arguments)
-    assert wrong.returncode == 2
-    assert "Usage: fmtlib" in wrong.stderr + wrong.stdout
-    assert "Traceback" not in wrong.stderr
+def test_wrong_arguments(arguments, capsys):
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "Usage: fmtlib" in out + err
 
 
 def test_a_near_name_is_suggested(capsys):
@@ -103,13 +105,15 @@ def test_a_near_name_is_suggested(capsys):
     assert "Did you mean 'show'?" in capsys.readouterr().err
 
 
-def test_errors_are_one_line(tmp_path):
+def test_errors_are_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for arguments in (["demo", "--quick", "--output", str(tmp_path / "file")], ["show", "e4m9"]):
-        wrong = run(*arguments)
-        assert (wrong.returncode, wrong.stdout) == (1, "")
-        assert wrong.stderr.count("\n") == 1
-        assert wrong.stderr.startswith("fmtlib: error: ")
+        assert cli.main(arguments) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert err.startswith("fmtlib: error: ")
+    wrong = run("show", "e4m9")
+    assert (wrong.returncode, wrong.stdout, wrong.stderr) == (1, "", err)
 
 
 def test_errors_that_are_ours_are_not_hidden(monkeypatch):
@@ -129,7 +133,7 @@ def test_interrupted(monkeypatch, capsys):
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 def test_a_reader_that_has_had_enough():
-    command = [sys.executable, "-P", "-m", "fmtlib", "show", "int16", "--start", "0"]
+    command = [sys.executable, "-P", "-m", "fmtlib", "show", "int16", "--stop", "4096"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
         process.stdout.close()
@@ -208,13 +212,11 @@ def calls(text):
 def check(words):
     """That the command takes the words, without running it."""
     name, *arguments = words
-    try:
+    if "--help" not in arguments:
         COMMANDS[name].load(name).make_context(name, arguments)
-    except Exit as shown:  # --help
-        assert shown.exit_code == 0
 
 
-def test_documents_call_it_rightly(capsys):
+def test_documents_call_it_rightly():
     found = [words for path in DOCUMENTS for words in calls(path.read_text("utf-8"))]
     assert len(found) > 40
     for words in found:
@@ -223,7 +225,7 @@ def test_documents_call_it_rightly(capsys):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_examples_of_the_help_are_right(name, monkeypatch, tmp_path):
+def test_examples_of_the_help_are_right(name):
     command = COMMANDS[name].load(name)
     examples = list(calls(command.epilog))
     assert len(examples) >= 2
