@@ -349,8 +349,7 @@ def shown_picture(name: str) -> str:
     """What `fmtlib show` draws on a terminal of 80 columns, as SVG."""
     fmt = fl.get_format(name)
     terminal = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
-    for part in (drawing.fields(fmt), drawing.range_table(fmt), drawing.code_table(fmt, 80)):
-        terminal.print(part)
+    drawing.draw(fmt, terminal)
     return terminal.export_svg(title=f"fmtlib show {name}", unique_id=name)
 
 

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 import fmtlib as fl
@@ -32,7 +31,7 @@ from fmtlib.files import replaced
 from fmtlib.hardware.designs.dynamic_stripes import DynamicStripes
 from fmtlib.hardware.designs.fast import Fast
 from fmtlib.hardware.designs.stripes import Stripes
-from fmtlib.options import Json, Quiet, progress
+from fmtlib.options import Json, Quiet, option, progress
 from fmtlib.training.plots import draw_mantissas
 
 if TYPE_CHECKING:
@@ -487,13 +486,12 @@ def plot_widths(layers: list[hardware.Layer]) -> Figure:
 
 def demo(
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="A look in under 30 seconds.")] = False,
+    quick: Annotated[bool, option("A look in under 30 seconds.", "--quick")] = False,
     out: Annotated[
-        Path, typer.Option("--out", "--output", metavar="DIR", help="Folder for the results.")
+        Path, option("Folder for the results.", "--out", "--output", metavar="DIR")
     ] = Path("demo-results"),
     workers: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Processes; one per core if left out."),
+        int | None, option("Processes; one per core if left out.", metavar="N", min=1)
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -8,12 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from fmtlib import reference
 from fmtlib.formats import ROUNDINGS, STOCHASTIC, BlockFormat, FixedFormat, FloatFormat, Format
-from fmtlib.listing import exact_text, show
+from fmtlib.listing import exact_text, facts, show
 from fmtlib.tables import finite
 
 # How codes of a class are shown; normal ones are plain.
@@ -127,12 +128,12 @@ def round_value(fmt: Format, text: str) -> dict[str, Any]:
         )
     value = _number(text)
     below = above = probability = None
-    if isinstance(value, Fraction):
+    if math.isfinite(value):
         exact = _record_of(value, fmt)
         below, above = (exact, exact) if exact else _neighbours(value, fmt)
         if below and above:
             low, high = (Fraction(reference.as_value(end["value"])) for end in (below, above))
-            probability = float((value - low) / (high - low)) if high > low else 0.0
+            probability = float((Fraction(value) - low) / (high - low)) if high > low else 0.0
     roundings = [
         {"rounding": rounding, **_rounded(value, fmt, rounding, "saturate")}
         for rounding in ROUNDINGS
@@ -168,36 +169,39 @@ def _code_record(code: int, fmt: Format) -> dict[str, Any]:
     return _plain(_record(fmt, code % (1 << fmt.bits)))
 
 
-def _record_of(value: Fraction, fmt: Any) -> dict[str, Any] | None:
+def _record_of(value: reference.Value, fmt: Any) -> dict[str, Any] | None:
     """The code of exactly this value, if there is one."""
     code = reference.encode(value, fmt)
     return _code_record(code, fmt) if reference.decode(code, fmt) == value else None
 
 
-def _neighbours(value: Fraction, fmt: Any) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _neighbours(
+    value: reference.Value, fmt: Any
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     """The codes of the next values below and above a number, which may be a value itself."""
     little, exact = Fraction(2) ** fmt.quantum_exponent / 2, _record_of(value, fmt)
     found = []
     for step, rounding in ((-little, "down"), (little, "up")):
-        wanted = value + step if exact else value
+        wanted = Fraction(value) + step if exact else value
         code = reference.encode(wanted, fmt, rounding)  # saturates where there is none
         there = (reference.decode(code, fmt) - wanted) * step >= 0
         found.append(_code_record(code, fmt) if there else None)
     return found[0], found[1]
 
 
-def _number(text: str) -> Fraction | float:
+def _number(text: str) -> reference.Value:
+    """The number that a text is, exactly; -0 keeps its sign."""
     for read in (Fraction, float, float.fromhex):
         try:
             value: Any = read(text)
-        except (ValueError, ZeroDivisionError):
+        except (ValueError, ZeroDivisionError, OverflowError):
             continue
-        # "-0" keeps its sign, as a float
-        return float(text) if value == 0 and text.strip().startswith("-") else value
+        negative_zero = value == 0 and text.strip().startswith("-")
+        return -0.0 if negative_zero else reference.as_value(value)
     raise ValueError(f"a value is a number such as 0.3, 1/3, 0x1.8p-3 or inf, got {text!r}")
 
 
-def _rounded(value: Fraction | float, fmt: Any, rounding: str, overflow: str) -> dict[str, Any]:
+def _rounded(value: reference.Value, fmt: Any, rounding: str, overflow: str) -> dict[str, Any]:
     try:
         code = reference.encode(value, fmt, rounding, overflow)
     except (OverflowError, ValueError) as error:
@@ -209,6 +213,17 @@ def _rounded(value: Fraction | float, fmt: Any, rounding: str, overflow: str) ->
 
 
 # --- drawings -------------------------------------------------------------------------------
+
+# Formats of at most so many bits have a table of all codes.
+TABLE_BITS = 8
+
+
+def draw(fmt: Format, console: Console) -> None:
+    """The format in words, its fields, its ranges of codes and, if they are few, all codes."""
+    console.print("\n".join(facts(fmt)), highlight=False, markup=False, soft_wrap=True)
+    console.print(fields(fmt), range_table(fmt))
+    if fmt.bits <= TABLE_BITS:
+        console.print(code_table(fmt, console.width))
 
 
 def fields(fmt: Format) -> Table:
@@ -282,7 +297,8 @@ def code_table(fmt: Format, width: int) -> Table:
     label, count = -(-fmt.bits // 4), 1 << fmt.bits
     allowed = (16, 8, 4) if fmt.bits > 6 else (8, 4)
     columns = next((n for n in allowed if label + n * (size + 1) <= width), 4)
-    table = Table(box=None, padding=(0, 0, 0, 1), pad_edge=False)
+    gap = 2 if label + columns * (size + 2) <= width else 1
+    table = Table(box=None, padding=(0, 0, 0, gap), pad_edge=False)
     table.add_column("", style="dim")
     for column in range(columns):
         table.add_column(f"+{column:X}", justify="right", min_width=size, header_style="dim")

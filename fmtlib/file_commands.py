@@ -14,7 +14,8 @@ from rich.table import Table
 import fmtlib as fl
 from fmtlib.files import Archive, load_array
 from fmtlib.formats import OVERFLOWS, ROUNDINGS, STOCHASTIC, BlockFormat, Format
-from fmtlib.options import Json, any_of, format_names, number, print_json
+from fmtlib.options import Json, Quiet, format_names, number, option, print_json, progress
+from fmtlib.progress import reporting
 from fmtlib.tables import console, finite
 
 _InFile = Annotated[
@@ -53,46 +54,40 @@ def info(file: _InFile, *, json: Json = False) -> None:
     console().print(table)
 
 
+_Format = Annotated[
+    str | None,
+    option(
+        "What arrays become; if left out, codes become numbers again.", "--format",
+        metavar="FORMAT", names=format_names,
+    ),
+]  # fmt: skip
+_Select = Annotated[
+    str | None,
+    option("Only arrays whose name the regular expression is found in.", metavar="PATTERN"),
+]
+_Overflow = Annotated[
+    str,
+    option(
+        "What becomes of numbers beyond the greatest value.",
+        metavar="NAME", names=lambda: OVERFLOWS,
+    ),
+]  # fmt: skip
+
+
 def convert(
     file: _InFile,
     *,
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="The file to write: .npz or .safetensors.")
-    ],
-    fmt: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            autocompletion=format_names,
-            help="The format; if left out, codes become numbers again.",
-        ),
-    ] = None,
-    select: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN", help="Only arrays whose name the regular expression is found in."
-        ),
-    ] = None,
-    axis: Annotated[
-        int | None, typer.Option(metavar="N", help="Of the blocks; the last if left out.")
-    ] = None,
+    out: Annotated[Path, option("The file to write: .npz or .safetensors.", metavar="FILE")],
+    fmt: _Format = None,
+    select: _Select = None,
+    axis: Annotated[int | None, option("Of the blocks; the last if left out.", metavar="N")] = None,
     rounding: Annotated[
-        str,
-        typer.Option(metavar="NAME", autocompletion=any_of(lambda: ROUNDINGS), help="Rounding."),
+        str, option("How numbers are rounded.", metavar="NAME", names=lambda: ROUNDINGS)
     ] = "nearest_even",
-    overflow: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=any_of(lambda: OVERFLOWS),
-            help="What becomes of numbers beyond the greatest value.",
-        ),
-    ] = "saturate",
-    seed: Annotated[
-        int, typer.Option(metavar="N", parser=number, help="Of stochastic roundings.")
-    ] = 0,
+    overflow: _Overflow = "saturate",
+    seed: Annotated[int, option("Of stochastic roundings.", metavar="N", parser=number)] = 0,
     json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Convert the arrays of a file to a format, and say what that costs.
 
@@ -117,14 +112,15 @@ def convert(
     how |= {"axis": axis} if isinstance(target, BlockFormat) else {}
     found, wanted = _loaded(file), _pattern(select)
     made, records = Archive(), []
-    for name, value in found.items():
+
+    def add(name: str, value: Any) -> None:
         own = found.formats.get(name)
         coded = own is not None or isinstance(value, fl.BlockArray)
         numbers = fl.decode(value, own) if coded else value
         if not wanted.search(name) or not (coded if target is None else _is_float(numbers)):
             made[name] = value
             made.formats |= {} if own is None else {name: own}
-            continue
+            return
         errors: dict[str, Any] = {}
         made[name] = numbers
         if target is not None:
@@ -134,6 +130,12 @@ def convert(
         before = _about(name, value, own)["bytes"]
         after = _about(name, made[name], made.formats.get(name))
         records.append({**after, "bytes_before": before, **errors})
+
+    bar = {"description": "converting", "total": len(found)}
+    with reporting(progress(quiet), "converting", lambda done: {**bar, "completed": done}) as tell:
+        for place, (name, value) in enumerate(found.items()):
+            add(name, value)
+            tell(place + 1)
     fl.save(out, made)
     if json:
         print_json(records)

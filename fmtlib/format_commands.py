@@ -11,12 +11,9 @@ from rich.table import Table
 import fmtlib as fl
 from fmtlib import drawing
 from fmtlib.formats import ALIASES, Format
-from fmtlib.listing import bits_per_element, facts
-from fmtlib.options import FormatName, Json, number, print_json
+from fmtlib.listing import bits_per_element
+from fmtlib.options import FormatName, Json, number, option, print_json
 from fmtlib.tables import console, finite
-
-# Formats of at most so many bits have a table of all codes.
-_TABLE_BITS = 8
 
 
 def formats(*, json: Json = False) -> None:
@@ -49,52 +46,38 @@ def formats(*, json: Json = False) -> None:
     console().print(table)
 
 
+_LOOK_UP, _LIST = "Look up", "List"  # groups of the options
+
+_Code = Annotated[
+    int | None,
+    option(
+        "One code, in decimal or as 0x7e: its value, class and neighbours.",
+        metavar="CODE", panel=_LOOK_UP, parser=number,
+    ),
+]  # fmt: skip
+_Value = Annotated[
+    str | None,
+    option(
+        "One number, taken exactly: what it becomes under every rounding. Also `1/3`, `0x1.8p-3`, "
+        "`inf`.",
+        metavar="NUMBER", panel=_LOOK_UP,
+    ),
+]  # fmt: skip
+
+
 def show(
     fmt: FormatName,
     *,
-    code: Annotated[
-        int | None,
-        typer.Option(
-            metavar="CODE",
-            parser=number,
-            rich_help_panel="Look up",
-            help="One code, in decimal or as 0x7e: its value, class and neighbours.",
-        ),
-    ] = None,
-    value: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NUMBER",
-            rich_help_panel="Look up",
-            help="One number, taken exactly: what it becomes under every rounding. Also `1/3`, "
-            "`0x1.8p-3`, `inf`.",
-        ),
-    ] = None,
+    code: _Code = None,
+    value: _Value = None,
     list_codes: Annotated[
-        bool,
-        typer.Option(
-            "--list",
-            rich_help_panel="List",
-            help="Codes one by one: bits, exact value, class.",
-        ),
+        bool, option("Codes one by one: bits, exact value, class.", "--list", panel=_LIST)
     ] = False,
     start: Annotated[
-        int | None,
-        typer.Option(
-            metavar="CODE",
-            parser=number,
-            rich_help_panel="List",
-            help="List from this code on.",
-        ),
+        int | None, option("List from this code on.", metavar="CODE", panel=_LIST, parser=number)
     ] = None,
     stop: Annotated[
-        int | None,
-        typer.Option(
-            metavar="CODE",
-            parser=number,
-            rich_help_panel="List",
-            help="List up to before this.",
-        ),
+        int | None, option("List up to before this.", metavar="CODE", panel=_LIST, parser=number)
     ] = None,
     json: Json = False,
 ) -> None:
@@ -136,17 +119,14 @@ def show(
             shown.print(drawing.neighbour_table(found), drawing.rounding_table(found))
     elif json:
         codes = {}
-        if listed or record.bits <= _TABLE_BITS:
+        if listed or record.bits <= drawing.TABLE_BITS:
             rows = fl.show(record, start, stop).to_records()
             codes = {"codes": [{key: finite(row[key]) for key in row} for row in rows]}
         print_json({**described, "ranges": drawing.ranges(record), **codes})
     elif listed:
         print(fl.show(record, start, stop))
     else:
-        print("\n".join(facts(record)))
-        shown.print(drawing.fields(record), drawing.range_table(record))
-        if record.bits <= _TABLE_BITS:
-            shown.print(drawing.code_table(record, shown.width))
+        drawing.draw(record, shown)
 
 
 def _summary(fmt: Format) -> dict[str, Any]:

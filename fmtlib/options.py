@@ -10,17 +10,6 @@ import typer
 
 from fmtlib.formats import ALIASES, FORMATS
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")
-]
-Quiet = Annotated[
-    bool,
-    typer.Option(
-        "--quiet", "-q", "--no-progress",
-        help="Draw no progress bar; there is none where standard error is no terminal.",
-    ),
-]  # fmt: skip
-
 
 def any_of(
     names: Callable[[], Iterable[str]], *, several: bool = False
@@ -47,13 +36,41 @@ def any_of(
     return complete
 
 
-format_names = any_of(lambda: [*FORMATS, *ALIASES])
+def option(
+    says: str,
+    *declarations: str,
+    metavar: str | None = None,
+    panel: str | None = None,
+    names: Callable[[], Iterable[str]] | None = None,
+    several: bool = False,
+    **more: Any,
+) -> Any:
+    """An option: what its help says, how it is written, its group, the names that complete it."""
+    complete = None if names is None else any_of(names, several=several)
+    return typer.Option(
+        *declarations, help=says, metavar=metavar, rich_help_panel=panel, autocompletion=complete,
+        **more,
+    )  # fmt: skip
+
+
+def format_names() -> list[str]:
+    """Names and aliases of the table."""
+    return [*FORMATS, *ALIASES]
+
 
 FormatName = Annotated[
     str,
     typer.Argument(
-        metavar="FORMAT", autocompletion=format_names, show_default=False,
+        metavar="FORMAT", autocompletion=any_of(format_names), show_default=False,
         help="A name or an alias, see `fmtlib formats`.",
+    ),
+]  # fmt: skip
+Json = Annotated[bool, option("Print JSON and nothing else on standard output.", "--json")]
+Quiet = Annotated[
+    bool,
+    option(
+        "Draw no progress bar; there is none where standard error is no terminal.",
+        "--quiet", "-q", "--no-progress",
     ),
 ]  # fmt: skip
 

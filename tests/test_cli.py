@@ -184,12 +184,11 @@ def test_completion(line, expected, monkeypatch, capsys):
 
 
 def test_completion_is_installed(tmp_path):
-    shown = run("--show-completion", HOME=str(tmp_path), SHELL="/bin/bash",
-                _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")  # fmt: skip
-    assert shown.returncode == 2  # which shell?
-    shown = run("--show-completion", "bash", HOME=str(tmp_path),
-                _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")  # fmt: skip
-    assert "_FMTLIB_COMPLETE=complete_bash" in shown.stdout
+    home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    assert "_FMTLIB_COMPLETE=complete_bash" in run("--show-completion", "bash", **home).stdout
+    assert run("--install-completion", "bash", **home).returncode == 0
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("_FMTLIB_COMPLETE=complete_bash" in text for text in written)
 
 
 # --- what documents say ---------------------------------------------------------------------
@@ -204,7 +203,7 @@ def calls(text):
     """The calls of `fmtlib` that a text shows: at the start of lines, or between backticks."""
     text = text.replace("\\\n", " ")
     for line in re.findall(r"^\s*(?:\$ )?(fmtlib .*)$|`(fmtlib [^`\n]*)`", text, re.MULTILINE):
-        words = shlex.split(line[0] or line[1], comments=True)
+        words = shlex.split((line[0] or line[1]).partition(" | ")[0], comments=True)
         if words[1:] and words[1] in COMMANDS:
             yield words[1:]
 

@@ -16,18 +16,10 @@ ARRAYS = {
 }
 
 
-@pytest.fixture
-def command(capsys, tmp_path, monkeypatch):
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fl.save("a.npz", ARRAYS)
-
-    def call(*arguments):
-        assert cli.main(list(arguments)) == 0
-        out, err = capsys.readouterr()
-        assert err == ""
-        return out
-
-    return call
 
 
 def test_info(command):
@@ -108,7 +100,7 @@ def test_options_of_convert(command):
         (["convert", "a.npz", "--format", "e4m3", "--axis", "0", "--out", "b.npz"], "no blocks"),
     ],
 )
-def test_errors(arguments, message, command, tmp_path, capsys):
+def test_errors(arguments, message, tmp_path, capsys):
     for name in ("text.npz", "text.npy", "a.txt"):
         (tmp_path / name).write_text("no array")
     assert cli.main(arguments) == 1

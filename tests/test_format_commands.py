@@ -4,6 +4,7 @@ import json
 import math
 from fractions import Fraction
 from itertools import pairwise
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -31,19 +32,6 @@ def number(text):
     factor, _, power = text.partition("2^") if "2^" in text else (text, "", "0")
     factor = factor.rstrip("*")
     return float(Fraction({"": "1", "-": "-1"}.get(factor, factor)) * Fraction(2) ** int(power))
-
-
-@pytest.fixture
-def command(capsys):
-    """What a command prints, which has to go well."""
-
-    def call(*arguments):
-        assert cli.main(list(arguments)) == 0
-        out, err = capsys.readouterr()
-        assert err == ""
-        return out
-
-    return call
 
 
 def test_formats(command):
@@ -109,6 +97,8 @@ def test_ranges_are_those_of_all_codes(name):
         first, last = int(one["first"], 16), int(one["last"], 16)
         assert set(kinds[first : last + 1]) == {one["class"]}
         assert last - first + 1 == one["codes"]
+        if getattr(fmt, "signed", False):
+            assert first >> (fmt.bits - 1) == last >> (fmt.bits - 1)  # one sign
         for code, said in ((first, one["from"]), (last, one["to"])):
             if one["class"] not in ("unused", "nan"):
                 value = fl.decode(codes[code].astype(fmt.code_dtype), fmt)
@@ -118,10 +108,16 @@ def test_ranges_are_those_of_all_codes(name):
         assert before["class"] != after["class"] or not same_half
 
 
+NUMBERS = (
+    "0.3", "-0.3", "1/3", "3", "0x1.8p-3", "1000", "-1000", "0", "-0", "1e-9", "1e9", "inf", "nan",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ["e4m3", "e5m2", "e4m3fnuz", "e8m0", "int8", "uint4"])
 def test_a_number_under_every_rounding_and_overflow(name):
     fmt = fl.get_format(name)
-    for text in "0.3 -0.3 1/3 3 0x1.8p-3 1000 -1000 0 -0 1e-9 1e9 inf nan".split():
+    records = fl.show(fmt).to_records()
+    for text in NUMBERS:
         found = drawing.round_value(fmt, text)
         value = drawing._number(text)
         for one in found["roundings"]:
@@ -133,12 +129,15 @@ def test_a_number_under_every_rounding_and_overflow(name):
         names = [name for name in ROUNDINGS if name not in STOCHASTIC]
         assert [one["rounding"] for one in found["roundings"]] == names
         assert [one["overflow"] for one in found["overflows"]] == list(fmt.overflows)
-        for end, beyond in (("below", -1), ("above", 1)):
-            if found[end] is not None:
-                assert (Fraction(found[end]["value"]) - value) * beyond >= 0
-        if isinstance(value, Fraction) and found["below"] and found["above"]:
+        if math.isfinite(value):
+            around = [v for v in map(itemgetter("value"), records) if math.isfinite(v)]
+            below = max((v for v in around if v <= value), default=None)
+            above = min((v for v in around if v >= value), default=None)
+            assert (found["below"] or {}).get("value") == below
+            assert (found["above"] or {}).get("value") == above
+        if found["below"] and found["above"]:
             low, high = (Fraction(found[end]["value"]) for end in ("below", "above"))
-            chance = (value - low) / (high - low) if high > low else 0
+            chance = (Fraction(value) - low) / (high - low) if high > low else 0
             assert found["probability_above"] == float(chance)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from fmtlib._core import kernels
 from fmtlib.benchmarks import report, results, runner
-from fmtlib.options import Json, Quiet, any_of, print_json, progress
+from fmtlib.options import Json, Quiet, option, print_json, progress
 from fmtlib.tables import console
 
 _Path: TypeAlias = str | os.PathLike[str]
@@ -27,8 +27,39 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-_targets = any_of(lambda: ["best", "all", *kernels.available_targets()], several=True)
-_sizes = any_of(lambda: [*runner.SIZES, "1.5l1", "1.5l2", "1.5l3", "all"], several=True)
+_WHAT = "What runs"  # a group of the options
+
+_Targets = Annotated[
+    str,
+    option(
+        "Instruction sets: `best`, `all`, or names with commas between.", metavar="NAMES",
+        panel=_WHAT, names=lambda: ["best", "all", *kernels.available_targets()], several=True,
+    ),
+]  # fmt: skip
+_Sizes = Annotated[
+    str | None,
+    option(
+        "`l1`, `l2`, `memory` (the default), `1.5l1` to `1.5l3` (times a cache), numbers of "
+        "elements, or `all`; commas between.", metavar="NAMES", panel=_WHAT,
+        names=lambda: [*runner.SIZES, "1.5l1", "1.5l2", "1.5l3", "all"], several=True,
+    ),
+]  # fmt: skip
+_Select = Annotated[
+    str | None,
+    option(
+        "Only tasks whose name the regular expression is found in.", metavar="PATTERN", panel=_WHAT
+    ),
+]
+_Quick = Annotated[
+    bool, option("A look: headlines, smaller arrays, five rounds.", "--quick", panel=_WHAT)
+]
+_Seconds = Annotated[
+    float | None,
+    option(
+        "For the rounds of a row, five at least; 0.3 if left out.",
+        metavar="S", panel=_WHAT, parser=_seconds,
+    ),
+]  # fmt: skip
 
 
 def bench(
@@ -37,65 +68,18 @@ def bench(
         typer.Argument(metavar="FILE", hidden=True, help="With --json: the same as --out FILE."),
     ] = None,
     *,
-    select: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN",
-            rich_help_panel="What runs",
-            help="Only tasks whose name the regular expression is found in.",
-        ),
-    ] = None,
-    targets: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            autocompletion=_targets,
-            rich_help_panel="What runs",
-            help="Instruction sets: `best`, `all`, or names with commas between.",
-        ),
-    ] = "best",
-    sizes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            autocompletion=_sizes,
-            rich_help_panel="What runs",
-            help="`l1`, `l2`, `memory` (the default), `1.5l1` to `1.5l3` (times a cache), numbers "
-            "of elements, or `all`; commas between.",
-        ),
-    ] = None,
-    peers: Annotated[
-        bool, typer.Option(rich_help_panel="What runs", help="Time other packages, too.")
-    ] = True,
-    quick: Annotated[
-        bool,
-        typer.Option(
-            "--quick",
-            rich_help_panel="What runs",
-            help="A look: headlines, smaller arrays, five rounds.",
-        ),
-    ] = False,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            metavar="S",
-            parser=_seconds,
-            rich_help_panel="What runs",
-            help="For the rounds of a row, five at least; 0.3 if left out.",
-        ),
-    ] = None,
+    select: _Select = None,
+    targets: _Targets = "best",
+    sizes: _Sizes = None,
+    peers: Annotated[bool, option("Time other packages, too.", panel=_WHAT)] = True,
+    quick: _Quick = False,
+    seconds: _Seconds = None,
     list_tasks: Annotated[
-        bool, typer.Option("--list", help="List the names of the tasks and run nothing.")
+        bool, option("List the names of the tasks and run nothing.", "--list")
     ] = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save the results, as JSON.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Save a plot: .svg, .png or .pdf.")
-    ] = None,
-    compare: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare with saved results.")
-    ] = None,
+    out: Annotated[Path | None, option("Save the results, as JSON.", metavar="FILE")] = None,
+    plot: Annotated[Path | None, option("Save a plot: .svg, .png or .pdf.", metavar="FILE")] = None,
+    compare: Annotated[Path | None, option("Compare with saved results.", metavar="FILE")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -21,7 +21,7 @@ from fmtlib.hardware.energy import Energy
 from fmtlib.hardware.memory import Memory
 from fmtlib.hardware.report import Report
 from fmtlib.hardware.trace import Trace, trace
-from fmtlib.options import Json, Quiet, any_of, progress
+from fmtlib.options import Json, Quiet, option, progress
 from fmtlib.tables import console
 
 Floats = NDArray[np.float32]
@@ -32,15 +32,59 @@ _ARRAYS = (".npy", ".npz")
 _OF_INPUTS, _OF_ARRAY, _OF_MEMORY = "Inputs", "Accelerators", "Memory and energy"
 
 
+_Inputs = Annotated[
+    list[Path] | None,
+    option(
+        "The same, before those.", "--input", metavar="FILE", panel=_OF_INPUTS, show_default=False
+    ),
+]
+_Mean = Annotated[
+    str,
+    option("Of a photograph's channels, pixels from 0 to 1.", metavar="M[,M,M]", panel=_OF_INPUTS),
+]
+_Deviation = Annotated[
+    str, option("The model gets (pixel − M) / D.", metavar="D[,D,D]", panel=_OF_INPUTS)
+]
+_Bits = Annotated[
+    int | None,
+    option(
+        "Round activations and weights to N bits, 2 to 16; if left out 16, and the widths that the "
+        "tensors then need.",
+        metavar="N", panel=_OF_INPUTS, min=1,
+    ),
+]  # fmt: skip
+_Designs = Annotated[
+    str,
+    option(
+        "`all`, or designs with commas between, parameters after colons: "
+        "`stripes,loom:serial_bits=2`.",
+        metavar="NAMES", panel=_OF_ARRAY, names=lambda: ["all", *design_names()], several=True,
+    ),
+]  # fmt: skip
+_Storage = Annotated[
+    Literal["raw", "profiled", "dpred", "shapeshifter"],
+    option(
+        "How tensors are stored: `raw`, `profiled`, `dpred` or `shapeshifter`.",
+        metavar="KIND", panel=_OF_MEMORY,
+    ),
+]  # fmt: skip
+_Energy = Annotated[
+    Literal["estimates_45nm", "horowitz_45nm", "none"],
+    option(
+        "Constants: `estimates_45nm`, `horowitz_45nm` or `none`; designs of which one is missing "
+        "go without.",
+        metavar="TABLE", panel=_OF_MEMORY,
+    ),
+]  # fmt: skip
+
+
 def _size(name: str) -> Any:
-    return typer.Option(
-        metavar="N", min=1, rich_help_panel=_OF_ARRAY,
-        help=f"{name.capitalize()} of every array; each design's own if left out.",
-    )  # fmt: skip
+    says = f"{name.capitalize()} of every array; each design's own if left out."
+    return option(says, metavar="N", panel=_OF_ARRAY, min=1)
 
 
-def _amount(what: str) -> Any:
-    return typer.Option(metavar="N", min=1, rich_help_panel=_OF_MEMORY, help=what)
+def _amount(says: str) -> Any:
+    return option(says, metavar="N", panel=_OF_MEMORY, min=1)
 
 
 def count(
@@ -57,79 +101,23 @@ def count(
         ),
     ] = None,
     *,
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--input",
-            metavar="FILE",
-            rich_help_panel=_OF_INPUTS,
-            show_default=False,
-            help="The same, before those.",
-        ),
-    ] = None,
-    mean: Annotated[
-        str,
-        typer.Option(
-            metavar="M[,M,M]",
-            rich_help_panel=_OF_INPUTS,
-            help="Of a photograph's channels, pixels from 0 to 1.",
-        ),
-    ] = "0",
-    deviation: Annotated[
-        str,
-        typer.Option(
-            metavar="D[,D,D]",
-            rich_help_panel=_OF_INPUTS,
-            help="The model gets (pixel − M) / D.",
-        ),
-    ] = "1",
-    bits: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            rich_help_panel=_OF_INPUTS,
-            help="Round activations and weights to N bits, 2 to 16; if left out 16, and the widths "
-            "that the tensors then need.",
-        ),
-    ] = None,
-    designs: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            rich_help_panel=_OF_ARRAY,
-            autocompletion=any_of(lambda: ["all", *design_names()], several=True),
-            help="`all`, or designs with commas between, parameters after colons: "
-            "`stripes,loom:serial_bits=2`.",
-        ),
-    ] = "all",
+    inputs: _Inputs = None,
+    mean: _Mean = "0",
+    deviation: _Deviation = "1",
+    bits: _Bits = None,
+    designs: _Designs = "all",
     tiles: Annotated[int | None, _size("tiles")] = None,
     lanes: Annotated[int | None, _size("lanes")] = None,
     columns: Annotated[int | None, _size("columns")] = None,
     rows: Annotated[int | None, _size("rows")] = None,
-    storage: Annotated[
-        Literal["raw", "profiled", "dpred", "shapeshifter"],
-        typer.Option(
-            metavar="KIND",
-            rich_help_panel=_OF_MEMORY,
-            help="How tensors are stored: `raw`, `profiled`, `dpred` or `shapeshifter`.",
-        ),
-    ] = "dpred",
+    storage: _Storage = "dpred",
     group_size: Annotated[int, _amount("Values per group.")] = 16,
     activation_bytes: Annotated[int, _amount("On-chip memory of activations.")] = 2 << 20,
     weight_bytes: Annotated[int, _amount("On-chip memory of weights.")] = 2 << 20,
     dram_megabytes_per_second: Annotated[int, _amount("Bandwidth of DRAM.")] = 12_800,
     clock_megahertz: Annotated[int, _amount("Clock of the array.")] = 1_000,
-    energy: Annotated[
-        Literal["estimates_45nm", "horowitz_45nm", "none"],
-        typer.Option(
-            metavar="TABLE",
-            rich_help_panel=_OF_MEMORY,
-            help="Constants: `estimates_45nm`, `horowitz_45nm` or `none`; designs of which one is "
-            "missing go without.",
-        ),
-    ] = "estimates_45nm",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the report.")] = None,
+    energy: _Energy = "estimates_45nm",
+    out: Annotated[Path | None, option("Folder for the report.", metavar="DIR")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

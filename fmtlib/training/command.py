@@ -8,12 +8,10 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 import fmtlib as fl
 from fmtlib.choices import parameters_of
 from fmtlib.files import replaced
-from fmtlib.options import Json, Quiet, any_of, number, progress
+from fmtlib.options import Json, Quiet, number, option, progress
 from fmtlib.tables import console, finite, write_csv
 from fmtlib.training import plots
 from fmtlib.training.fit import Result
@@ -27,64 +25,64 @@ SCHEMA, VERSION = "fmtlib.training", 1
 _WHAT, _HOW, _KEPT = "What is trained", "How", "Checkpoints"  # groups of the options
 
 
-def _option(panel: str, metavar: str, says: str, **more: Any) -> Any:
-    return typer.Option(metavar=metavar, help=says, rich_help_panel=panel, **more)
-
-
-def _named(panel: str, metavar: str, table: str, says: str) -> Any:
-    return _option(panel, metavar, says, autocompletion=any_of(lambda: TABLES[table]))
+def _named(says: str, table: str, metavar: str, panel: str) -> Any:
+    return option(says, metavar=metavar, panel=panel, names=lambda: TABLES[table])
 
 
 _Network = Annotated[
-    str | None, _named(_WHAT, "NETWORK", "network", "`mlp`, and `lstm` for text, if left out.")
+    str | None, _named("`mlp`, and `lstm` for text, if left out.", "network", "NETWORK", _WHAT)
 ]
+_Recipe = Annotated[str, _named("Which formats products take.", "recipe", "RECIPE", _WHAT)]
+_Seed = Annotated[
+    int,
+    option(
+        "Of the split, the weights, all that is random.", metavar="N", panel=_WHAT, parser=number
+    ),
+]
+_Optimizer = Annotated[str, _named("`sgd` has momentum 0.9.", "optimizer", "NAME", _HOW)]
 _LearningRate = Annotated[
-    float | None, _option(_HOW, "RATE", "At its peak; 0.1, of adam and adamw 0.002, if left out.")
+    float | None,
+    option("At its peak; 0.1, of adam and adamw 0.002, if left out.", metavar="RATE", panel=_HOW),
 ]
 _ClipNorm = Annotated[
-    float | None, _option(_HOW, "NORM", "Scale gradients down to this norm; not if left out.")
+    float | None,
+    option("Scale gradients down to this norm; not if left out.", metavar="NORM", panel=_HOW),
 ]
 _LossScale = Annotated[
-    str | None, _named(_HOW, "SCALE", "loss scale", "Of the gradients; none if left out.")
+    str | None, _named("Of the gradients; none if left out.", "loss scale", "SCALE", _HOW)
 ]
-_Weights = Annotated[Path | None, _option(_KEPT, "FILE", "Begin from the weights of a checkpoint.")]
+_Weights = Annotated[
+    Path | None,
+    option("Begin from the weights of a checkpoint.", metavar="FILE", panel=_KEPT),
+]
 _Checkpoint = Annotated[
-    Path | None, _option(_KEPT, "FILE", "Write one at each epoch's end: .npz or .safetensors.")
+    Path | None,
+    option("Write one at each epoch's end: .npz or .safetensors.", metavar="FILE", panel=_KEPT),
 ]
 _CheckpointEvery = Annotated[
-    int | None, _option(_KEPT, "STEPS", "Write it after so many steps, too.", min=1)
-]
-_Seed = Annotated[
-    int, _option(_WHAT, "N", "Of the split, the weights, all that is random.", parser=number)
+    int | None,
+    option("Write it after so many steps, too.", metavar="STEPS", panel=_KEPT, min=1),
 ]
 
 
 def train(
     *,
-    data: Annotated[str, _named(_WHAT, "DATA", "data set", "Data set.")] = "digits",
+    data: Annotated[str, _named("Data set.", "data set", "DATA", _WHAT)] = "digits",
     network: _Network = None,
-    recipe: Annotated[
-        str, _named(_WHAT, "RECIPE", "recipe", "Which formats products take.")
-    ] = "float32",
+    recipe: _Recipe = "float32",
     seed: _Seed = 0,
-    epochs: Annotated[int, _option(_HOW, "N", "Passes over the data.", min=1)] = 15,
-    batch_size: Annotated[int, _option(_HOW, "N", "Samples of a step.", min=1)] = 64,
-    optimizer: Annotated[
-        str, _named(_HOW, "NAME", "optimizer", "Optimiser; `sgd` has momentum 0.9.")
-    ] = "sgd",
-    schedule: Annotated[str, _named(_HOW, "NAME", "schedule", "Of the learning rate.")] = "cosine",
+    epochs: Annotated[int, option("Passes over the data.", metavar="N", panel=_HOW, min=1)] = 15,
+    batch_size: Annotated[int, option("Samples of a step.", metavar="N", panel=_HOW, min=1)] = 64,
+    optimizer: _Optimizer = "sgd",
+    schedule: Annotated[str, _named("Of the learning rate.", "schedule", "NAME", _HOW)] = "cosine",
     learning_rate: _LearningRate = None,
     clip_norm: _ClipNorm = None,
     loss_scale: _LossScale = None,
     weights: _Weights = None,
     checkpoint: _Checkpoint = None,
     checkpoint_every: _CheckpointEvery = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", rich_help_panel=_KEPT, help="Go on from the checkpoint.")
-    ] = False,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the results.")] = Path(
-        "train-results"
-    ),
+    resume: Annotated[bool, option("Go on from the checkpoint.", "--resume", panel=_KEPT)] = False,
+    out: Annotated[Path, option("Folder for the results.", metavar="DIR")] = Path("train-results"),
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -5,127 +5,94 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
 from fmtlib.accumulators import PRESETS
 from fmtlib.formats import OVERFLOWS, ROUNDINGS
-from fmtlib.options import FormatName, Json, any_of, format_names, number, print_json
+from fmtlib.options import FormatName, Json, format_names, number, option, print_json
 from fmtlib.vectors.lfsr import LFSR
 from fmtlib.vectors.modes import every_mode
+
+_NOISE, _DOTS = "Noise of stochastic roundings", "Dot products"  # groups of the options
+
+_Op = Annotated[
+    Literal["encode", "decode", "quantize", "bfp", "dot"],
+    option("What the circuit does: `encode`, `decode`, `quantize`, `bfp` or `dot`.", metavar="OP"),
+]
+_Roundings = Annotated[
+    str | None,
+    option(
+        "Names with commas between; all if left out.",
+        metavar="NAMES", names=lambda: ROUNDINGS, several=True,
+    ),
+]  # fmt: skip
+_Overflows = Annotated[
+    str | None,
+    option(
+        "Names with commas between; all but `raise` if left out.",
+        metavar="NAMES", names=lambda: OVERFLOWS, several=True,
+    ),
+]  # fmt: skip
+_Dtype = Annotated[
+    Literal["float32", "float16", "bfloat16", "float64"] | None,
+    option(
+        "Of the numbers that are no codes: `float32` (if left out), `float16`, `bfloat16` or "
+        "`float64`; of a 16-bit one encode and quantize take all patterns.",
+        metavar="TYPE",
+    ),
+]
+_Count = Annotated[
+    int | None,
+    option("Random inputs beside the corners; 1000 if left out.", metavar="N", parser=number),
+]
+_LfsrWidth = Annotated[
+    int | None,
+    option("Bits of the LFSR that makes it; 16 if left out.", metavar="W", panel=_NOISE, min=1),
+]
+_FormatB = Annotated[
+    str | None,
+    option(
+        "Of the second operand; that of the first if left out.",
+        metavar="FORMAT", panel=_DOTS, names=format_names,
+    ),
+]  # fmt: skip
+_Accumulator = Annotated[
+    str | None,
+    option(
+        "How products are added up; float32 if left out.",
+        metavar="NAME", panel=_DOTS, names=lambda: PRESETS,
+    ),
+]  # fmt: skip
+_Terms = Annotated[
+    int | None,
+    option("Products in each; 16, or two blocks, if left out.", metavar="K", panel=_DOTS, min=1),
+]
 
 
 def vectors(
     fmt: FormatName,
     *,
-    op: Annotated[
-        Literal["encode", "decode", "quantize", "bfp", "dot"],
-        typer.Option(
-            metavar="OP",
-            help="What the circuit does: `encode`, `decode`, `quantize`, `bfp`, `dot`.",
-        ),
-    ],
-    rounding: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            autocompletion=any_of(lambda: ROUNDINGS, several=True),
-            help="Names with commas between; all if left out.",
-        ),
-    ] = None,
-    overflow: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            autocompletion=any_of(lambda: OVERFLOWS, several=True),
-            help="Names with commas between; all but `raise` if left out.",
-        ),
-    ] = None,
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16", "float64"] | None,
-        typer.Option(
-            metavar="TYPE",
-            help="Of the numbers that are no codes: `float32` (if left out), `float16`, `bfloat16` "
-            "or `float64`; of a 16-bit one encode and quantize take all patterns.",
-        ),
-    ] = None,
+    op: _Op,
+    rounding: _Roundings = None,
+    overflow: _Overflows = None,
+    dtype: _Dtype = None,
     seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", parser=number, help="Of the random inputs; 0 if left out."),
+        int | None, option("Of the random inputs; 0 if left out.", metavar="N", parser=number)
     ] = None,
-    count: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=number,
-            help="Random inputs beside the corners; 1000 if left out.",
-        ),
-    ] = None,
+    count: _Count = None,
     random_bits: Annotated[
-        int | None,
-        typer.Option(
-            metavar="R",
-            min=1,
-            rich_help_panel="Noise of stochastic roundings",
-            help="Bits of noise; 8 if left out.",
-        ),
+        int | None, option("Bits of noise; 8 if left out.", metavar="R", panel=_NOISE, min=1)
     ] = None,
-    lfsr_width: Annotated[
-        int | None,
-        typer.Option(
-            metavar="W",
-            min=1,
-            rich_help_panel="Noise of stochastic roundings",
-            help="Bits of the LFSR that makes it; 16 if left out.",
-        ),
-    ] = None,
+    lfsr_width: _LfsrWidth = None,
     lfsr_seed: Annotated[
-        int | None,
-        typer.Option(
-            metavar="STATE",
-            parser=number,
-            rich_help_panel="Noise of stochastic roundings",
-            help="Its first state.",
-        ),
+        int | None, option("Its first state.", metavar="STATE", panel=_NOISE, parser=number)
     ] = None,
     lfsr_steps: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            rich_help_panel="Noise of stochastic roundings",
-            help="Its steps for each element; R if left out.",
-        ),
+        option("Its steps for each element; R if left out.", metavar="N", panel=_NOISE, min=1),
     ] = None,
-    format_b: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FORMAT",
-            autocompletion=format_names,
-            rich_help_panel="Dot products",
-            help="Format of the second operand; that of the first if left out.",
-        ),
-    ] = None,
-    accumulator: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            autocompletion=any_of(lambda: PRESETS),
-            rich_help_panel="Dot products",
-            help="How products are added up; float32 if left out.",
-        ),
-    ] = None,
-    terms: Annotated[
-        int | None,
-        typer.Option(
-            metavar="K",
-            min=1,
-            rich_help_panel="Dot products",
-            help="Products in each; 16, or two blocks, if left out.",
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the folders.")] = Path(
-        "vectors"
-    ),
+    format_b: _FormatB = None,
+    accumulator: _Accumulator = None,
+    terms: _Terms = None,
+    out: Annotated[Path, option("Folder for the folders.", metavar="DIR")] = Path("vectors"),
     json: Json = False,
 ) -> None:
     """Write test vectors for RTL: inputs and expected codes.
