@@ -182,7 +182,9 @@ def _neighbours(
     little, exact = Fraction(2) ** fmt.quantum_exponent / 2, _record_of(value, fmt)
     found = []
     for step, rounding in ((-little, "down"), (little, "up")):
-        wanted = Fraction(value) + step if exact else value
+        wanted = Fraction(value) + step if exact else Fraction(value)
+        if step > 0 and not fmt.signed:
+            wanted = max(wanted, Fraction(0))  # negative ones become NaN where there is no zero
         code = reference.encode(wanted, fmt, rounding)  # saturates where there is none
         there = (reference.decode(code, fmt) - wanted) * step >= 0
         found.append(_code_record(code, fmt) if there else None)
