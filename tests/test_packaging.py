@@ -78,13 +78,13 @@ import numpy as np
 import fmtlib as fl
 from fmtlib import reference
 
-x = np.float32([0.3, -1.5])
+x = np.array([0.3, -1.5], np.float32)
 codes = fl.encode(x, "e4m3", rounding="stochastic", seed=7)
 blocks: fl.BlockArray = fl.encode(x, fl.bfp(4), axis=0)
 values = fl.decode(blocks)
 ufunc: np.ufunc = fl.ufunc("encode", fl.FloatFormat(5, 3, bias=20))
 product = fl.matmul(blocks, blocks, accumulator="fmac")
-exact = reference.decode(42, "e4m3")
+exact = reference.decode(42, fl.get_format("e4m3"))
 reveal_type(values)
 reveal_type(fl.get_format("e4m3").name)
 fl.encode(x, "e4m3", rounding="nearest")
