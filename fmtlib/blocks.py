@@ -540,7 +540,7 @@ class Planes:
         'bfp_m4_e8_g16'
         """
         whole = len(self.planes)
-        count = whole if count is None else whole_number("count", count, 1, whole)
+        count = whole_number("count", whole if count is None else count, 1, whole)
         fmt = self.format
         element = fmt.element
         assert isinstance(element, FixedFormat)
