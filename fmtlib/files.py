@@ -560,6 +560,13 @@ class _Safetensors(_Container):
             tensors = self.library.deserialize(data)  # type: ignore[no-untyped-call]
         except self.library.SafetensorError as error:
             raise ValueError(str(error)) from None
+        except BaseException as error:
+            # What a panic of Rust raises is no Exception, and has no module to import it from.
+            if type(error).__name__ != "PanicException":
+                raise
+            if "pointer is null" in str(error):
+                raise MemoryError(f"no memory for the tensors of {len(data)} bytes") from None
+            raise ValueError(f"the package safetensors failed: {error}") from None
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_without_duplicates)
         parts = {}
