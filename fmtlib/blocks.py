@@ -684,7 +684,7 @@ def slabs_of(
     Gives the index of each, and the number of its first element.
     """
     axis, inner = 0, math.prod(shape)
-    while axis < len(shape):
+    while inner and axis < len(shape):  # an empty array is one run
         inner //= shape[axis]
         if inner <= limit or blocks.get(axis, 1) > 1:
             break

@@ -1,17 +1,25 @@
 """Drive a target by coverage (extra: fuzz): ``python tests/fuzz/fuzz.py TARGET [options of libFuzzer]``.
 
-``all`` is every parser in turn, chosen by the input's first byte; ``--list`` names the targets.
+``all`` is every target, chosen by the input's first byte; ``--list`` names them.
 """
 
 from __future__ import annotations
 
-import contextlib
+import os
 import resource
 import sys
 import tempfile
 from pathlib import Path
 
 MEMORY = 1 << 30  # that a target may take besides what it starts with
+
+
+def limit_memory() -> None:
+    """So that taking more than an input justifies is an error; AddressSanitizer reserves too much."""
+    if "LD_PRELOAD" not in os.environ:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def main() -> None:
@@ -21,29 +29,28 @@ def main() -> None:
     except ImportError:
         sys.exit('fuzzing needs atheris: pip install "fmtlib[fuzz]"')
     with atheris.instrument_imports(include=["fmtlib"]):
-        from parsers import TARGETS
+        from parsers import TARGETS, Target
+        from verbs import verbs
+    targets = TARGETS | {"verbs": Target(verbs, (), lambda: (bytes([i]) for i in range(5)))}
     name, options = (sys.argv[1] if len(sys.argv) > 1 else "--list"), sys.argv[2:]
     if name == "--list":
-        print(*TARGETS, sep="\n")
+        print(*targets, sep="\n")
         return
-    names = list(TARGETS) if name == "all" else [name]
+    names = list(targets) if name == "all" else [name]
 
     def run(data: bytes) -> None:
-        if len(names) == 1:
-            TARGETS[name](data)
+        if name != "all":
+            targets[name](data)
         elif data:
-            TARGETS[names[data[0] % len(names)]](data[1:])
+            targets[names[data[0] % len(names)]](data[1:])
 
     with tempfile.TemporaryDirectory() as folder:
         for place, one in enumerate(names):
-            for number, seed in enumerate(TARGETS[one].seeds()):
-                prefix = bytes([place]) if len(names) > 1 else b""
+            for number, seed in enumerate(targets[one].seeds()):
+                prefix = bytes([place]) if name == "all" else b""
                 Path(folder, f"{one}-{number}").write_bytes(prefix + seed)
-        with contextlib.suppress(ValueError), Path("/proc/self/statm").open() as file:
-            pages = int(file.read().split()[0])
-            limit = pages * resource.getpagesize() + MEMORY
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        # new inputs go to the first folder that is given, seeds are only read
+        limit_memory()
+        # new inputs go to the first folder that is given; seeds are only read
         atheris.Setup([sys.argv[0], *options, folder], run)
         atheris.Fuzz()
 

@@ -7,17 +7,21 @@ would hide a parser from random bytes are made right first.  `fuzz.py` drives th
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import importlib
 import io
 import json
 import os
+import shutil
 import struct
 import tempfile
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +45,9 @@ training_sweep, counting_sweep = map(
     importlib.import_module, ("fmtlib.training.sweep", "fmtlib.hardware.sweep")
 )
 
-warnings.simplefilter("ignore")  # of NumPy and Pillow, about what hostile files say
-np.seterr(all="ignore")
-
 _MEMORY = "/dev/shm"
 FOLDER = Path(tempfile.mkdtemp(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
+atexit.register(shutil.rmtree, FOLDER)
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,10 @@ class Target:
     seeds: Callable[[], Iterable[bytes]]
 
     def __call__(self, data: bytes) -> None:
-        try:
+        # NumPy and Pillow warn of what hostile files say
+        with suppress(*self.errors), warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
             self.run(data)
-        except self.errors:
-            pass
 
 
 TARGETS: dict[str, Target] = {}
@@ -483,6 +485,7 @@ def _state() -> loop.TrainingState:
     return loop.TrainingState(network, optimizer, run, 1.0)
 
 
+@cache
 def _arrays_and_record() -> tuple[dict[str, Any], dict[str, Any]]:
     _state().save(FOLDER / "seed.npz", {"epochs": "1"}, 0.5)
     return checkpoints.load_checkpoint(FOLDER / "seed.npz")
@@ -502,7 +505,7 @@ def _checkpoint_seeds() -> Iterable[bytes]:
 def checkpoint(data: bytes) -> None:
     """A training resumed from a checkpoint whose arrays and record are anything, sealed."""
     given = Choices(data)
-    arrays, _ = _arrays_and_record()
+    arrays = dict(_arrays_and_record()[0])
     for _ in range(given.number(0, 3)):
         name = given.pick(list(arrays))
         dtype = given.pick((arrays[name].dtype, "f8", "i8", "f4", "u1", "c8", "U3", "M8[s]"))
@@ -567,34 +570,39 @@ _X_SHAPES = ((1, 1, 4, 4), (2, 2, 5), (2, 3), (3,), (2, 2, 3), (1, 2, 3, 3, 3), 
 _W_SHAPES = ((2, 1, 3, 3), (2, 2, 3), (3, 2), (3,), (2, 3), (4, 4), (1, 1, 1, 1), (2, 2, 1, 1, 1))
 
 
-@target(lambda: [bytes([i, j, k, 0, 0]) + bytes([3] * 40) for i in range(3)
-                 for j, k in ((0, 0), (1, 1), (2, 2), (2, 4))])  # fmt: skip
+# What a node may say, and of which kind that is; the numbers may make no sense.
+_ATTRIBUTES: dict[str, tuple[tuple[str, Callable[[Choices], Any]], ...]] = {
+    "Conv": (
+        *((name, lambda given: [given.number(-1, 5) for _ in range(given.number(1, 5))])
+          for name in ("pads", "strides", "dilations", "kernel_shape")),
+        ("group", lambda given: given.number(-(2**40), 2**40)),
+        ("auto_pad", lambda given: given.pick(("SAME_LOWER", "SAME_UPPER", "VALID", "\xff"))),
+    ),
+    "Gemm": tuple((name, lambda given: given.number(-1, 3)) for name in ("transA", "transB")),
+    "MatMul": (),
+}  # fmt: skip
+
+
+@target(lambda: (bytes([*parts, 0, 0, 0]) for parts in ((0, 0, 0), (0, 1, 1), (1, 2, 2), (2, 2, 2))))
 def nodes(data: bytes) -> None:
     """Products of one node with any attributes: what onnxruntime would check is not checked here."""
     from onnx import TensorProto, helper, numpy_helper
 
     given = Choices(data)
-    kind = given.pick(("Conv", "Gemm", "MatMul"))
+    kind = given.pick(tuple(_ATTRIBUTES))
     x = np.ones(given.pick(_X_SHAPES), np.float32)
     w = np.ones(given.pick(_W_SHAPES), given.pick(("f4", "f8", "i4")))
     swapped, how = given.flag(), {}
-    for _ in range(given.number(0, 5)):
-        name = given.pick(("pads", "strides", "dilations", "group", "auto_pad", "transA", "transB"))
-        how[name] = given.pick((
-            [given.number(-2, 5) for _ in range(given.number(0, 4))],
-            given.number(-(2**40), 2**40), given.number(-1, 3), given.bytes(3), "SAME_LOWER",
-            "VALID", 0.5,
-        ))  # fmt: skip
+    for _ in range(given.number(0, 5) if _ATTRIBUTES[kind] else 0):
+        name, value = given.pick(_ATTRIBUTES[kind])
+        how[name] = value(given)
     graph = helper.make_graph(
         [helper.make_node(kind, ["w", "x"] if swapped else ["x", "w"], ["y"], **how)], "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
         [numpy_helper.from_array(w, "w")],
     )  # fmt: skip
-    try:
-        found = onnx_models.load(helper.make_model(graph).SerializeToString())
-    except TypeError:  # of onnx.helper, for lists of nothing
-        return
+    found = onnx_models.load(helper.make_model(graph).SerializeToString())
     chosen, _ = onnx_graph.nodes_of(found, ("x",))
     list(onnx_graph.read(found, chosen, {"x": x}))
 
