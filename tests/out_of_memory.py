@@ -1,8 +1,8 @@
 """Run by test_failures.py in a process of its own: every verb, while memory fails.
 
 ``malloc``: the n-th allocation fails, for each n until there is none left (failing_malloc.c is
-preloaded).  ``limit``: the process may not grow.  Each time there is MemoryError or the right result,
-what was given is as it was, and once there is memory again the same call works.
+preloaded).  ``limit``: the process may not grow.  Each time there is MemoryError or the right
+result, what was given is as it was, and once there is memory again the same call works.
 """
 
 from __future__ import annotations

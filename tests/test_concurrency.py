@@ -119,7 +119,7 @@ def test_asking_for_instruction_sets_changes_none(hasty):
 # --- processes ------------------------------------------------------------------------------
 
 # The parent has used everything, in threads too, and has a thread in the middle of it.
-PROCESSES = '''
+PROCESSES = """
 import multiprocessing, sys, threading
 import numpy as np
 import fmtlib as fl
@@ -169,7 +169,7 @@ if __name__ == "__main__":
     assert found == [*expected, work(18)]
     assert with_blas
     print("same")
-'''
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is only spawn")

@@ -31,7 +31,8 @@ def python(*command: str, **environment: str) -> str:
 
 # --- saving ---------------------------------------------------------------------------------
 
-# Children of a fork save a file anew and kill themselves at each call that writes, syncs or renames.
+# Children of a fork save a file anew and kill themselves, each at one more of the calls that write,
+# sync or rename.
 KILLED = """
 import io, os, signal, sys
 from pathlib import Path
@@ -189,7 +190,9 @@ def test_every_allocation_can_fail(tmp_path):
         pytest.skip("needs a C compiler")
     library = tmp_path / "failing_malloc.so"
     source = str(HERE / "failing_malloc.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"], check=True)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), source, "-ldl"], check=True
+    )
     counts = failed(python(str(HERE / "out_of_memory.py"), "malloc", LD_PRELOAD=str(library)))
     # the calls of malloc that are ours: in new ufuncs, matrix products, packings, SCNN's work
     assert counts["new encode"] > 15

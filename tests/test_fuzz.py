@@ -1,4 +1,4 @@
-"""The targets of the fuzzers, without one: where they start, what was found, and damaged copies of both.
+"""The targets of the fuzzers, without one: their seeds, what was found, damaged copies of both.
 
 What a fuzzer found to be wrong stays in `FOUND`.
 """

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Choices:
-    """Reads decisions from bytes; where they end, every number is its least, every choice the first."""
+    """Decisions read from bytes; where those end, the least number and the first choice."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0

@@ -1,6 +1,7 @@
-"""Drive a target by coverage (extra: fuzz): ``python tests/fuzz/fuzz.py TARGET [options of libFuzzer]``.
+"""Drive a target by coverage (extra: fuzz): ``python tests/fuzz/fuzz.py TARGET [options]``.
 
-``all`` is every target, chosen by the input's first byte; ``--list`` names them.
+``all`` is every target, chosen by the input's first byte; ``--list`` names them.  The options are
+libFuzzer's, its folders and files among them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ MEMORY = 1 << 30  # that a target may take besides what it starts with
 
 
 def limit_memory() -> None:
-    """So that taking more than an input justifies is an error; AddressSanitizer reserves too much."""
+    """So that taking more than an input justifies fails; not with AddressSanitizer's terabytes."""
     if "LD_PRELOAD" not in os.environ:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + MEMORY

@@ -1,8 +1,9 @@
 """Everything that reads bytes or text of others, as targets of a fuzzer.
 
-A target takes any bytes.  It hands them to its parser, lets only the exceptions pass that the parser
-documents, and looks at what was accepted: it must come back the same from its writer.  Checksums that
-would hide a parser from random bytes are made right first.  `fuzz.py` drives the targets.
+A target takes any bytes.  It hands them to its parser, lets only the exceptions pass that the
+parser documents, and looks at what was accepted: it must come back the same from its writer.
+Checksums that would hide a parser from random bytes are made right first.  `fuzz.py` drives the
+targets.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import shutil
 import struct
 import tempfile
 import warnings
-import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ import safetensors.numpy
 from choices import Choices
 
 import fmtlib as fl
-from fmtlib import bricks, choices, files, hardware, onnx_models, training
+from fmtlib import bricks, choices, hardware, onnx_models, training
 from fmtlib._core.kernels import crc32c
 from fmtlib.benchmarks import results
 from fmtlib.blocks import Planes
@@ -165,8 +165,8 @@ _DTYPES = ("u1", "<u2", "<f4", "i1", "<f2", "?")
 def _meanings() -> Iterable[bytes]:
     values, formats = _values()
     for name, value in values.items():
-        fl.save(FOLDER / "seed.npz", {"w": value}, formats={"w": f for f in formats.values()}
-                if name in formats else None)  # fmt: skip
+        of_codes = {"w": formats[name]} if name in formats else None
+        fl.save(FOLDER / "seed.npz", {"w": value}, formats=of_codes)
         with np.load(FOLDER / "seed.npz") as archive:
             record = json.loads(archive["__fmtlib__"].tobytes().split(b" ", 2)[2])
             parts = [archive[n] for n in archive.files if n != "__fmtlib__"]
@@ -275,7 +275,9 @@ def compressed_array(data: bytes) -> None:
         assert c.widths().shape == c.grid
         last_first = np.moveaxis(x, c.axis, -1)
         assert np.array_equal(c.read(0, c.groups), last_first.reshape(-1))
-        assert np.array_equal(c.read(c.groups - 1), c.read(0, c.groups)[-len(c.read(c.groups - 1)) :])
+        assert np.array_equal(
+            c.read(c.groups - 1), c.read(0, c.groups)[-len(c.read(c.groups - 1)) :]
+        )
     again = fl.compress(x, c.group_size, c.axis, encoding=c.encoding)
     _same(fl.decompress(again), x)
 
@@ -358,7 +360,7 @@ def format_name(data: bytes) -> None:
 
 
 def _recipes() -> Iterable[bytes]:
-    texts = ["float32", "fast:alpha=0.35:beta=0.15", "nm:kept=1:group=4:recipe=(bfp:mantissa_bits=4)",
+    texts = ["float32", "fast:alpha=0.35:beta=0.15", "nm:kept=1:recipe=(bfp:mantissa_bits=4)",
              "fp8", "flexblock", "int8", "adamw:weight_decay=0.01", "steps:at=0.5,0.75:factor=0.1",
              "warmup:steps=100:then=cosine", "mlp:hidden=64,64", "text:length=32",
              "dynamic:initial=1024", "digits"]  # fmt: skip
@@ -449,7 +451,9 @@ def search(data: bytes) -> None:
 
 
 def _report() -> hardware.Report:
-    layers = [hardware.Layer.linear(np.ones((1, 32), int), np.ones((16, 32), int), name=n) for n in "ab"]
+    layers = [
+        hardware.Layer.linear(np.ones((1, 32), int), np.ones((16, 32), int), name=n) for n in "ab"
+    ]
     memory = hardware.Memory(dram_megabytes_per_second=1000, clock_megahertz=1000)
     return hardware.Report.of({"n": hardware.count(layers, ["stripes"], memory=memory)})
 
@@ -583,9 +587,11 @@ _ATTRIBUTES: dict[str, tuple[tuple[str, Callable[[Choices], Any]], ...]] = {
 }  # fmt: skip
 
 
-@target(lambda: (bytes([*parts, 0, 0, 0]) for parts in ((0, 0, 0), (0, 1, 1), (1, 2, 2), (2, 2, 2))))
+@target(
+    lambda: (bytes([*parts, 0, 0, 0]) for parts in ((0, 0, 0), (0, 1, 1), (1, 2, 2), (2, 2, 2)))
+)
 def nodes(data: bytes) -> None:
-    """Products of one node with any attributes: what onnxruntime would check is not checked here."""
+    """Products of one node with any attributes, which onnxruntime has not checked."""
     from onnx import TensorProto, helper, numpy_helper
 
     given = Choices(data)

@@ -17,7 +17,7 @@ mkdir -p "$folder"/{objects,parsers,verbs,kernels}
 options=(-max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=1)
 
 with_atheris() { # target, corpus, and what to run before
-    "${@:3}" "$python" tests/fuzz/fuzz.py "$1" "${options[@]}" -max_len=2048 \
+    "${@:3}" "$python" tests/fuzz/fuzz.py "$1" "${options[@]}" -max_len=16384 \
         -artifact_prefix="$folder/$1-" "$folder/$2" > "$folder/$1.log" 2>&1 || status=$?
     tail -n 12 "$folder/$1.log"
     return "${status:-0}"

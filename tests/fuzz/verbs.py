@@ -1,10 +1,10 @@
 """The space of arguments of the verbs, as targets of a fuzzer: any array, format and mode.
 
-An array may be unaligned, of either byte order, strided, reversed, broadcast, empty or without axes, and
-holds any bits.  Every call is made with the kernels of each instruction set of this machine, which
-must give the same bits or the same exception; and again on a contiguous copy, and (elementwise
-verbs) element by element, which takes other ways through the kernels.  With modules that are compiled for
-AddressSanitizer, reads and writes beside arrays show as well: see run.sh.
+An array may be unaligned, of either byte order, strided, reversed, broadcast, empty or without
+axes, and holds any bits.  Every call is made with the kernels of each instruction set of this
+machine, which must give the same bits or the same exception; and again on a contiguous copy, and
+(elementwise verbs) element by element, which takes other ways through the kernels.  With modules
+compiled for AddressSanitizer, reads and writes beside arrays show as well: see run.sh.
 """
 
 from __future__ import annotations
@@ -191,9 +191,7 @@ def products(given: Choices) -> None:
             formats = None
         else:
             formats = tuple(given.pick(ELEMENTWISE) for _ in "ab")
-            a, b = (
-                fl.encode(values(given, ["<f4"]), fmt, overflow="saturate") for fmt in formats
-            )
+            a, b = (fl.encode(values(given, ["<f4"]), fmt, overflow="saturate") for fmt in formats)
             b = b.swapaxes(-1, -2) if b.ndim > 1 else b
     if a.size > 3000 or b.size > 3000:
         return
