@@ -19,6 +19,7 @@ Elementwise = fl.FloatFormat | fl.FixedFormat | fl.IntegerFormat
 
 HEIGHT = 30  # of the box of a bit
 PLOT = 720  # width of what is drawn against magnitude
+LEAST = 560  # width to which a drawing shrinks before it is scrolled
 MOST_TICKS = 512  # a rug of more values would be a solid bar
 
 
@@ -55,7 +56,8 @@ class Drawing:
         width, height = math.ceil(self.width) + 1, math.ceil(self.height) + 1
         return (
             f'<svg class="drawing" role="img" aria-label="{html.escape(self.description)}" '
-            f'width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+            f'width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+            f'style="--least-width: {min(width, LEAST)}px">'
             f"{''.join(self.parts)}</svg>"
         )
 
@@ -341,12 +343,12 @@ def compare(formats: Mapping[str, Elementwise], link: str) -> Drawing:
             for name, row in bits.items()
         )
     )
-    left, unit = 190.0, 4.0
+    left, unit = 150.0, 4.0
     along = _Magnitudes(low, high, left, PLOT - left + 40)
     y = 10.0
     for name, row in bits.items():
         y += max(row.values()) * unit + 12
-        drawing.text(left - 34, y, name, "end", f"{link}/{name}.html")
+        drawing.text(left - 22, y, name, "end", f"{link}/{name}.html")
         _draw_precisions(drawing, row, along, y, unit)
     along.draw(drawing, y + 10, y)
     drawing.parts.sort(key=lambda part: 'class="grid"' not in part)  # lines behind the steps

@@ -28,7 +28,7 @@ def page(name: str, fmt: Format) -> str:
         drawings.figure(drawings.layout(fmt), _legends(fmt)),
         f"{meaning(fmt)}\n",
         "## Limits\n",
-        _table(("", ""), limits(fmt)),
+        _table(("limit", "value"), limits(fmt)),
         "## Codes\n",
         *codes(fmt),
         "## Values\n",
@@ -198,7 +198,7 @@ def codes(fmt: Format) -> list[str]:
             _table((scale, "code", "value"), landmarks(fmt.scale)),
             _table((element, "code", "value"), landmarks(fmt.element)) + never,
         ]
-    return [_table(("", "code", "value"), landmarks(fmt))]
+    return [_table(("what", "code", "value"), landmarks(fmt))]
 
 
 def _linked(fmt: Elementwise) -> str:

@@ -57,6 +57,7 @@ def pages() -> dict[str, str]:
         "fixed_formats.inc": fixed_table(),
         "integer_formats.inc": integer_table(),
         "block_formats.inc": block_table(),
+        "format_pages.inc": format_list(),
         "eight_bits.inc": eight_bit_figure(),
         "start.inc": start_figure(),
         "roundings.inc": rounding_table(),
@@ -76,6 +77,21 @@ def pages() -> dict[str, str]:
 
 def _rows(kind: type) -> Iterator[tuple[str, Format]]:
     return ((name, fmt) for name, fmt in FORMATS.items() if isinstance(fmt, kind))
+
+
+def format_list() -> str:
+    """The pages of the formats by family, in the order of the table, for the bar at the side."""
+    families = {
+        "Floating point": fl.FloatFormat,
+        "Fixed point": fl.FixedFormat,
+        "Integers": fl.IntegerFormat,
+        "Blocks": fl.BlockFormat,
+    }
+    lists = []
+    for caption, kind in families.items():
+        names = "\n".join(f"_generated/formats/{name}" for name, _ in _rows(kind))
+        lists.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n")
+    return "\n".join(lists)
 
 
 def float_table() -> str:
