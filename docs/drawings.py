@@ -361,49 +361,34 @@ def compare(formats: Mapping[str, Elementwise], link: str) -> Drawing:
 def tensor(formats: Sequence[str], x: np.ndarray) -> Drawing:
     """What a tensor becomes: its magnitudes, the values of each format, bits and errors.
 
-    Integers take a scale from the data.  Of a block format the values under the scale that most
-    blocks have are drawn.
+    Integers take a scale from the data.  Of a block format the values under the scale of the median
+    block are drawn.
     """
-    along = _Magnitudes(-16, 12, 116, 480)
+    along = _Magnitudes(-16, 12, 220, 480)
     drawing = Drawing("")
-    magnitudes = np.abs(x[x != 0])
-    counts, edges = np.histogram(np.log2(magnitudes), bins=np.arange(-16, 12.25, 0.25))
-    top, floor = 20.0, 90.0
-    heights = counts / counts.max() * (floor - top)
+    counts, edges = np.histogram(np.log2(np.abs(x[x != 0])), bins=np.arange(-16, 12.25, 0.25))
+    top, floor = 10.0, 80.0
     points = "".join(
         f"V{_n(floor - height)}H{_n(along(2.0**edge))}"
-        for height, edge in zip(heights, edges[1:], strict=True)
+        for height, edge in zip(counts / counts.max() * (floor - top), edges[1:], strict=True)
     )
     drawing.path(f"M{_n(along(2.0**-16))} {_n(floor)}{points}V{_n(floor)}Z", "data")
-    drawing.text(108, floor - 4, "the tensor", "end")
-    for position, label in ((655, "bits"), (720, "SQNR")):
+    for position, label in ((85, "format"), (135, "bits"), (200, "SQNR")):
         drawing.text(position, floor - 4, label, "faint end")
     told, y = [], floor + 8
     for name in formats:
         fmt = fl.get_format(name)
-        scale, bits = 1.0, f"{fmt.bits}"
-        if isinstance(fmt, fl.IntegerFormat):
-            scale = float(fl.calibrate(x, fmt, "max").scale)
-            result = fl.decode(fl.encode(x, fmt, scale=scale), fmt, scale=scale)
-        else:
-            result = fl.quantize(x, fmt)
-        if isinstance(fmt, fl.BlockFormat):
-            assert isinstance(fmt.block_size, int)
-            bits = f"{fmt.bits + fmt.scale_bits / fmt.block_size:.4g}"
-            block = fl.encode(x, fmt)
-            scales = fl.decode(block.scales, fmt.scale) * (block.tensor_scale or 1)
-            scale = float(np.median(scales))
+        scale = _typical_scale(fmt, x)
+        bits, sqnr = f"{_bits_per_element(fmt):.4g}", _sqnr(fmt, x, scale)
+        drawing.text(85, y + 16, name, "end", f"_generated/formats/{fmt.name}.html")
+        drawing.text(135, y + 16, bits, "end")
+        drawing.text(200, y + 16, f"{sqnr:.1f} dB", "end")
         found = positive_values(fmt) * scale
-        inside = found[(found >= 2.0**-16) & (found <= 2.0**12)]
-        noise = np.mean((x - result) ** 2, dtype=np.float64)
-        sqnr = 10 * math.log10(np.mean(x.astype(np.float64) ** 2) / noise)
-        drawing.text(108, y + 16, name, "end", f"_generated/formats/{fmt.name}.html")
+        inside = found[(found >= 2.0**along.low) & (found <= 2.0**along.high)]
         if fmt.precision < 8 or isinstance(fmt, fl.IntegerFormat):
             _draw_ticks(drawing, inside, along, y, "tick")
         else:  # too close to draw
             drawing.box(along(inside[0]), y, along(inside[-1]) - along(inside[0]), 24, "band")
-        drawing.text(655, y + 16, bits, "end")
-        drawing.text(720, y + 16, f"{sqnr:.1f} dB", "end")
         told.append(f"{name}, {bits} bits: {sqnr:.1f} dB")
         y += 30
     along.draw(drawing, y + 4, y - top)
@@ -414,3 +399,27 @@ def tensor(formats: Sequence[str], x: np.ndarray) -> Drawing:
         f"{'; '.join(told)}."
     )
     return drawing
+
+
+def _typical_scale(fmt: Format, x: np.ndarray) -> float:
+    """The scale that an integer format takes, or that of the median block."""
+    if isinstance(fmt, fl.IntegerFormat):
+        return float(fl.calibrate(x, fmt, "max").scale)
+    if isinstance(fmt, fl.BlockFormat):
+        blocks = fl.encode(x, fmt)
+        scales = fl.decode(blocks.scales, fmt.scale) * (blocks.tensor_scale or 1)
+        return float(np.median(scales))
+    return 1.0
+
+
+def _bits_per_element(fmt: Format) -> float:
+    if not isinstance(fmt, fl.BlockFormat):
+        return fmt.bits
+    return fmt.bits + fmt.scale_bits / np.prod(fmt.block_size)
+
+
+def _sqnr(fmt: Format, x: np.ndarray, scale: float) -> float:
+    """Signal to quantisation noise in decibels."""
+    scaled = {"scale": scale} if isinstance(fmt, fl.IntegerFormat) else {}
+    errors = fl.error_statistics(x, fmt, **scaled)
+    return 10 * math.log10(np.sum(errors.sum_squares) / np.sum(errors.sum_squared_errors))

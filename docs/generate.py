@@ -98,7 +98,7 @@ def float_table() -> str:
     """One row for each floating-point format."""
     head = (
         "format", "bits", "exp., mant.", "bias", "greatest", "least normal",
-        "least subnormal", "infinity", "NaN", "−0", "dtype",
+        "least subnormal", "infinity", "NaN", "−0",
     )  # fmt: skip
     rows = []
     for name, fmt in _rows(fl.FloatFormat):
@@ -117,7 +117,6 @@ def float_table() -> str:
                 cells.codes(codes[np.isinf(values)], fmt.bits),
                 cells.codes(codes[np.isnan(values)], fmt.bits),
                 cells.codes(codes[zero], fmt.bits),
-                fmt.code_dtype,
             )
         )
     return cells.table(head, rows)
