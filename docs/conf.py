@@ -29,7 +29,14 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
-WIDE = ("index", "formats", "rounding", "blocks", "products")  # pages that want the room
+WIDE = (
+    "index",
+    "formats",
+    "rounding",
+    "blocks",
+    "products",
+    "benchmarks",
+)  # pages that want the room
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fmtlib {release}"

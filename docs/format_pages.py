@@ -1,5 +1,6 @@
 """The page of a format: its bits drawn, what its codes mean, its limits, its values."""
 
+import dataclasses
 import math
 
 import cells
@@ -22,13 +23,13 @@ def page(name: str, fmt: Format) -> str:
     source = SOURCES.get(name)
     parts = [
         f"# {name}\n",
-        f"{also}`{fmt!r}`\n",
+        f"{also}`{record(fmt)}`\n",
         *([f"Source: {source}.\n"] if source else []),
         "## Bits\n",
         drawings.figure(drawings.layout(fmt), _legends(fmt)),
         f"{meaning(fmt)}\n",
         "## Limits\n",
-        _table(("limit", "value"), limits(fmt)),
+        cells.table(("limit", "value"), limits(fmt)),
         "## Codes\n",
         *codes(fmt),
         "## Values\n",
@@ -38,6 +39,20 @@ def page(name: str, fmt: Format) -> str:
         listing = f"```text\n{fl.show(fmt)}\n```"
         parts.append(f":::{{dropdown}} Every code, as `fl.show` lists them\n{listing}\n:::\n")
     return "\n".join(parts)
+
+
+def record(fmt: Format) -> str:
+    """The constructor's call that makes the format, without what is left to defaults."""
+    usual_bias = 2 ** (fmt.exponent_bits - 1) - 1 if isinstance(fmt, fl.FloatFormat) else None
+    arguments = []
+    for field in dataclasses.fields(fmt):
+        given = getattr(fmt, field.name)
+        text = record(given) if dataclasses.is_dataclass(given) else repr(given)
+        if field.default is dataclasses.MISSING:
+            arguments.append(text)
+        elif given != field.default and (field.name, given) != ("bias", usual_bias):
+            arguments.append(f"{field.name}={text}")
+    return f"{type(fmt).__name__}({', '.join(arguments)})"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -81,7 +96,10 @@ def _formula(fmt: Elementwise) -> str:
         code = "±magnitude" if fmt.encoding == "sign_magnitude" else "code"
         return f"{code} × 2{_sup(-fmt.fraction_bits)}"
     sign = "(−1)<sup>S</sup> × " if fmt.signed else ""
-    exponent = f"E − {fmt.bias}" if fmt.bias and fmt.bias > 0 else f"E + {-(fmt.bias or 0)}"
+    assert fmt.bias is not None
+    exponent = f"E {'−' if fmt.bias >= 0 else '+'} {abs(fmt.bias)}".replace(
+        " ", "\N{NO-BREAK SPACE}"
+    )
     m = fmt.mantissa_bits
     significand = f" × (1 + M / {2**m})" if m else ""
     normal = f"{sign}2<sup>{exponent}</sup>{significand}"

@@ -83,6 +83,11 @@ def test_every_format_has_a_page(name):
     assert ("Every code" in page) == (name in ELEMENTWISE and FORMATS[name].bits <= 8)
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_record_on_the_page_makes_the_format(name):
+    assert eval(format_pages.record(FORMATS[name]), vars(fl)) == FORMATS[name]
+
+
 @pytest.mark.parametrize("name", [n for n, f in ELEMENTWISE.items() if f.bits <= 8])
 def test_every_code_is_listed(name):
     page = format_pages.page(name, FORMATS[name])
