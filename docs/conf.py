@@ -61,6 +61,12 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
 default_role = "py:obj"
+nitpicky = True  # a reference that leads nowhere is a warning, except
+nitpick_ignore_regex = [
+    ("py:obj", r"[a-z_][a-z_0-9]*"),  # parameters and attributes, which numpydoc quotes alike
+    ("py:(obj|class)", r"(numpy|abc|collections|pydoc_data)\..*"),  # of others: no inventory offline
+    ("py:class", r"fmtlib\..*\.(_\w+|RoleFormats)"),  # bases that are not public
+]
 pygments_style = "sphinx"
 highlight_language = "none"  # of blocks that name none
 autodoc_typehints = "none"  # numpydoc's sections say the types
