@@ -147,7 +147,9 @@ def sweep(
     left = {key: setup for key, setup in zip(keys, setups, strict=True) if key not in done}
     left_keys, left_setups = list(left), list(left.values())
     with reporting(progress, "sweeping", _shown) as report:
-        for place, row in each(partial(train_row, measure=measure), left_setups, workers, extra="train"):
+        for place, row in each(
+            partial(train_row, measure=measure), left_setups, workers, extra="train"
+        ):
             key = left_keys[place]
             done[key] = row
             if folder is not None:
