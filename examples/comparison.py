@@ -33,6 +33,8 @@ COLUMNS = (
 FLOAT32 = "float32"
 
 Row = dict[str, Any]
+# What was expected, whether it holds (None: it is open), and the numbers.
+Expectation = tuple[str, bool | None, str]
 
 
 @dataclass(frozen=True)
@@ -268,11 +270,12 @@ def costs(own: Paired) -> tuple[str, str]:
     return "" if passes is None else f"{passes:.2f}", "" if own.work == 1 else f"{own.work:.2f}"
 
 
-def claims(rows: Iterable[tuple[str, bool, str]]) -> Iterator[str]:
-    """A table of what was expected, whether it came out, and with which numbers."""
-    verdicts = {True: "holds", False: "**does not hold**"}
+def claims(expectations: Iterable[Expectation]) -> Iterator[str]:
+    """A table of what was expected, what was found, and whether that is so."""
+    verdicts = {True: "holds", False: "**does not hold**", None: "open"}
     yield from table(
-        ("expected", "found", ""), ((text, found, verdicts[holds]) for text, holds, found in rows)
+        ("expected", "found", ""),
+        ((text, found, verdicts[holds]) for text, holds, found in expectations),
     )
 
 

@@ -24,6 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread per run, so tha
 import math
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import numpy as np
 from comparison import (
     DOCS,
     FLOAT32,
+    Expectation,
     Experiment,
     Paired,
     Row,
@@ -55,6 +57,7 @@ from fmtlib import training
 from fmtlib.files import replaced
 from fmtlib.tables import write_csv
 from fmtlib.training.datasets import Part
+from fmtlib.training.layers import Floats
 from fmtlib.training.setup import Trained
 
 TUNING_SEEDS = range(2)
@@ -71,11 +74,13 @@ CURVE = (
     "cycles",
 )
 
-FAST, SWITCH = "FAST 0.6/0.3, truncated", "m=2, then 4 from half way"
+FAST, NEAREST_FAST = "FAST 0.6/0.3, truncated", "FAST 0.35/0.15, nearest"
+SWITCH = "m=2, then 4 from half way"
 NEAREST, TRUNCATED = "BFP m=2, gradients nearest", "BFP m=2, gradients truncated"
 SHORT = {
     "mlp": "Perceptron", "cnn": "CNN", "resnet": "ResNet", "fashion": "CNN, Fashion-MNIST",
     "approximate": "small CNN", "lstm": "LSTM", "transformer": "Transformer",
+    "longer": "Transformer, longer",
 }  # fmt: skip
 # Of which two the first is, or is not, expected to beat the second.
 PAIRS = (
@@ -86,17 +91,44 @@ PAIRS = (
          f"weights stored in {fmt}: stochastic beats nearest", True)
         for fmt in ("m=6", "bfloat16")
     ),
-    (FAST, SWITCH, "FAST does not beat a fixed switch", False),
+    (FAST, SWITCH, "FAST, truncated, does not beat a fixed switch", False),
+    (NEAREST_FAST, SWITCH, "FAST, nearest, does not beat a fixed switch", False),
 )  # fmt: skip
+# What FAST is said to be 2 to 6 times as fast as, and what costs as little to build as it.
+BASELINES = ("bfloat16", "BFP m=8", "FP8", "BFP m=4", SWITCH)
 # Colours and markers of the recipes whose course is drawn.
 DRAWN = {
     "bfloat16": ("black", "s"), "BFP m=8": ("tab:gray", "D"), "FP8": ("tab:blue", "o"),
     "BFP m=4": ("tab:green", "^"), "BFP m=2": ("tab:red", "v"), FAST: ("tab:orange", "*"),
-    "FAST 0.35/0.15, nearest": ("tab:brown", "P"), SWITCH: ("tab:purple", "x"),
+    NEAREST_FAST: ("tab:brown", "P"), SWITCH: ("tab:purple", "x"),
 }  # fmt: skip
 
 # --- recipes --------------------------------------------------------------------------------------
 
+
+@dataclass(frozen=True)
+class LinearFP8(training.FP8):
+    """FP8 with some layers' products in float32.
+
+    Parameters
+    ----------
+    left_out : tuple of int
+        Their indices.
+    """
+
+    left_out: tuple[int, ...] = ()
+
+    def product(
+        self, a: Floats, b: Floats, left: training.Operand, right: training.Operand
+    ) -> tuple[Floats, int | None]:
+        """NumPy's product of the layers left out, else that of FP8."""
+        if left.layer in self.left_out:
+            return a @ b, None
+        return super().product(a, b, left, right)
+
+
+# Products four and five of the Transformer are those of two activations: scores and context.
+LINEAR_FP8 = "FP8, scores and context in float32"
 GRADIENTS: dict[str, dict[str, Any]] = {
     "nearest": {"gradient_rounding": "nearest_even"},
     "truncated": {"gradient_rounding": "toward_zero"},
@@ -116,7 +148,7 @@ FORMATS: dict[str, training.Recipe | None] = {
 }
 ADAPTIVE: dict[str, training.Recipe | None] = {
     FAST: training.FAST(),
-    "FAST 0.35/0.15, nearest": training.FAST(
+    NEAREST_FAST: training.FAST(
         0.35, 0.15, weight_rounding="nearest_even", activation_rounding="nearest_even"
     ),
     SWITCH: training.SwitchAt(0.5),
@@ -137,6 +169,7 @@ OTHERS: dict[str, training.Recipe | None] = {
     "2:8 sparse": training.NM(2, 8),
     "2:8 sparse, BFP m=4": training.NM(2, 8, recipe=training.BFP(4)),
 }
+ATTENTION: dict[str, training.Recipe | None] = {LINEAR_FP8: LinearFP8(left_out=(4, 5))}
 APPROXIMATE: dict[str, training.Recipe | None] = {
     "Mitchell, m=7": training.Approximate("mitchell", 7),
     "minimally biased, m=3": training.Approximate("minimally_biased", 3),
@@ -146,7 +179,7 @@ APPROXIMATE: dict[str, training.Recipe | None] = {
 
 def few(*names: str) -> dict[str, training.Recipe | None]:
     """Some of all recipes."""
-    every = FORMATS | ADAPTIVE | ROUNDINGS | STORED | OTHERS | APPROXIMATE
+    every = FORMATS | ADAPTIVE | ROUNDINGS | STORED | OTHERS | ATTENTION | APPROXIMATE
     return {name: every[name] for name in (FLOAT32, *names)}
 
 
@@ -220,20 +253,14 @@ def on_text(setup: training.Setup, trained: Trained) -> Row:
     return with_integers(setup, trained, cycles=False)
 
 
+SEQUENCES = (
+    "bfloat16", "FP8", "MXFP8", *INT8, "BFP m=8", "BFP m=4", "BFP m=3", "BFP m=2", *ADAPTIVE,
+    *ROUNDINGS,
+)  # fmt: skip
+TRANSFORMER = "transformer:width=32:heads=4:depth=1"
+WARM = {"schedule": "warmup:steps=50:then=cosine"}
 TEXT = {
     "data": "text:length=32:characters=150000:test=0.15:validation=0.1",
-    "recipes": few(
-        "bfloat16",
-        "FP8",
-        "MXFP8",
-        *INT8,
-        "BFP m=8",
-        "BFP m=4",
-        "BFP m=3",
-        "BFP m=2",
-        *ADAPTIVE,
-        *ROUNDINGS,
-    ),
     "measure": on_text,
 }
 TEXT_OPTIONS = {"optimizer": "adam", "batch_size": 32, "clip_norm": 1.0}
@@ -272,13 +299,18 @@ EXPERIMENTS = {
     ),
     "lstm": Experiment(
         "LSTM of 64 units, next character of English text",
-        network="lstm:units=64", learning_rates=(0.01, 0.02, 0.04),
+        network="lstm:units=64", recipes=few(*SEQUENCES), learning_rates=(0.01, 0.02, 0.04),
         options={"epochs": 4, **TEXT_OPTIONS}, **TEXT,
     ),
     "transformer": Experiment(
         "Transformer of width 32, next character of English text",
-        network="transformer:width=32:heads=4:depth=1", learning_rates=(0.01, 0.02),
-        options={"epochs": 4, "schedule": "warmup:steps=50:then=cosine", **TEXT_OPTIONS}, **TEXT,
+        network=TRANSFORMER, recipes=few(*SEQUENCES, *ATTENTION), learning_rates=(0.01, 0.02),
+        options={"epochs": 4, **WARM, **TEXT_OPTIONS}, **TEXT,
+    ),
+    "longer": Experiment(
+        "The same Transformer, trained for longer",
+        network=TRANSFORMER, recipes=few("FP8", *ATTENTION, *INT8, "BFP m=4"), learning_rates=(0.01,),
+        options={"epochs": 10, **WARM, **TEXT_OPTIONS}, **TEXT,
     ),
 }  # fmt: skip
 
@@ -435,30 +467,58 @@ def time_tables(found: Findings) -> Iterator[str]:
     for name in found.names:
         if not found.timed(name):
             continue
-        yield f"\n**{EXPERIMENTS[name].title}**: million {found.unit(name)} to an accuracy\n"
+        unit = found.unit(name)
+        word, scale = {"cycles": ("million", 1e6), "passes": ("billion", 1e9)}[unit]
+        yield f"\n**{EXPERIMENTS[name].title}**: {word} {unit} until an accuracy\n"
         header = ["recipe"]
         for below in TARGETS:
-            header += [f"{below:g} below float32's", "reached", "× FAST's"]
-        yield from table(header, ([r, *_times(found, name, r)] for r in found.timed(name)))
+            header += [f"{below:g} below float32's", "reached"]
+        rows = []
+        for recipe in found.timed(name):
+            rows.append([recipe])
+            for below in TARGETS:
+                times = [time / scale for time in found.times(name, recipe, below).values()]
+                got = [time for time in times if time < math.inf]
+                spread = f" ({min(got):.3g} to {max(got):.3g})" if got else ""
+                middle = statistics.median(times)
+                rows[-1] += [
+                    (f"{middle:.3g}" if middle < math.inf else "never") + spread,
+                    f"{len(got)} of {len(times)}",
+                ]
+        yield from table(header, rows)
 
 
-def _times(found: Findings, name: str, recipe: str) -> Iterator[str]:
-    for below in TARGETS:
-        times = list(found.times(name, recipe, below).values())
-        got = [time for time in times if time < math.inf]
-        middle = statistics.median(times)
-        spread = f" ({min(got) / 1e6:.3g} to {max(got) / 1e6:.3g})" if got else ""
-        yield f"{middle / 1e6:.3g}{spread}" if middle < math.inf else "never" + spread
-        yield f"{len(got)} of {len(times)}"
-        ratios = found.ratios(name, recipe, FAST, below)
-        ratio = statistics.median(ratios) if ratios else math.inf
-        yield f"{ratio:.2f}" if ratio < math.inf else ""
+def savings(found: Findings) -> Iterator[str]:
+    """Markdown: what others cost until an accuracy, relative to FAST."""
+    for fast in (FAST, NEAREST_FAST):
+        rows = []
+        for name in found.names:
+            for below in TARGETS:
+                if fast not in found.timed(name):
+                    continue
+                reached = sum(t < math.inf for t in found.times(name, fast, below).values())
+                rows.append([SHORT[name], f"{below:g}", str(reached)])
+                for other in BASELINES:
+                    known = other in found.timed(name)
+                    ratios = found.ratios(name, other, fast, below) if known else []
+                    rows[-1].append(_ratio(ratios) if ratios else "")
+        if rows:
+            yield f"\n**Costs relative to those of {fast}**, until an accuracy\n"
+            header = ("network", "points below float32's", "seeds that got there", *BASELINES)
+            yield from table(header, rows)
+
+
+def _ratio(ratios: list[float]) -> str:
+    middle = statistics.median(ratios)
+    got = [ratio for ratio in ratios if ratio < math.inf]
+    spread = f" ({min(got):.2g} to {max(got):.2g})" if got else ""
+    return (f"{middle:.2f}" if middle < math.inf else "never") + spread
 
 
 # --- what was expected ----------------------------------------------------------------------------
 
 
-def expectations(found: Findings) -> Iterator[tuple[str, bool, str]]:
+def expectations(found: Findings) -> Iterator[Expectation]:
     """Claims of the papers and of ours, if they hold here, and the numbers."""
     for name in found.names:
         known, short = EXPERIMENTS[name].recipes, SHORT[name]
@@ -480,35 +540,31 @@ def expectations(found: Findings) -> Iterator[tuple[str, bool, str]]:
         for high, low, text, expected in PAIRS:
             if high in known and low in known:
                 yield beats(found, name, high, low, text, expected)
-    if FAST in {recipe for name in found.names for recipe in found.timed(name)}:
-        yield from (faster(found, other) for other in ("bfloat16", "BFP m=8", "FP8", "BFP m=4"))
-        yield faster(found, SWITCH)
+    for other in BASELINES:
+        medians = [
+            statistics.median(ratios)
+            for name in found.names
+            for fast in (FAST, NEAREST_FAST)
+            if {fast, other} <= set(found.timed(name))
+            for below in TARGETS
+            if (ratios := found.ratios(name, other, fast, below))
+        ]
+        if medians:
+            text = f"FAST 2 to 6 times as fast as {other}"
+            twice = sum(m >= 2 for m in medians)
+            verdict = twice == len(medians) or (None if twice else False)
+            numbers = f"medians from {min(medians):.2f}; {twice} of {len(medians)} are 2 or more"
+            yield text, verdict, numbers
 
 
 def beats(
     found: Findings, name: str, high: str, low: str, text: str, expected: bool
-) -> tuple[str, bool, str]:
+) -> Expectation:
     """Whether the 95 % interval of a difference lies above zero, each at its own learning rate."""
     pair = found.tuned(name, high), found.tuned(name, low)
-    above = pair[0].interval(pair[1])[1] > 0
-    return f"{SHORT[name]}: {text}", above == expected, points(*pair)
-
-
-def faster(found: Findings, other: str) -> tuple[str, bool, str]:
-    """Whether FAST comes near float32 at half the cost of another recipe or less, everywhere."""
-    shown, medians = [], []
-    for name in found.names:
-        if FAST in found.timed(name) and other in found.timed(name):
-            ratios = found.ratios(name, other, FAST, TARGETS[0])
-            median = statistics.median(ratios) if ratios else math.nan
-            medians.append(median)
-            said = f"{median:.2f}" if median < math.inf else "never" if ratios else "FAST never"
-            shown.append(f"{SHORT[name]} {said}")
-    return (
-        f"FAST is 2 times as fast as {other}, or more",
-        all(m >= 2 for m in medians),
-        ", ".join(shown),
-    )
+    _, least, most = pair[0].interval(pair[1])
+    open_ = expected and least <= 0 <= most
+    return f"{SHORT[name]}: {text}", None if open_ else (least > 0) == expected, points(*pair)
 
 
 # --- plots ----------------------------------------------------------------------------------------
@@ -594,7 +650,12 @@ def main() -> None:
             epochs += epochs_of(own)
     rows = in_order(rows, EXPERIMENTS)
     found = Findings(rows, epochs)
-    lines = [*claims(expectations(found)), *accuracy_tables(found), *time_tables(found)]
+    lines = [
+        *claims(expectations(found)),
+        *savings(found),
+        *accuracy_tables(found),
+        *time_tables(found),
+    ]
     print("\n".join(lines))
     if asked.write:
         write_csv(rows, paths[0])

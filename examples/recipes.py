@@ -24,6 +24,7 @@ from typing import Any
 from comparison import (
     DOCS,
     FLOAT32,
+    Expectation,
     Experiment,
     Paired,
     Row,
@@ -173,13 +174,13 @@ def tables(found: Found) -> Iterator[str]:
             )
 
 
-def expectations(found: Found) -> Iterator[tuple[str, bool, str]]:
+def expectations(found: Found) -> Iterator[Expectation]:
     """What was expected of these experiments, if it came out, and the numbers."""
 
     def of(recipe: str, name: str = "digits", rate: float | None = None) -> Paired:
         return found[name, recipe, EXPERIMENTS[name].learning_rates[0] if rate is None else rate]
 
-    def below(claim: str, low: Paired, high: Paired) -> tuple[str, bool, str]:
+    def below(claim: str, low: Paired, high: Paired) -> Expectation:
         gap, error = low.minus(high)
         return claim, gap < -3 * error, f"{gap:+.2f} ± {error:.2f} points"
 
