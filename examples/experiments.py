@@ -96,6 +96,8 @@ PAIRS = (
 )  # fmt: skip
 # What FAST is said to be 2 to 6 times as fast as, and what costs as little to build as it.
 BASELINES = ("bfloat16", "BFP m=8", "FP8", "BFP m=4", SWITCH)
+# The networks of the plots.
+SHOWN = ("mlp", "cnn", "resnet", "fashion", "lstm", "transformer")
 # Colours and markers of the recipes whose course is drawn.
 DRAWN = {
     "bfloat16": ("black", "s"), "BFP m=8": ("tab:gray", "D"), "FP8": ("tab:blue", "o"),
@@ -169,7 +171,13 @@ OTHERS: dict[str, training.Recipe | None] = {
     "2:8 sparse": training.NM(2, 8),
     "2:8 sparse, BFP m=4": training.NM(2, 8, recipe=training.BFP(4)),
 }
-ATTENTION: dict[str, training.Recipe | None] = {LINEAR_FP8: LinearFP8(left_out=(4, 5))}
+ATTENTION: dict[str, training.Recipe | None] = {
+    LINEAR_FP8: LinearFP8(left_out=(4, 5)),
+    "MXFP8, scales rounded up": training.MXFP8(
+        weight_format="mxfp8_e4m3_rceil", activation_format="mxfp8_e4m3_rceil",
+        gradient_format="mxfp8_e5m2_rceil",
+    ),
+}  # fmt: skip
 APPROXIMATE: dict[str, training.Recipe | None] = {
     "Mitchell, m=7": training.Approximate("mitchell", 7),
     "minimally biased, m=3": training.Approximate("minimally_biased", 3),
@@ -309,7 +317,8 @@ EXPERIMENTS = {
     ),
     "longer": Experiment(
         "The same Transformer, trained for longer",
-        network=TRANSFORMER, recipes=few("FP8", *ATTENTION, *INT8, "BFP m=4"), learning_rates=(0.01,),
+        network=TRANSFORMER, recipes=few("FP8", LINEAR_FP8, *INT8, "BFP m=4"),
+        learning_rates=(0.01,),
         options={"epochs": 10, **WARM, **TEXT_OPTIONS}, **TEXT,
     ),
 }  # fmt: skip
@@ -575,7 +584,7 @@ def plot_accuracy(found: Findings, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 9.5), layout="constrained")
-    names = [name for name in found.names if name != "approximate"]
+    names = [name for name in found.names if name in SHOWN]
     least, most = -8.0, 2.0
     for axes, name in zip(figure.subplots(2, 3).flat, names, strict=False):
         recipes = [recipe for recipe in EXPERIMENTS[name].recipes if recipe != FLOAT32]
@@ -614,7 +623,7 @@ def plot_times(found: Findings, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 8), layout="constrained")
-    names = [name for name in found.names if found.timed(name)]
+    names = [name for name in found.names if name in SHOWN]
     for axes, name in zip(figure.subplots(2, 3).flat, names, strict=False):
         last = [accuracies[-1] for accuracies, _ in found.curves(name, FLOAT32).values()]
         goal = statistics.median(last)
@@ -622,7 +631,10 @@ def plot_times(found: Findings, path: Path) -> None:
         for recipe, (color, marker) in DRAWN.items():
             if recipe in found.timed(name):
                 runs = list(found.curves(name, recipe).values())
-                accuracies, costs = (np.median([run[i] for run in runs], axis=0) for i in (0, 1))
+                ended = min(len(accuracies) for accuracies, _ in runs)
+                accuracies, costs = (
+                    np.median([run[i][:ended] for run in runs], axis=0) for i in (0, 1)
+                )
                 axes.plot(costs, accuracies, marker=marker, markersize=4, color=color, label=recipe)
         axes.set(
             xscale="log", xlabel=f"{found.unit(name)} until then", title=SHORT[name],

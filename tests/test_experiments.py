@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 
 from fmtlib import training
 
@@ -158,6 +159,24 @@ def test_passes(time_to_accuracy):
 def test_when_an_accuracy_is_reached(time_to_accuracy):
     assert time_to_accuracy.reached([50, 80, 79, 90], [1, 2, 3, 4], 80) == 2
     assert time_to_accuracy.reached([50, 80], [1, 2], 81) == math.inf
+
+
+def test_layers_left_in_float32(experiments):
+    draw = np.random.default_rng(0)
+    a, b = (draw.standard_normal(shape).astype(np.float32) for shape in ((3, 8), (8, 5)))
+    run, plain = (
+        recipe.start(6) for recipe in (experiments.LinearFP8(left_out=(4, 5)), training.FP8())
+    )
+    assert_array_equal(run.gemm(a, b, "forward", 4), a @ b)
+    assert_array_equal(run.gemm(a, b, "forward", 3), plain.gemm(a, b, "forward", 3))
+    # the two that the experiments leave out are those of attention
+    network = experiments.EXPERIMENTS["transformer"].network
+    built = training.Setup(data="text:characters=5000", network=network).build(
+        training.text(characters=5000)
+    )
+    layers = [layer for outer in built.layers for _, layer in outer.walk()]
+    (attention,) = (x for x in layers if isinstance(x, training.MultiHeadAttention))
+    assert (attention.index, attention.products) == (4, 2)
 
 
 # --- the whole ------------------------------------------------------------------------------------
