@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 from fmtlib.choices import split_choice
-from fmtlib.files import load_array
+from fmtlib.files import load, load_array
 from fmtlib.hardware import counters
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy
@@ -289,7 +289,7 @@ def read_inputs(
     if ".npz" in kinds:
         if len(inputs) > 1:
             raise ValueError("one .npz holds all inputs; give no other file beside it")
-        return dict(load_array(inputs[0]))
+        return {name: np.asarray(value) for name, value in load(inputs[0]).items()}
     if kinds <= {".npy"}:
         return np.concatenate([load_array(path) for path in inputs])
     if kinds & set(_ARRAYS):
