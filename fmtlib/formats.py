@@ -14,7 +14,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
@@ -615,6 +615,18 @@ class BlockFormat(_ValueSet):
                 "every value of a block must be a normal float64 number (2**-1022 to 2**1023), "
                 f"got 2**{self.quantum_exponent} to 2**{self.max_exponent}"
             )
+        vars(self)["_hash"] = hash(self._facts())
+
+    def __hash__(self) -> int:
+        """Computed once: caches that go by formats ask for it in every call."""
+        return int(vars(self)["_hash"])
+
+    def __reduce__(self) -> Any:
+        """Pickled without the hash, which is another in another process."""
+        return BlockFormat, self._facts()
+
+    def _facts(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     def _check_element(self) -> None:
         element = self.element
@@ -782,6 +794,7 @@ def _size_suffix(block_size: int | tuple[int, int]) -> str:
 
 
 Format: TypeAlias = FloatFormat | FixedFormat | IntegerFormat | BlockFormat
+_RECORDS: tuple[type, ...] = get_args(Format)
 
 # How the names of run-time float formats spell (nan, infinities).
 _FLOAT_KINDS: dict[tuple[NanEncoding, bool], str] = {
@@ -1055,6 +1068,7 @@ _BLOCK_NAME = re.compile(
     r"(?P<base>.+?)(_g(?P<size>\d+(x\d+)?))?(_u(?P<micro>\d+))?"
     rf"(_(?P<rule>{'|'.join(get_args(ScaleRule))}))?(?P<bump>_bump)?(?P<fail>_raise)?"
 )
+_LONGEST_NAME = 255
 _BFP_BASE = re.compile(r"bfp_m(\d+)_e(\d+)")
 _BLOCK_BASE = re.compile(r"block_(.+?)_by_(.+?)(_tensor)?")
 
@@ -1143,10 +1157,10 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     >>> fl.get_format("e4m3").name
     'float8_e4m3fn'
     """
-    if isinstance(fmt, str):  # first: checks against abstract classes are slow
+    if isinstance(fmt, str):  # checks against abstract classes, which come last, are slow
         return _named(fmt)
-    if isinstance(fmt, (FloatFormat, FixedFormat, IntegerFormat, BlockFormat)):
-        return fmt
+    if type(fmt) in _RECORDS or isinstance(fmt, _RECORDS):
+        return fmt  # type: ignore[return-value]
     if isinstance(fmt, (np.dtype, type)):
         name = np.dtype(fmt).name
         if not isinstance(FORMATS.get(name), FloatFormat):
@@ -1159,6 +1173,8 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
 
 @lru_cache(maxsize=1024)
 def _named(given: str) -> Format:
+    if len(given) > _LONGEST_NAME:  # from a file, perhaps: not worth looking for near matches
+        raise ValueError(f"no format has a name of {len(given)} letters: {given[:32]!r}...")
     name = ALIASES.get(given, given)
     found = FORMATS.get(name) or _from_derived_name(name)
     if found is None:
