@@ -35,6 +35,7 @@ cp -r pyproject.toml tests "$scratch"
 cd "$scratch"
 # with NumPy alone
 "$venv/python" -W error -c 'import fmtlib as fl; assert fl.decode(fl.encode([0.3], "e4m3"), "e4m3") == [0.3125]'
+"$venv/pip" install -q -c "$OLDPWD/constraints.txt" \
+    "$wheel[cli]" 'dask[array]' hypothesis ml_dtypes pytest pytest-xdist scipy
 "$venv/fmtlib" show e2m1 > /dev/null
-"$venv/pip" install -q -c "$OLDPWD/constraints.txt" 'dask[array]' hypothesis ml_dtypes pytest pytest-xdist scipy
 "$venv/pytest" -q -p no:cacheprovider "${tests[@]}"
