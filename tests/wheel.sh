@@ -12,7 +12,7 @@ trap 'rm -rf "$scratch"' EXIT
 "$python" -m venv "$scratch/tools"
 tools=$scratch/tools/bin
 "$tools/pip" install -q -c constraints.txt \
-    abi3audit auditwheel build check-manifest cython numpy 'setuptools>=77' twine
+    abi3audit auditwheel build check-manifest cython numpy setuptools twine
 
 quick=()
 if [ "${1-}" = --quick ]; then
