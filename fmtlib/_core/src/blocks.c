@@ -9,7 +9,7 @@
  *   columns  inner is more: a group is a column, and neighbouring columns are worked on at once
  *
  * In each: the greatest magnitude of each group, its scale from that, then the elements,
- * rounded once.  Rounding to nearest-even and the usual stochastic one are arithmetic
+ * rounded once.  Rounding to nearest-even, toward zero and the usual stochastic one are arithmetic
  * (groups.inc.h); for all others, and where a scale is near the ends of float32's range, x
  * itself is not touched: the format's binades are moved by the scale's exponent.  Scales that
  * are floats (RULE_AMAX) multiply in float32, as defined. */
