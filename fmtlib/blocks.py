@@ -319,7 +319,7 @@ class BlockArray:
     def planes(self) -> Planes:
         """The array in FAST's storage layout: planes of 2-bit chunks, exponents apart.
 
-        For sign-magnitude block floating point.  See `Planes`.
+        For sign-magnitude block floating point.  See ``Planes``.
 
         Examples
         --------
