@@ -130,7 +130,7 @@ def test_errors(arguments, error, message):
 def test_files_that_are_no_sweeps(tmp_path, text):
     path = tmp_path / "sweep.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(ValueError, match="no sweep"):
         sweep(*POINTS, workers=1, path=path)
     assert path.read_text() == text
     with pytest.raises(ValueError, match="workers must be at least 1"):
