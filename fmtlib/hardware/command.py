@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import sys
 from collections.abc import Sequence
@@ -333,7 +334,8 @@ def _photograph(
         raise ValueError(f"the model's input {shape} has no axis of 1 or 3 channels")
     channels, height, width = shape if first else (shape[2], *shape[:2])
     try:
-        with Image.open(path) as image:
+        # as bytes: of these no more can be read than there are, whatever a header says
+        with Image.open(io.BytesIO(Path(path).read_bytes())) as image:
             size = (width or image.width, height or image.height)
             whole = image.convert("L" if channels == 1 else "RGB")
             pixels = np.asarray(whole.resize(size, Image.Resampling.BICUBIC), np.float32) / 255

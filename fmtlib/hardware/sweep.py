@@ -211,7 +211,10 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Records]:
     """What is done, by the keys of tasks."""
     if not Path(path).exists():
         return {}
-    document = load_json(path)
+    try:
+        document = load_json(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no sweep to go on with: {error}") from None
     known = isinstance(document, dict) and document.get("schema") == SCHEMA
     if not known or document.get("version") != VERSION:
         raise ValueError(f"{path} is no sweep of this version to go on with")
