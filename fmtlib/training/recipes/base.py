@@ -461,8 +461,8 @@ class Run:
             self._bits[place] = bits
             if bits:
                 self._decided.append((self.iteration, layer, role, bits))
-        bits = self._bits[place]
-        return Operand(**vars(operand) | {"bits": bits}) if bits else operand
+        vars(operand)["bits"] = self._bits[place]  # nobody has it yet
+        return operand
 
     def _describe(
         self,
