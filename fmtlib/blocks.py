@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -744,12 +744,8 @@ def _run(
     swapped = isinstance(axes, tuple) and axes[0] > axes[1]
     codec = block_codec(fmt, verb, *mode, source, target, swapped)
     if _is_plain(x, source) and _is_plain(out, target):
-        shape = split_axes(x.shape, axes)
-        _in_threads(
-            lambda part, parts: codec.run(shape, x, out, scales, *key, 0, *tensor, part, parts),
-            x.size,
-            workers,
-        )
+        run = partial(codec.run, split_axes(x.shape, axes), x, out, scales, *key, 0, *tensor)
+        _in_threads(run, x.size, workers)
         return
     blocks = _blocks(fmt, axes)
     slabs = list(slabs_of(x.shape, blocks, _SLAB))

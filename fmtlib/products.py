@@ -253,12 +253,19 @@ def _usual_product(
         or not has_integer_kernel(a, b)
     ):
         return None
-    batch, (rows, _), columns = a.shape[:-2], a.shape[-2:], b.shape[-1]
-    product = np.empty((*batch, rows, columns), np.float32)
-    matrices = product.reshape(math.prod(batch), rows, columns)
-    x, y = _plain_operand(a).rows(), _plain_operand(b).swapped().rows()
+    *batch, rows, _ = a.shape
+    product = np.empty((*batch, rows, b.shape[-1]), np.float32)
+    x = _stack(a.format, native(a.codes), a.scales)
+    y = _stack(b.format, native(b.codes).swapaxes(-1, -2), b.scales.swapaxes(-1, -2))
+    matrices = product.reshape(math.prod(batch), *product.shape[-2:])
     kernels.matmul_blocks(x, y, matrices, fresh=True)
     return product
+
+
+def _stack(fmt: BlockFormat, *arrays: NDArray[Any]) -> _Operand:
+    """Codes and scales of vectors along the last axis, their leading axes made one."""
+    codes, scales = (x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in arrays)
+    return _Operand(codes, fmt, {}, scales)
 
 
 @lru_cache(maxsize=1024)
