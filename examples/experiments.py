@@ -58,7 +58,6 @@ from fmtlib.files import replaced
 from fmtlib.tables import write_csv
 from fmtlib.training.datasets import Part
 from fmtlib.training.layers import Floats
-from fmtlib.training.setup import Trained
 
 TUNING_SEEDS = range(2)
 TARGETS = (1.0, 3.0)  # points below float32's last accuracy on validation data
@@ -232,7 +231,7 @@ def cnn(data: training.Dataset, seed: int) -> training.Network:
 # --- what is measured -----------------------------------------------------------------------------
 
 
-def curves(setup: training.Setup, trained: Trained, cycles: bool = True) -> Row:
+def curves(setup: training.Setup, trained: training.Trained, cycles: bool = True) -> Row:
     """Validation accuracy after each epoch, and what the training had cost until then."""
     recipe, result = setup.recipe, trained.result
     assert isinstance(recipe, training.Recipe)
@@ -248,7 +247,7 @@ def curves(setup: training.Setup, trained: Trained, cycles: bool = True) -> Row:
     }
 
 
-def with_integers(setup: training.Setup, trained: Trained, cycles: bool = True) -> Row:
+def with_integers(setup: training.Setup, trained: training.Trained, cycles: bool = True) -> Row:
     """The curves; of float32 also what becomes of the network in integers."""
     found = curves(setup, trained, cycles)
     if isinstance(setup.recipe, training.Float32):
@@ -256,7 +255,7 @@ def with_integers(setup: training.Setup, trained: Trained, cycles: bool = True) 
     return found
 
 
-def on_text(setup: training.Setup, trained: Trained) -> Row:
+def on_text(setup: training.Setup, trained: training.Trained) -> Row:
     """The same without cycles: the counters have no layer for recurrence and attention."""
     return with_integers(setup, trained, cycles=False)
 
