@@ -129,8 +129,8 @@ def fit(
     the same network, data and arguments the result is the same bit for bit, also of a training that
     was interrupted and resumed.
 
-    Training stops before its end, with a RuntimeWarning and `Result.stopped`, when the loss is not
-    finite, or gradients are not and no `loss_scale` says to leave the step out.
+    Training stops before its end, with a RuntimeWarning and ``Result.stopped``, when the loss is
+    not finite, or gradients are not and no `loss_scale` says to leave the step out.
 
     Parameters
     ----------

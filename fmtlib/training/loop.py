@@ -163,7 +163,7 @@ class TrainingState:
         arrays, record = load_checkpoint(path)
         try:
             self._take(arrays, record, settings)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"{Path(path)} is no checkpoint of this training: {error}") from None
 
     def _take(

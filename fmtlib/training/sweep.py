@@ -14,7 +14,7 @@ from typing import Any
 import fmtlib as fl
 from fmtlib.arguments import whole_number
 from fmtlib.choices import near_names
-from fmtlib.files import replaced
+from fmtlib.files import load_json, replaced
 from fmtlib.parallel import each, one_blas_thread
 from fmtlib.progress import check_progress, reporting
 from fmtlib.tables import finite
@@ -230,7 +230,7 @@ def _load(folder: Path, setups: dict[str, Setup]) -> dict[str, Row]:
         path = folder / f"{key}.json"
         if path.exists():
             try:
-                found[key] = _row(json.loads(path.read_text(encoding="utf-8")), setup)
+                found[key] = _row(load_json(path), setup)
             except (LookupError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} is no finished run: {error}; remove it") from None
     return found
