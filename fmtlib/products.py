@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import codec
+from fmtlib import codec, lazy_products
 from fmtlib._core import kernels
 from fmtlib.accumulators import PRESETS, Accumulator, Register
 from fmtlib.arguments import whole_number
@@ -97,6 +97,9 @@ def dot(
     256.00024
     256.0
     """
+    if lazy_products.are_lazy(a, b):
+        how = {"accumulator": accumulator, "formats": formats, "dtype": dtype}
+        return lazy_products.dot(dot, a, b, c, **how)
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:
@@ -197,6 +200,9 @@ def matmul(
     >>> fl.matmul(x, y, formats=("e5m2", "e4m3"), accumulator=to_bfloat16)
     array([[320.]], dtype=float32)
     """
+    if lazy_products.are_lazy(a, b):
+        how = {"accumulator": accumulator, "formats": formats, "dtype": dtype}
+        return lazy_products.matmul(matmul, a, b, c, **how, workers=workers)
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:
