@@ -172,7 +172,8 @@ def _over_chunks(statistics: ErrorStatistics, name: str) -> Any:
 
 
 def _greatest_of(part: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.max(part, initial=0, keepdims=True)
+    greatest: NDArray[np.float64] = np.max(part, initial=0, keepdims=True)
+    return greatest
 
 
 @overload
@@ -433,7 +434,7 @@ def _of_chunks(
     at = partial(chunked.call_at, function=look, words=words, scaling=scaling)
     found = chunked.reduce(x, at, operator.add, axis)
     if axis is None:
-        (whole,) = found
+        whole: ErrorStatistics = found[0]
         return whole
     names = [field.name for field in fields(ErrorStatistics)]
     return ErrorStatistics(*(np.concatenate([getattr(f, name) for f in found]) for name in names))

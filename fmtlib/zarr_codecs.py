@@ -132,7 +132,9 @@ class Quantize(_Codec):
 
     def evolve_from_array_spec(self, array_spec: ArraySpec) -> Self:
         """Refuse fill values that would read otherwise once stored."""
-        self.chunk.check_fill(array_spec.fill_value, array_spec.dtype.to_native_dtype())
+        dtype = array_spec.dtype.to_native_dtype()
+        self.chunk.check_type(dtype)
+        self.chunk.check_fill(array_spec.fill_value, dtype)
         return self
 
 
