@@ -159,7 +159,7 @@ def encode(
     seed : int or (int, int), optional
         Seed, or seed and stream, of the random words (Philox4x32-10 counted by the element's index
         in C order, so that results do not depend on chunks, threads or strides); None takes fresh
-        entropy.  Only for stochastic rounding.
+        entropy.  For a part of a larger array: `seed_of_part`.  Only for stochastic rounding.
     random_bits : int, optional
         Random bits per element, 1 to 32 (the default).  Only for stochastic rounding.
     axis : int or (int, int), optional
@@ -193,10 +193,10 @@ def encode(
 
     Notes
     -----
-    Arrays of libraries that handle ufuncs themselves (dask, pandas, xarray, ...) stay theirs: they
-    are handed to the ufunc, without `out` and `where`.  The words of stochastic rounding are made
-    at once for all of the array, also of a lazy one.  Block formats take their values as a NumPy
-    array.
+    Arrays of libraries that handle ufuncs themselves (pandas, xarray, ...) stay theirs: they are
+    handed to the ufunc, without `out` and `where`; block formats take their values as a NumPy
+    array.  Arrays of dask stay lazy: every chunk is encoded by itself, with its part of the whole
+    array's random words and scales.  Chunks must hold whole blocks; their BlockArray is lazy.
 
     Every input type rounds once.  Of scaled values and of longdouble, stochastic rounding sees the
     leading 53 bits: to a fixed-point value of k bits its noise then has at most 52 - k bits.
@@ -427,8 +427,8 @@ def decode(
     TypeError
         If `codes` has another dtype, or `dtype` cannot hold every value of the format.
     ValueError
-        If a code is outside the format (``>= 2**bits``); lazy arrays of other libraries are not
-        checked, bits beyond the format's are ignored there.
+        If a code is outside the format (``>= 2**bits``); other libraries' arrays are not checked
+        (dask's are, when they are computed), bits beyond the format's are ignored there.
 
     Examples
     --------

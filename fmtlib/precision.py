@@ -119,7 +119,8 @@ def group_bits(
     -----
     In sign-magnitude the most negative value of a type needs one bit more than the type has.
 
-    Contiguous arrays are read where they are; of others one slab at a time is copied.
+    Contiguous arrays are read where they are; of others one slab at a time is copied.  Widths of a
+    dask array whose chunks hold whole groups are a dask array.
 
     References
     ----------

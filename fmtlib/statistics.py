@@ -265,7 +265,9 @@ def error_statistics(
     which the float32 steps of NVFP4 may fall short.
 
     Sums are the same for any number of workers, strides and instruction sets: the order of
-    additions depends on the shape alone.
+    additions depends on the shape alone, and on the chunks of a dask array.  A dask array is looked
+    at when the function is called, chunk by chunk; statistics of its blocks have dask arrays as
+    fields, which `ErrorStatistics.total` adds up.
 
     Examples
     --------
