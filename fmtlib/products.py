@@ -176,8 +176,8 @@ def matmul(
 
     Notes
     -----
-    Dask arrays, and BlockArrays of them, give a dask array, chunked as the operands' rows and columns;
-    the reduction must lie in one chunk.
+    Dask arrays, and BlockArrays of them, give a dask array in chunks of the operands' rows and
+    columns; the reduction must lie in one chunk.
 
     Blocks of different sizes multiply in the groups that share both scales.  The float32 scale of a
     whole tensor (NVFP4) is a factor of each of its blocks' scales.

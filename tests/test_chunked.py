@@ -235,6 +235,18 @@ def test_views_of_lazy_blocks():
         assert found.compute().tobytes() == view(expected).tobytes()
 
 
+def test_lazy_blocks_are_computed_where_bytes_are_wanted(tmp_path):
+    expected = fl.encode(X[0], fl.bfp(4), axis=0)
+    b = fl.encode(da.from_array(X[0], chunks=16), fl.bfp(4), axis=0)
+    fl.save(tmp_path / "b.npz", {"b": b})
+    assert fl.load(tmp_path / "b.npz")["b"].tobytes() == expected.tobytes()
+    assert_array_equal(b.planes().planes, expected.planes().planes)
+    row = fl.encode(X[0, :, 0], fl.bfp(4))
+    assert_array_equal(fl.matmul(row, fl.pack_operand(b)), fl.matmul(row, expected))
+    flat = fl.encode(da.from_array(X[:, :, :16], chunks=(2, 16, 16)), fl.bfp(4)).reshape(-1)
+    assert flat.compute().tobytes() == fl.encode(X[:, :, :16], fl.bfp(4)).reshape(-1).tobytes()
+
+
 def test_blocks_must_not_be_cut():
     lazy = da.from_array(X, chunks=(4, 20, 20))
     message = r"chunks of \(20, 20, 8\) along axis 1, which cut blocks of 16; x.rechunk\({1: 32}\)"
