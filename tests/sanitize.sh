@@ -15,5 +15,5 @@ export LD_PRELOAD="$runtime $(${CC:-gcc} -print-file-name=libstdc++.so)"
     tests/test_packing.py tests/test_product_tiles.py tests/test_storage.py tests/test_codes.py tests/test_statistics.py \
     tests/test_precision.py tests/test_group_widths.py tests/test_terms.py tests/test_compression.py tests/test_bricks.py \
     tests/test_bit_planes.py tests/test_axes.py tests/test_products.py tests/test_random.py tests/test_scaling.py tests/test_scaled_floats.py \
-    tests/test_ufuncs.py tests/test_nearest.py tests/test_streaming.py tests/test_stochastic.py tests/test_chunks.py \
+    tests/test_ufuncs.py tests/test_nearest.py tests/test_streaming.py tests/test_stochastic.py tests/test_chunks.py tests/test_chunked.py \
     tests/test_reference_counts.py tests/test_designs.py "$@"
