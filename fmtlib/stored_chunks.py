@@ -120,7 +120,7 @@ class Quantized:
         if isinstance(codes, BlockArray):
             return codes.tobytes()
         packed = pack(codes, self.format)
-        return b"".join([memoryview(packed), struct.pack("<I", kernels.crc32c(packed))])
+        return b"".join([packed.data, struct.pack("<I", kernels.crc32c(packed))])
 
     def decoded(self, data: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """The values of the bytes of a chunk, of which nothing is trusted."""
