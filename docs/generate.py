@@ -37,6 +37,8 @@ MODULES = (
     "fmtlib.conformance",
     "fmtlib.vectors",
     "fmtlib.onnx_export",
+    "fmtlib.zarr_codecs",
+    "fmtlib.numcodecs_codecs",
     "fmtlib.search",
     "fmtlib.training",
     "fmtlib.hardware",

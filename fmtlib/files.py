@@ -386,6 +386,7 @@ def _take_apart(
         if fmt is not None and fmt != value.format:
             raise ValueError(f"{name!r} is in {value.format.name}, formats says {fmt.name}")
         element, scale = _block_fields(value.format)
+        value = value.compute()
         parts = {
             name: _packed(value.codes, element),
             f"{name}.scales": _packed(value.scales, scale),

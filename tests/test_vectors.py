@@ -14,8 +14,8 @@ from scipy.signal import max_len_seq
 
 import fmtlib as fl
 from fmtlib import cli, reference, vectors
-from fmtlib.codec import all_words
 from fmtlib.formats import ROUNDINGS, STOCHASTIC, get_format
+from fmtlib.random_words import Words
 from fmtlib.vectors import LFSR, blocks
 
 ONE_AXIS = [name for name in BLOCK_NAMES if isinstance(get_format(name).block_size, int)]
@@ -297,7 +297,7 @@ def test_blocks_with_philox_words_are_encode(name, rounding):
     """What makes the blocks with an LFSR's noise makes encode's with its words."""
     fmt = get_format(name)
     x = numbers(vectors.block_vectors(name, count=20).columns["x"])[::3]
-    words = all_words((5, 1), x.shape)
+    words = Words(5, 1).all_of(x.shape)
     codes, scales, tensor_scale = blocks._encoded_with(x, words, fmt, rounding, 7)
     with np.errstate(all="ignore"):
         wanted = fl.encode(x, fmt, rounding=rounding, random_bits=7, seed=(5, 1), axis=1)
