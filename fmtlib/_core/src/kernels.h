@@ -103,6 +103,13 @@ static inline int fmt_is_nearest_fixed(const fmt_spec *p)
     return p->flip != 0 && p->add[0] == p->flip >> 1 && !p->wrap && !p->report;
 }
 
+/* How groups.inc.h rounds. */
+enum { ROUND_NEAREST, ROUND_TO_ZERO, ROUND_NOISY };
+static inline int fmt_is_to_zero(const fmt_spec *p)
+{
+    return p->noise == NO_NOISE && p->add[0] == 0 && p->add[1] == 0 && p->flip == 0;
+}
+
 /* The constants of nearest.inc.h, of one verb of a format; filled by kernels.pyx. */
 typedef struct {
     enum { NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT } how;
@@ -218,8 +225,8 @@ typedef struct {
                         uint32_t *codes, void *inverses, void *scales);
     void (*micro_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
                          const uint32_t *codes, uint32_t *shifts, void *inverses, void *scales);
-    /* Inverses and scales of each element, or of each group of `width`, a multiple of 16 by which n is
-     * one; words: NULL, or for stochastic A. */
+    /* To nearest even, toward zero, or, with words, by stochastic A.  Inverses and scales of each
+     * element, or of each group of `width`, a multiple of 16 by which n is one. */
     void (*round_codes)(const void *bits, const void *inverses, ptrdiff_t width,
                         const uint32_t *words, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*round_values)(const void *bits, const void *inverses, const void *scales,
@@ -440,9 +447,18 @@ typedef struct {
     ptrdiff_t count, inner;
 } fmt_channels;
 
+/* The random words of elements go by the elements' numbers in an array, of which ours may be a part:
+ * ours then lie in it as runs of equal length. */
 typedef struct {
     uint64_t seed, stream;
+    uint64_t first;         /* number of our first element, and the others follow; unless there are */
+    const uint64_t *starts; /* numbers of the first elements of our runs, NULL if not */
+    ptrdiff_t run;          /* length of these */
+    ptrdiff_t before;       /* elements in these runs before ours */
 } fmt_key;
+
+/* The words of our elements index ... index + n - 1. */
+void fmt_random_words(const fmt_key *key, ptrdiff_t index, uint32_t *words, ptrdiff_t n);
 
 /* What the loop does, of elements start ... stop - 1 of a C-contiguous array, with the scales of
  * their channels and the random words of their numbers.  Returns enum fmt_status. */
@@ -462,7 +478,7 @@ typedef struct fmt_block_plan {
     int source, target; /* enum fmt_type; target TYPE_INT*: codes, else values */
     ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
     int stochastic, bump;
-    uint64_t seed, stream, first; /* first: of x's elements, in the array that words count */
+    fmt_key key; /* of the random words */
     int arithmetic; /* round_codes and round_values serve the elements and the rounding */
     enum { RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX } rule;
     int scale_type;           /* TYPE_INT* of the stored scales */
@@ -530,6 +546,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t batch, depth;
     fmt_matrix a, b;
+    int fresh; /* what is in c does not count */
 } fmt_matmul_plan;
 
 /* Bytes of memory that fmt_matmul works in. */
@@ -576,6 +593,7 @@ typedef struct {
     ptrdiff_t run;   /* DOT_WIDE, DOT_RUNS: steps whose products fit 32 bits */
     int offset_bits; /* of bytes */
     float down, up;  /* SCALING_OVERFLOW: 2**-n and 2**n, which keep a's scales in range */
+    int fresh;       /* totals start from 0, not from c */
 } fmt_tile;
 
 /* The kernels of the block matmul; a tile is rows x columns results. */
@@ -586,7 +604,8 @@ typedef struct fmt_integer_dot {
     void (*pack_panel)(const fmt_matrix *m, const void *codes, const uint8_t *scales,
                        ptrdiff_t count, const fmt_pieces *pieces, int is_a, int layout,
                        ptrdiff_t width, const fmt_panel *panel);
-    /* Adds to so many rows and columns, of a tile or less, of c; `row` and `column` are strides. */
+    /* Adds to so many rows and columns, of a tile or less, of c; `row` and `column` are strides, one
+     * of which is 1. */
     void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns);
     /* Adds the products of `count` pairs of vectors, of panels of `columns` on both sides; of kind
