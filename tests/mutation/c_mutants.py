@@ -6,9 +6,9 @@
     python tests/mutation/c_mutants.py --sample 25 --out tests/mutation/c_mutants.csv          # all areas
     python tests/mutation/c_mutants.py precision --sample 100 --out more.csv
 
-Of each file, a random sample (with a seed) of what universalmutator makes is compiled and tested. A mutant is
+Of each area, a random sample (with a seed) of what universalmutator makes is compiled and tested. A mutant is
 "invalid" (does not compile), "same" (compiles to the same code), "killed", "timeout" (killed too) or "survived" all
-cases of all of its area's tests.  A run that is interrupted goes on with what is not in the table.
+of its area's tests.  A run that is interrupted goes on with what is not in the table.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import csv
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -31,26 +32,39 @@ from rich.progress import track
 ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "fmtlib/_core/src"
 TARGET, TARGET_UNIT = "x86-64-v3", "target_x86_64_v3.c"  # includes the *.inc.h
-FLAGS = ("-std=c11", "-O1", "-fPIC", "-w", "-ffp-contract=off", "-fno-trapping-math", "-fvisibility=hidden")
-FIRST_CASES = "3"  # of each test function; survivors meet them all
+FLAGS = (
+    "-std=c11",
+    "-O1",
+    "-fPIC",
+    "-w",
+    "-ffp-contract=off",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+)
+DEFINES = (
+    "-DNPY_NO_DEPRECATED_API=NPY_2_0_API_VERSION",
+    "-DNPY_TARGET_VERSION=NPY_2_0_API_VERSION",
+    "-DPy_LIMITED_API=0x030B0000",
+)
+CASES = ("2", "6")  # of each test function: of all mutants; of those that survive the first
 SECONDS = 900
 
 # What is mutated, and the tests that should see it.
 AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "codec": (
-        ("elementwise.c", "blocks.c", "lookup.c", "kernels.inc.h", "round.inc.h", "groups.inc.h",
-         "nearest.inc.h", "scaled.inc.h", "noise.inc.h", "philox.inc.h", "round_widths.inc.h"),
-        ("encode", "ufuncs", "inputs", "nearest", "scaling", "scaled_floats", "stochastic", "random", "blocks",
-         "block_formats", "p3109", "thresholds", "chunks", "table", "traps"),
+    "precision": (
+        ("widths.c", "widths.inc.h", "terms.inc.h"),
+        ("terms", "group_widths", "precision"),
     ),
     "products": (
         ("matmul.c", "dot_product.c", "accumulate.c", "exact_sums.c", "tile_layout.c", "tile_packing.c",
          "transpose.c", "tiles.inc.h", "integer_dot.inc.h", "integer_pack.inc.h"),
-        ("products", "product_tiles", "accumulators"),
+        ("products", "accumulators", "product_tiles"),
     ),
-    "precision": (
-        ("widths.c", "widths.inc.h", "terms.inc.h"),
-        ("precision", "group_widths", "terms"),
+    "codec": (
+        ("elementwise.c", "blocks.c", "lookup.c", "kernels.inc.h", "round.inc.h", "groups.inc.h",
+         "nearest.inc.h", "scaled.inc.h", "noise.inc.h", "philox.inc.h", "round_widths.inc.h"),
+        ("scaled_floats", "nearest", "stochastic", "p3109", "block_formats", "random", "encode", "inputs", "ufuncs",
+         "scaling", "blocks", "traps", "thresholds", "chunks", "table"),
     ),
 }  # fmt: skip
 
@@ -76,7 +90,10 @@ def generated(file: str, folder: Path) -> list[tuple[int, str, str]]:
     made.mkdir()
     mutate = Path(sys.executable).with_name("mutate")
     subprocess.run(
-        [mutate, name, "c", "--noCheck", "--mutantDir", made], cwd=folder, check=True, stdout=subprocess.DEVNULL
+        [mutate, name, "c", "--noCheck", "--mutantDir", made],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     old = source.read_text().splitlines()
     found = set()
@@ -92,27 +109,29 @@ class Bench:
     """A copy of the package whose kernels can be exchanged."""
 
     def __init__(self, folder: Path) -> None:
-        self.sources, self.objects, self.package = folder / "src", folder / "objects", folder / "fmtlib"
+        self.sources, self.objects, self.package = (
+            folder / "src",
+            folder / "objects",
+            folder / "fmtlib",
+        )
         shutil.copytree(SOURCES, self.sources)
         self.objects.mkdir()
         ignore = shutil.ignore_patterns("*.so", "*.c", "*.h", "__pycache__")
         shutil.copytree(ROOT / "fmtlib", self.package, ignore=ignore)
-        counting = next((ROOT / "fmtlib/_core").glob("counting*.so"))
-        shutil.copy(counting, self.package / "_core")
-        self.module = self.package / "_core" / f"kernels{sysconfig.get_config_var('EXT_SUFFIX')}"
+        shutil.copy(ROOT / "fmtlib/_core/counting.abi3.so", self.package / "_core")
+        self.module = self.package / "_core/kernels.abi3.so"
         self.folder = folder
         units = [*self.sources.glob("*.c"), ROOT / "fmtlib/_core/kernels.c"]
         for unit in track(units, "unchanged kernels"):
             if not self.compile(unit, self.objects / f"{unit.stem}.o"):
                 raise SystemExit(f"{unit} does not compile")
         self.link({})
-        if self.failed("precision", FIRST_CASES) is not None:
+        if self.failed("precision", CASES[0]) is not None:
             raise SystemExit("the tests fail without any mutant")
 
     def compile(self, unit: Path, to: Path) -> bool:
         include = (self.sources, np.get_include(), sysconfig.get_path("include"))
-        defines = ("-DNPY_NO_DEPRECATED_API=NPY_2_0_API_VERSION", "-DNPY_TARGET_VERSION=NPY_2_0_API_VERSION")
-        command = ["gcc", *FLAGS, *defines, *(f"-I{i}" for i in include), "-c", unit, "-o", to]
+        command = ["gcc", *FLAGS, *DEFINES, *(f"-I{i}" for i in include), "-c", unit, "-o", to]
         return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
     def link(self, changed: dict[str, Path]) -> bool:
@@ -124,7 +143,7 @@ class Bench:
         """How the tests of an area fail, or None."""
         tests = [str(ROOT / f"tests/test_{name}.py") for name in AREAS[area][1]]
         paths = os.pathsep.join(map(str, (self.folder, ROOT / "tests")))
-        command = [sys.executable, "-P", "-m", "pytest", "-qx", "-p", "mutation.sample", "--cases", cases,
+        command = [sys.executable, "-P", "-m", "pytest", "-qx", "-p", "mutation.sample", "--cases", cases, "--seconds", "30",
                    "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), *tests]  # fmt: skip
         try:
             run = subprocess.run(
@@ -133,6 +152,8 @@ class Bench:
                 env=os.environ | {"PYTHONPATH": paths, "FMTLIB_ONLY_TARGET": TARGET, "CI": "1"},
             )  # fmt: skip
         except subprocess.TimeoutExpired:
+            return "timeout"
+        if run.returncode in (-signal.SIGVTALRM, 128 + signal.SIGVTALRM):
             return "timeout"
         return None if run.returncode == 0 else "killed"
 
@@ -154,7 +175,7 @@ class Bench:
             return "same"
         if not self.link({usual.name: made}):
             return "invalid"
-        return self.failed(mutant.area, FIRST_CASES) or self.failed(mutant.area, "0") or "survived"
+        return next(filter(None, (self.failed(mutant.area, cases) for cases in CASES)), "survived")
 
 
 def read(path: Path) -> dict[tuple[str, int, str], Mutant]:
@@ -170,18 +191,19 @@ def main() -> None:
     """Make, test, write down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("areas", nargs="*", default=list(AREAS), help=", ".join(AREAS))
-    parser.add_argument("--sample", type=int, default=25, help="mutants of each file (default: 25)")
+    parser.add_argument("--sample", type=int, default=25, help="mutants of each area (default: 25)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     chosen = []
     for area in args.areas:
+        mutants = []
         for file in AREAS[area][0]:
             with tempfile.TemporaryDirectory() as folder:
-                mutants = generated(file, Path(folder))
-            some = random.Random(args.seed).sample(mutants, min(args.sample, len(mutants)))
-            chosen += [Mutant(area, file, *mutant) for mutant in sorted(some)]
-            print(f"{file}: {len(some)} of {len(mutants)} mutants")
+                mutants += [Mutant(area, file, *mutant) for mutant in generated(file, Path(folder))]
+        some = random.Random(args.seed).sample(mutants, min(args.sample, len(mutants)))
+        print(f"{area}: {len(some)} of {len(mutants)} mutants", flush=True)
+        chosen += some
     done = read(args.out)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))

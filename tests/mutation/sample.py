@@ -1,12 +1,13 @@
-"""A pytest plugin that thins out parametrised tests: ``pytest -p sample --cases 6``.
+"""A pytest plugin that thins out parametrised tests: ``pytest -p mutation.sample --cases 6``.
 
 A mutant that is wrong is mostly wrong in any case of a test; so at most this many cases of each test function are
-kept, evenly spaced, the first and the last among them.  What survives is tried on all of them.
+kept, evenly spaced, the first and the last among them.  With ``--seconds``, a test that takes more ends the process.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from collections import defaultdict
 
 import pytest
@@ -23,9 +24,19 @@ if ONLY := os.environ.get("FMTLIB_ONLY_TARGET"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cases", type=int, default=0, help="cases of each test function; 0: all")
+    parser.addoption(
+        "--seconds", type=float, default=0, help="of CPU that one test may take; 0: any"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # The signal's default action ends the process even in the midst of a kernel.
+    signal.setitimer(signal.ITIMER_VIRTUAL, item.config.getoption("--seconds"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if ONLY:
+        items[:] = [item for item in items if item.name != "test_targets"]  # which wants a baseline
     most = config.getoption("--cases")
     if most < 1:
         return
