@@ -49,15 +49,17 @@ html_theme_options = {
     "footer_end": [],
     "show_prev_next": True,
 }
-html_sidebars = {"*": [], "tutorials/*": []}  # only the generated pages are too many for the bar above
+# Only the generated pages are too many for the bar above.
+html_sidebars = {"*": [], "tutorials/*": []}
 
 # Tutorials run when the site is built; what fails or warns in them, fails the build.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True
-nb_execution_timeout = 60
+nb_execution_timeout = 300
 nb_output_stderr = "warn"
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"
 # Their kernels draw SVG, and do not warn that they are talked to through the loopback device.
 kernel_settings = tempfile.TemporaryDirectory()
 os.environ["IPYTHONDIR"] = kernel_settings.name
