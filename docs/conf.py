@@ -26,11 +26,19 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build", "jupyter_execute"]
 templates_path = ["_templates"]
 
-WIDE = ("formats", "rounding", "blocks", "products")  # pages whose tables want the room
+WIDE = (
+    "index",
+    "formats",
+    "rounding",
+    "blocks",
+    "products",
+    "benchmarks",
+)  # pages that want the room
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fmtlib {release}"
@@ -49,8 +57,7 @@ html_theme_options = {
     "footer_end": [],
     "show_prev_next": True,
 }
-# Only the generated pages are too many for the bar above.
-html_sidebars = {"*": [], "tutorials/*": []}
+html_sidebars = {"index": []}  # elsewhere: the pages of the section
 
 # Tutorials run when the site is built; what fails or warns in them, fails the build.
 nb_execution_mode = "force"
@@ -74,6 +81,12 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
 default_role = "py:obj"
+nitpicky = True  # a reference that leads nowhere is a warning, except
+nitpick_ignore_regex = [
+    ("py:obj", r"[a-z_][a-z_0-9]*"),  # parameters and attributes, which numpydoc quotes alike
+    ("py:(obj|class)", r"(numpy|abc|collections|pydoc_data)\..*"),  # others: no inventory
+    ("py:class", r"fmtlib\..*\.(_\w+|RoleFormats)"),  # bases that are not public
+]
 pygments_style = "sphinx"
 highlight_language = "none"  # of blocks that name none
 autodoc_typehints = "none"  # numpydoc's sections say the types
@@ -87,6 +100,15 @@ def write_generated(_app: Sphinx, _config: Config) -> None:
     generate.write(DOCS / "_generated")
 
 
+def forget_compiled(app: Sphinx) -> list[object]:
+    """Take modules without Python source from the index of sources, which would link to no page."""
+    modules = app.env._viewcode_modules
+    for name in [name for name, entry in modules.items() if not entry]:
+        del modules[name]
+    return []
+
+
 def setup(app: Sphinx) -> None:
     """Generate before Sphinx looks for pages, which it does before "builder-inited"."""
     app.connect("config-inited", write_generated)
+    app.connect("html-collect-pages", forget_compiled, priority=100)  # before viewcode's own

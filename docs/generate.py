@@ -11,18 +11,19 @@ import inspect
 import math
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
+import cells
+import drawings
+import format_pages
 import numpy as np
 
 import fmtlib as fl
 from fmtlib.accumulators import PRESETS
 from fmtlib.formats import ALIASES, FORMATS, ROUNDINGS, STOCHASTIC, Format, ScaleRule
-from fmtlib.listing import exact_text
-from fmtlib.reference import as_value
 
 # Modules whose public names have pages besides those of the package itself.
 MODULES = (
@@ -35,10 +36,6 @@ MODULES = (
     "fmtlib.training",
     "fmtlib.hardware",
 )
-# Float formats of at most this many bits have a page with all their codes.
-MOST_BITS = 8
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def write(folder: Path) -> None:
@@ -60,6 +57,9 @@ def pages() -> dict[str, str]:
         "fixed_formats.inc": fixed_table(),
         "integer_formats.inc": integer_table(),
         "block_formats.inc": block_table(),
+        "format_pages.inc": format_list(),
+        "eight_bits.inc": eight_bit_figure(),
+        "start.inc": start_figure(),
         "roundings.inc": rounding_table(),
         "overflows.inc": overflow_table(),
         "scales.inc": scale_table(),
@@ -67,8 +67,8 @@ def pages() -> dict[str, str]:
         "accumulators.inc": accumulator_table(),
         "api.rst": api_page(),
     }
-    for name in listed():
-        made[f"codes/{name}.md"] = codes_page(name)
+    for name, fmt in FORMATS.items():
+        made[f"formats/{name}.md"] = format_pages.page(name, fmt)
     return made
 
 
@@ -79,16 +79,26 @@ def _rows(kind: type) -> Iterator[tuple[str, Format]]:
     return ((name, fmt) for name, fmt in FORMATS.items() if isinstance(fmt, kind))
 
 
-def listed() -> list[str]:
-    """Names of the formats that have a page with all their codes."""
-    return [name for name, fmt in _rows(fl.FloatFormat) if fmt.bits <= MOST_BITS]
+def format_list() -> str:
+    """The pages of the formats by family, in the order of the table, for the bar at the side."""
+    families = {
+        "Floating point": fl.FloatFormat,
+        "Fixed point": fl.FixedFormat,
+        "Integers": fl.IntegerFormat,
+        "Blocks": fl.BlockFormat,
+    }
+    lists = []
+    for caption, kind in families.items():
+        names = "\n".join(f"_generated/formats/{name}" for name, _ in _rows(kind))
+        lists.append(f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{names}\n```\n")
+    return "\n".join(lists)
 
 
 def float_table() -> str:
     """One row for each floating-point format."""
     head = (
         "format", "bits", "exp., mant.", "bias", "greatest", "least normal",
-        "least subnormal", "infinity", "NaN", "−0", "dtype",
+        "least subnormal", "infinity", "NaN", "−0",
     )  # fmt: skip
     rows = []
     for name, fmt in _rows(fl.FloatFormat):
@@ -97,20 +107,19 @@ def float_table() -> str:
         zero = (values == 0) & np.signbit(values)
         rows.append(
             (
-                _name(name, f"_generated/codes/{name}.md" if name in listed() else None),
+                _name(name),
                 fmt.bits,
                 f"{fmt.exponent_bits}, {fmt.mantissa_bits}",
                 fmt.bias,
-                _value(fmt.max),
-                _power(fmt.min_exponent),
-                _power(fmt.quantum_exponent) if fmt.subnormals and fmt.mantissa_bits else "–",
-                _codes(codes[np.isinf(values)], fmt.bits),
-                _codes(codes[np.isnan(values)], fmt.bits),
-                _codes(codes[zero], fmt.bits),
-                fmt.code_dtype,
+                cells.value(fmt.max),
+                cells.power(fmt.min_exponent),
+                cells.power(fmt.quantum_exponent) if fmt.subnormals and fmt.mantissa_bits else "–",
+                cells.codes(codes[np.isinf(values)], fmt.bits),
+                cells.codes(codes[np.isnan(values)], fmt.bits),
+                cells.codes(codes[zero], fmt.bits),
             )
         )
-    return _table(head, rows)
+    return cells.table(head, rows)
 
 
 def fixed_table() -> str:
@@ -120,20 +129,20 @@ def fixed_table() -> str:
     for name, fmt in _rows(fl.FixedFormat):
         sign = "" if fmt.signed else "U"
         notation = f"{sign}Q{fmt.integer_bits + fmt.signed}.{fmt.fraction_bits}"
-        least = _value(fmt.min_integer * 2.0**fmt.quantum_exponent)
-        greatest, step = _value(fmt.max), _power(fmt.quantum_exponent)
+        least = cells.value(fmt.min_integer * 2.0**fmt.quantum_exponent)
+        greatest, step = cells.value(fmt.max), cells.power(fmt.quantum_exponent)
         rows.append((_name(name), fmt.bits, notation, least, greatest, step, fmt.code_dtype))
-    return _table(head, rows)
+    return cells.table(head, rows)
 
 
 def integer_table() -> str:
     """One row for each integer format."""
     head = ("format", "bits", "least", "greatest", "dtype")
     rows = [
-        (_name(name), fmt.bits, _value(fmt.min_integer), fmt.max_integer, fmt.code_dtype)
+        (_name(name), fmt.bits, cells.value(fmt.min_integer), fmt.max_integer, fmt.code_dtype)
         for name, fmt in _rows(fl.IntegerFormat)
     ]
-    return _table(head, rows)
+    return cells.table(head, rows)
 
 
 def block_table() -> str:
@@ -163,26 +172,39 @@ def block_table() -> str:
                 f"{fmt.code_dtype}, {fmt.scale_dtype}",
             )
         )
-    return _table(head, rows)
+    return cells.table(head, rows)
 
 
-def codes_page(name: str) -> str:
-    """A page with every code of a float format, as `fmtlib.show` lists them."""
-    fmt = FORMATS[name]
-    return "\n".join(
-        [
-            f"# {name}",
-            "",
-            "Every code, as [`fmtlib.show`](../../formats.md) lists them.",
-            "",
-            f"`{fmt!r}`",
-            "",
-            "```text",
-            str(fl.show(fmt)),
-            "```",
-            "",
-        ]
+def eight_bit_figure() -> str:
+    """Precision against magnitude of the formats that have codes of eight bits."""
+    eight: dict[str, drawings.Elementwise] = {
+        name: fmt
+        for name, fmt in FORMATS.items()
+        if not isinstance(fmt, fl.BlockFormat) and fmt.bits == 8
+    }
+    return drawings.figure(
+        drawings.compare(eight, "_generated/formats"),
+        "Bits of significand against magnitude, of all formats of 8 bits: neighbours between "
+        "2<sup>e</sup> and 2<sup>e + 1</sup> are 2<sup>e + 1 − bits</sup> apart, so that each bit "
+        "halves the relative spacing. Arrows: it goes on beyond the axis.",
     )
+
+
+def start_figure() -> str:
+    """One tensor in several formats: the picture of the start page."""
+    x = np.random.default_rng(0).standard_normal(1 << 16, dtype=np.float32)
+    return drawings.figure(
+        drawings.tensor(START_FORMATS, x),
+        "65,536 normal numbers, and which magnitudes each format has where they lie; of block "
+        "formats, under the scale of the median block. SQNR: signal to quantisation noise, of "
+        "<code>fl.quantize</code>; <code>int8</code> with the scale of "
+        "<code>fl.calibrate</code>.",
+    )
+
+
+START_FORMATS = (
+    "bf16", "e4m3", "e5m2", "int8", "mxfp8_e4m3", "e2m3", "msfp12", "nvfp4", "mxfp4_e2m1", "e2m1",
+)  # fmt: skip
 
 
 def _element(fmt: Format) -> str:
@@ -203,11 +225,11 @@ def rounding_table() -> str:
     """What each deterministic rounding makes of some numbers."""
     x = np.array([16.5, 17.0, 17.5, 19.0, -16.5, -17.0])  # between 16, 18 and 20, of E4M3
     rows = [
-        (f"`{rounding}`", *map(_value, fl.quantize(x, "e4m3", rounding=rounding)))
+        (f"`{rounding}`", *map(cells.value, fl.quantize(x, "e4m3", rounding=rounding)))
         for rounding in ROUNDINGS
         if rounding not in STOCHASTIC
     ]
-    return _table(("rounding", *map(_value, x)), rows)
+    return cells.table(("rounding", *map(cells.value, x)), rows)
 
 
 def overflow_table() -> str:
@@ -229,9 +251,9 @@ def overflow_table() -> str:
             results = tuple(_quantized(value, name, overflow) for value in x)
             modes.setdefault(results, []).append(f"`{overflow}`")
         for i, (results, names) in enumerate(modes.items()):
-            first = (f"`{name}`", _value(fmt.max)) if i == 0 else ("", "")
+            first = (f"`{name}`", cells.value(fmt.max)) if i == 0 else ("", "")
             rows.append((*first, ", ".join(names), *results))
-    return _table(head, rows)
+    return cells.table(head, rows)
 
 
 OVERFLOW_EXAMPLES = (
@@ -244,10 +266,10 @@ def _quantized(x: float, fmt: str, overflow: str) -> str:
     """The value that x becomes, or what it raises."""
     try:
         with np.errstate(invalid="raise"):
-            return _value(fl.quantize(np.float64(x), fmt, overflow=overflow))
+            return cells.value(fl.quantize(np.float64(x), fmt, overflow=overflow))
     except FloatingPointError:
         with np.errstate(invalid="ignore"):
-            return f"{_value(fl.quantize(np.float64(x), fmt, overflow=overflow))}, “invalid”"
+            return f"{cells.value(fl.quantize(np.float64(x), fmt, overflow=overflow))}, “invalid”"
     except (OverflowError, ValueError) as error:
         return type(error).__name__
 
@@ -256,12 +278,12 @@ def scale_table() -> str:
     """What each rounding makes of some numbers in E8M0."""
     x = np.array([1.4, 1.5, 3.0, 6.0, 12.0, 2.0**-130, 0.0, -1.0, 2.0**128, np.inf, np.nan])
     rows = [
-        (f"`{rounding}`", f"`{overflow}`", *map(_value, _e8m0(x, rounding, overflow)))
+        (f"`{rounding}`", f"`{overflow}`", *map(cells.value, _e8m0(x, rounding, overflow)))
         for overflow in ("saturate", "nonsaturating")
         for rounding in ("nearest_even", "nearest_away", "toward_zero", "up")
     ]
-    shown = [_value(value) if value != 1.4 else "1.4" for value in x]
-    return _table(("rounding", "overflow", *shown), rows)
+    shown = [cells.value(value) if value != 1.4 else "1.4" for value in x]
+    return cells.table(("rounding", "overflow", *shown), rows)
 
 
 def _e8m0(x: np.ndarray, rounding: str, overflow: str) -> np.ndarray:
@@ -281,13 +303,13 @@ def scale_rule_table() -> str:
         for rule in get_args(ScaleRule):
             if rule == "amax":  # not of powers of two
                 continue
-            cells = []
+            shown = []
             for x in greatest:
                 block = fl.encode(np.array([x]), dataclasses.replace(fmt, scale_rule=rule))
                 scale, value = fl.decode(block.scales, fmt.scale)[0], fl.decode(block)[0]
-                cells.append(f"{_value(scale)} → {_value(value)}")
-            rows.append((f"`{rule}`", *cells))
-        tables.append(_table((f"`{name}`", *map(_value, greatest)), rows))
+                shown.append(f"{cells.value(scale)} → {cells.value(value)}")
+            rows.append((f"`{rule}`", *shown))
+        tables.append(cells.table((f"`{name}`", *map(cells.value, greatest)), rows))
     return "\n".join(tables)
 
 
@@ -310,7 +332,7 @@ def accumulator_table() -> str:
                     "added after" if record.start == "late" else "a term of the step",
                 )
             )
-    return _table(head, rows)
+    return cells.table(head, rows)
 
 
 # --- the API --------------------------------------------------------------------------------
@@ -369,40 +391,7 @@ def _heading(text: str, underline: str) -> str:
     return f"{text}\n{underline * len(text)}\n"
 
 
-# --- cells ----------------------------------------------------------------------------------
-
-
-def _table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
-
-
-def _name(name: str, page: str | None = None) -> str:
+def _name(name: str) -> str:
     """A format's name, with a link to its page, and its aliases."""
     aliases = [alias for alias, canonical in ALIASES.items() if canonical == name]
-    shown = f"[`{name}`]({page})" if page else f"`{name}`"
-    return shown + "".join(f" `{alias}`" for alias in aliases)
-
-
-def _value(x: float) -> str:
-    """A number, exactly, with powers of two as powers."""
-    if not math.isfinite(x):
-        return "NaN" if math.isnan(x) else "∞" if x > 0 else "−∞"
-    text = exact_text(as_value(x)).replace("*", " × ")
-    text = re.sub(r"\^(-?\d+)", lambda power: power[1].translate(_SUPERSCRIPTS), text)
-    return text.replace("-", "−")
-
-
-def _power(exponent: int) -> str:
-    """A power of two."""
-    return "1" if exponent == 0 else f"2{str(exponent).translate(_SUPERSCRIPTS)}"
-
-
-def _codes(codes: np.ndarray, bits: int) -> str:
-    """Codes in hexadecimal, runs of them as ranges; a dash if there are none."""
-    digits, found = -(-bits // 4), []
-    for run in np.split(codes, np.flatnonzero(np.diff(codes.astype(int)) != 1) + 1):
-        if run.size:
-            ends = [f"{code:0{digits}X}" for code in (run[0], run[-1])]
-            found.append(ends[0] if run.size == 1 else "–".join(ends))
-    return ", ".join(found) or "–"
+    return f"[`{name}`](_generated/formats/{name}.md)" + "".join(f" `{alias}`" for alias in aliases)

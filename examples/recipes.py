@@ -2,14 +2,12 @@
 
 ::
 
-    python examples/recipes.py                      # the tables
-    python examples/recipes.py stored mnist1d       # of some experiments
-    python examples/recipes.py --write              # also docs/recipe_figures.inc and the plot
+    python examples/recipes.py                                # the tables, of docs/recipes.csv
+    python examples/recipes.py --folder runs stored mnist1d   # train what runs/ lacks of these
+    python examples/recipes.py --folder runs --write          # all; docs/recipes.csv, the page
 
-Needs the extras demo and data.  Every run that is in the table (``--table``, docs/recipes.csv by
-default) is taken from it, and every new one is added at once; so an interrupted run goes on, and
-``--fresh`` starts anew.  Settings are the same for all recipes; the test part is evaluated once
-per run, after the last epoch.
+Training needs the extras train, demo and data.  Settings are the same for all recipes; the test
+part is evaluated once per run, after the last epoch.
 """
 
 from __future__ import annotations
@@ -18,33 +16,38 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one thread per run, so that runs repeat
 
-import argparse
-import csv
 import math
-import platform
-import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from comparison import (
+    DOCS,
+    FLOAT32,
+    Expectation,
+    Experiment,
+    Paired,
+    Row,
+    accuracy,
+    arguments,
+    claims,
+    collect,
+    costs,
+    in_order,
+    integers,
+    points,
+    read,
+    table,
+    train,
+    write_page,
+)
 
-import fmtlib as fl
 from fmtlib import training
-from fmtlib.benchmarks.machine import processor
 from fmtlib.files import replaced
-from fmtlib.progress import reporting
+from fmtlib.tables import write_csv
+from fmtlib.training.setup import Trained
 
-DOCS = Path(__file__).parents[1] / "docs"
-SEEDS = range(5)
-COLUMNS = (
-    "experiment", "recipe", "learning_rate", "seed", "test_accuracy", "validation_accuracy",
-    "train_loss", "passes_per_mac", "macs", "effectual_macs", "stopped",
-)  # fmt: skip
-FLOAT32 = "float32"
+Found = dict[tuple[str, str, float], Paired]
 
 NEAREST: dict[str, Any] = {"gradient_rounding": "nearest_even"}
 TRUNCATED: dict[str, Any] = {"gradient_rounding": "toward_zero"}
@@ -120,306 +123,82 @@ STORED: dict[str, training.Recipe] = {FLOAT32: training.Float32()} | {
 INTEGERS = tuple(f"{kind} {bits} bits" for bits in (8, 4, 3, 2) for kind in ("PTQ", "QAT"))
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """Recipes under equal settings.
-
-    Attributes
-    ----------
-    title : str
-    data : callable
-        From a seed to a data set.
-    inputs : int
-        Values per sample.
-    recipes : dict
-        By name; None for those of `integers`.
-    learning_rates : tuple of float
-    epochs : int
-    options : dict
-        Of `training.fit`.
-    """
-
-    title: str
-    data: Callable[[int], training.Dataset]
-    inputs: int
-    recipes: dict[str, training.Recipe | None]
-    learning_rates: tuple[float, ...]
-    epochs: int
-    options: dict[str, Any] = field(default_factory=dict)
+def with_integers(setup: training.Setup, trained: Trained) -> Row:
+    """What becomes of a trained network in integers."""
+    return integers(setup, trained, (8, 4, 3, 2))
 
 
+PERCEPTRON = "mlp:hidden=128,128"
 EXPERIMENTS = {
     "digits": Experiment(
-        "digits, float32 masters", training.digits, 64, {**BLOCKS, **OTHERS}, (0.15,), 15
+        "digits, float32 masters", "digits", PERCEPTRON, {**BLOCKS, **OTHERS}, (0.15,),
+        {"epochs": 15},
     ),
     "mnist1d": Experiment(
-        "MNIST-1D, float32 masters", training.mnist1d, 40,
+        "MNIST-1D, float32 masters", "mnist1d", PERCEPTRON,
         {
             **BLOCKS,
             **{name: OTHERS[name] for name in ("FP8", "MXFP8", "MXFP4", "NVFP4", "2:8 sparse")},
         },
-        (0.05, 0.1), 25,
+        (0.05, 0.1), {"epochs": 25},
     ),
     "stored": Experiment(
         "digits, weights stored without masters; no momentum, constant rate",
-        training.digits, 64, {**STORED}, (0.02,), 15,
-        {"momentum": 0.0, "schedule": training.constant},
+        "digits", PERCEPTRON, {**STORED}, (0.02,),
+        {"epochs": 15, "optimizer": "sgd:momentum=0.0", "schedule": "constant"},
     ),
     "integers": Experiment(
-        "digits, integers after calibration (PTQ) and trained (QAT)", training.digits, 64,
-        {FLOAT32: training.Float32(), **dict.fromkeys(INTEGERS)}, (0.15,), 15,
+        "digits, integers after calibration (PTQ) and trained (QAT)", "digits", PERCEPTRON,
+        {FLOAT32: training.Float32(), **dict.fromkeys(INTEGERS)}, (0.15,), {"epochs": 15},
+        with_integers,
     ),
 }  # fmt: skip
 
 
-# --- runs -----------------------------------------------------------------------------------------
-
-
-@cache
-def load(name: str, seed: int) -> training.Dataset:
-    """The data of an experiment."""
-    return EXPERIMENTS[name].data(seed)
-
-
-def train(name: str, recipe: str, rate: float, seed: int) -> list[dict[str, Any]]:
-    """The rows of one run; of `integers` all that follow from one trained network."""
-    experiment = EXPERIMENTS[name]
-    data = load(name, seed)
-    network = training.mlp(experiment.inputs, (128, 128), 10, seed=seed)
-    chosen = experiment.recipes[recipe]
-    assert chosen is not None
-    result = fit(network, data, chosen, rate, seed, experiment.epochs, experiment.options)
-    rows = [row(name, recipe, rate, seed, result)]
-    if name == "integers":
-        rows += integers(network, data, rate, seed)
-    return rows
-
-
-def fit(
-    network: training.Network,
-    data: training.Dataset,
-    recipe: training.Recipe,
-    rate: float,
-    seed: int,
-    epochs: int,
-    options: dict[str, Any],
-) -> training.Result:
-    """`training.fit`, without the warning of a training that stopped: the table says it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return training.fit(
-            network, data, recipe=recipe, learning_rate=rate, seed=seed, epochs=epochs, **options
-        )
-
-
-def integers(
-    network: training.Network, data: training.Dataset, rate: float, seed: int
-) -> Iterator[dict[str, Any]]:
-    """Wu et al.'s workflow on a trained network: calibrate, then a tenth of the training again."""
-    trained = network.state()
-    for bits in sorted({int(name.split()[1]) for name in INTEGERS}, reverse=True):
-        network.restore(trained)
-        recipe = training.INT8.calibrate(network, data.train.x, bits=bits)
-        run = recipe.start(network.products)
-        values = (training.evaluate(network, part, run)[1] for part in (data.test, data.validation))
-        test, validation = values
-        yield row(name="integers", recipe=f"PTQ {bits} bits", rate=rate, seed=seed) | {
-            "test_accuracy": test, "validation_accuracy": validation,
-        }  # fmt: skip
-        result = fit(network, data, recipe, rate / 10, seed, 2, {})
-        yield row("integers", f"QAT {bits} bits", rate, seed, result)
-
-
-def row(
-    name: str, recipe: str, rate: float, seed: int, result: training.Result | None = None
-) -> dict[str, Any]:
-    """A row of the table."""
-    found = dict.fromkeys(COLUMNS) | {
-        "experiment": name, "recipe": recipe, "learning_rate": rate, "seed": seed,
-    }  # fmt: skip
-    if result is not None:
-        found |= {
-            "test_accuracy": result.test_accuracy,
-            "validation_accuracy": (result.validation_accuracy or (math.nan,))[-1],
-            "train_loss": (result.train_loss or (math.nan,))[-1],
-            "passes_per_mac": result.passes_per_mac,
-            "macs": result.macs,
-            "effectual_macs": result.effectual_macs,
-            "stopped": result.stopped,
-        }
-    return found
-
-
-def key(found: dict[str, Any]) -> tuple[str, str, float, int]:
-    """What makes a row the one it is."""
-    return (
-        found["experiment"],
-        found["recipe"],
-        float(found["learning_rate"]),
-        int(found["seed"]),
-    )
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """The table as it is."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    for found in rows:
-        for name in COLUMNS[2:-1]:
-            whole = name in ("seed", "macs", "effectual_macs")
-            found[name] = (int if whole else float)(found[name]) if found[name] else None
-    return rows
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Put the table down, in the order of the experiments."""
-    places = {
-        (name, recipe): i
-        for i, (name, recipe) in enumerate(
-            (name, recipe) for name, e in EXPERIMENTS.items() for recipe in e.recipes
-        )
-    }
-    ordered = sorted(rows, key=lambda r: (places[key(r)[:2]], *key(r)[2:]))
-    with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(ordered)
-
-
-def complete(names: list[str], path: Path, workers: int, seeds: range) -> list[dict[str, Any]]:
-    """The table with all runs of some experiments."""
-    rows = [r for r in read(path) if r["recipe"] in EXPERIMENTS[r["experiment"]].recipes]
-    have = set(map(key, rows))
-    wanted = [
-        (name, recipe, rate, seed)
-        for seed in seeds
-        for name in names
-        for recipe, chosen in EXPERIMENTS[name].recipes.items()
-        for rate in EXPERIMENTS[name].learning_rates
-        if chosen is not None and (name, recipe, rate, seed) not in have
-    ]
-    shown = {"total": len(wanted), "description": "training"}
-    with (
-        ProcessPoolExecutor(workers) as pool,
-        reporting(True, "training", lambda done: {"completed": done, **shown}) as report,
-    ):
-        pending = [pool.submit(train, *run) for run in wanted]
-        for done, future in enumerate(as_completed(pending), 1):
-            rows += future.result()
-            write(path, rows)
-            report(done)
-    return rows
-
-
-# --- tables ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Test accuracies of a recipe in percent, by seed, and their differences to others'."""
-
-    by_seed: dict[int, float]
-    rows: list[dict[str, Any]]
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return float(np.mean(list(self.by_seed.values())))
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation over the seeds."""
-        return float(np.std(list(self.by_seed.values()), ddof=1))
-
-    def minus(self, other: Paired) -> tuple[float, float]:
-        """Mean and standard error of the differences, seed by seed."""
-        gaps = [value - other.by_seed[seed] for seed, value in self.by_seed.items()]
-        return float(np.mean(gaps)), float(np.std(gaps, ddof=1) / math.sqrt(len(gaps)))
-
-    def mean_of(self, name: str) -> float | None:
-        """Of another column; None if it is empty."""
-        values = [found[name] for found in self.rows if found[name] is not None]
-        return float(np.mean(values)) if values else None
-
-
-def collect(rows: list[dict[str, Any]]) -> dict[tuple[str, str, float], Paired]:
-    """By experiment, recipe and learning rate."""
-    found: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
-    for one in rows:
-        found.setdefault(key(one)[:3], []).append(one)
-    return {
-        place: Paired({int(r["seed"]): 100 * r["test_accuracy"] for r in own}, own)
-        for place, own in found.items()
-    }
-
-
-def tables(found: dict[tuple[str, str, float], Paired]) -> Iterator[str]:
+def tables(found: Found) -> Iterator[str]:
     """Markdown: one table for each experiment and learning rate."""
     for name, experiment in EXPERIMENTS.items():
         for rate in experiment.learning_rates:
             base = found.get((name, FLOAT32, rate))
             if base is None:
                 continue
-            yield f"\n**{experiment.title}** ({experiment.epochs} epochs, learning rate {rate})\n"
-            yield "| recipe | test accuracy % | points against float32 | passes | work |"
-            yield "| --- | --- | --- | --- | --- |"
-            for recipe in experiment.recipes:
-                own = found.get((name, recipe, rate))
-                if own is None:
-                    continue
-                gap, error = own.minus(base)
-                passes, macs = own.mean_of("passes_per_mac"), own.mean_of("macs")
-                effectual = own.mean_of("effectual_macs")
-                few = f" ({len(own.rows)} seeds)" if len(own.rows) < len(SEEDS) else ""
-                stopped = sum(bool(r["stopped"]) for r in own.rows)
-                cells = [
-                    recipe
-                    + few
-                    + (f" (stopped in {stopped} of {len(own.rows)})" if stopped else ""),
-                    f"{own.mean:.2f} ± {own.spread:.2f}",
-                    "" if recipe == FLOAT32 else f"{gap:+.2f} ± {error:.2f}",
-                    "" if passes is None else f"{passes:.2f}",
-                    "" if not macs or effectual == macs else f"{(effectual or 0) / macs:.2f}",
-                ]
-                yield f"| {' | '.join(cells)} |"
+            epochs = experiment.options["epochs"]
+            yield f"\n**{experiment.title}** ({epochs} epochs, learning rate {rate})\n"
+            yield from table(
+                ("recipe", "test accuracy %", "points against float32", "passes", "work"),
+                (
+                    (recipe + own.remarks, accuracy(own), points(own, base), *costs(own))
+                    for recipe in experiment.recipes
+                    if (own := found.get((name, recipe, rate)))
+                ),
+            )
 
 
-def claims(found: dict[tuple[str, str, float], Paired]) -> Iterator[str]:
-    """Markdown: what was expected of these experiments, and what came out."""
-
-    def line(claim: str, holds: bool, numbers: str) -> str:
-        return f"| {claim} | {numbers} | {'holds' if holds else '**does not hold**'} |"
+def expectations(found: Found) -> Iterator[Expectation]:
+    """What was expected of these experiments, if it came out, and the numbers."""
 
     def of(recipe: str, name: str = "digits", rate: float | None = None) -> Paired:
         return found[name, recipe, EXPERIMENTS[name].learning_rates[0] if rate is None else rate]
 
-    def below(claim: str, low: Paired, high: Paired) -> str:
+    def below(claim: str, low: Paired, high: Paired) -> Expectation:
         gap, error = low.minus(high)
-        return line(claim, gap < -3 * error, f"{gap:+.2f} ± {error:.2f} points")
+        return claim, gap < -3 * error, f"{gap:+.2f} ± {error:.2f} points"
 
-    yield "| expected | found | |"
-    yield "| --- | --- | --- |"
     base = of(FLOAT32)
-    yield line("float32 reaches 97.0 % on digits", base.mean >= 97, f"{base.mean:.2f} %")
+    yield ("float32 reaches 97.0 % on digits", base.mean >= 97, f"{base.mean:.2f} %")
     for recipe in ("BFP m=4, gradients stochastic", "BFP m=4, gradients nearest"):
         gap, error = of(recipe).minus(base)
-        yield line(
-            f"{recipe}: within 0.8 points on digits", gap >= -0.8, f"{gap:+.2f} ± {error:.2f}"
-        )
+        yield (f"{recipe}: within 0.8 points on digits", gap >= -0.8, f"{gap:+.2f} ± {error:.2f}")
     for recipe in ("FAST 0.6/0.3, truncated", "FAST 0.35/0.15, nearest"):
         gap, error = of(recipe).minus(base)
         passes = of(recipe).mean_of("passes_per_mac") or math.nan
-        yield line(
+        yield (
             f"{recipe}: within 1.5 points at up to 2.6 passes on digits",
             gap >= -1.5 and passes <= 2.6,
             f"{gap:+.2f} ± {error:.2f} at {passes:.2f}",
         )
     lost, kept = (of(f"stored m=4, {rounding}", "stored") for rounding in ("nearest", "stochastic"))
-    yield line(
-        "stored weights m=4, stochastic: 88 % on digits", kept.mean >= 88, f"{kept.mean:.2f} %"
-    )
+    yield ("stored weights m=4, stochastic: 88 % on digits", kept.mean >= 88, f"{kept.mean:.2f} %")
     yield below(
         "stored weights m=4: nearest more than 3 standard errors below stochastic", lost, kept
     )
@@ -434,30 +213,30 @@ def claims(found: dict[tuple[str, str, float], Paired]) -> Iterator[str]:
                 f"{at} truncated gradients more than 3 standard errors below {kind}",
                 truncated, other,
             )  # fmt: skip
-        yield line(f"{at} stochastic reaches 45 %", random.mean >= 45, f"{random.mean:.2f} %")
+        yield (f"{at} stochastic reaches 45 %", random.mean >= 45, f"{random.mean:.2f} %")
         gap, error = random.minus(nearest)
-        yield line(
+        yield (
             f"{at} stochastic gradients do not beat nearest ones, with float32 masters",
             gap <= 3 * error, f"{gap:+.2f} ± {error:.2f}",
         )  # fmt: skip
         gap, error = of("FAST 0.35/0.15, nearest", "mnist1d", rate).minus(
             of("m=2, then 4 from half way", "mnist1d", rate)
         )
-        yield line(
+        yield (
             f"{at[:-6]} FAST does not beat the fixed switch by more than 3 standard errors",
             gap <= 3 * error, f"{gap:+.2f} ± {error:.2f}",
         )  # fmt: skip
     base = of(FLOAT32, "integers")
     for kind in ("PTQ", "QAT"):
         gap, _ = of(f"{kind} 8 bits", "integers").minus(base)
-        yield line(
+        yield (
             f"{kind} 8 bits: within 1 % of float32, relative",
             gap >= -base.mean / 100,
             f"{100 * gap / base.mean:+.2f} %",
         )
 
 
-def plot(found: dict[tuple[str, str, float], Paired], path: Path) -> None:
+def plot(found: Found, path: Path) -> None:
     """Accuracy of the block recipes against their passes, both data sets."""
     from matplotlib.figure import Figure
 
@@ -485,34 +264,20 @@ def plot(found: dict[tuple[str, str, float], Paired], path: Path) -> None:
 
 def main() -> None:
     """Run what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("experiments", nargs="*", help=f"of {', '.join(EXPERIMENTS)}; all")
-    parser.add_argument("--table", type=Path, default=DOCS / "recipes.csv")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=len(SEEDS))
-    parser.add_argument("--fresh", action="store_true", help="forget what is in the table")
-    parser.add_argument("--write", action="store_true", help="the page's figures, after all runs")
-    arguments = parser.parse_args()
-    names = arguments.experiments or list(EXPERIMENTS)
-    for name in names:
-        if name not in EXPERIMENTS:
-            parser.error(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
-    if arguments.fresh:
-        arguments.table.unlink(missing_ok=True)
-    rows = complete(names, arguments.table, arguments.workers, range(arguments.seeds))
+    asked = arguments(__doc__.split("\n")[0], EXPERIMENTS)
+    path = DOCS / "recipes.csv"
+    rows = read(path)
+    if asked.folder is not None:
+        rows = [row for row in rows if row["experiment"] not in asked.experiments]
+        for name in asked.experiments:
+            rows += train(name, EXPERIMENTS[name], asked.folder, asked.workers, range(asked.seeds))
     found = collect(rows)
-    lines = list(tables(found))
-    if arguments.write or not arguments.experiments:
-        lines = [*claims(found), *lines]
+    lines = [*claims(expectations(found)), *tables(found)]
     print("\n".join(lines))
-    if arguments.write:
+    if asked.write:
+        write_csv(in_order(rows, EXPERIMENTS), path)
         plot(found, DOCS / "images" / "recipes.png")
-        machine = f"{processor()}, Python {platform.python_version()}, NumPy {np.__version__}"
-        head = (
-            f"<!-- made by examples/recipes.py --write -->\n\nfmtlib {fl.__version__}; {machine}.\n"
-        )
-        with replaced(DOCS / "recipe_figures.inc") as temporary:
-            temporary.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
+        write_page("recipes.py", lines, DOCS / "recipe_figures.inc", asked.folder is not None)
 
 
 if __name__ == "__main__":

@@ -319,7 +319,7 @@ class BlockArray:
     def planes(self) -> Planes:
         """The array in FAST's storage layout: planes of 2-bit chunks, exponents apart.
 
-        For sign-magnitude block floating point.  See `Planes`.
+        For sign-magnitude block floating point.  See ``Planes``.
 
         Examples
         --------
@@ -540,7 +540,7 @@ class Planes:
         'bfp_m4_e8_g16'
         """
         whole = len(self.planes)
-        count = whole if count is None else whole_number("count", count, 1, whole)
+        count = whole_number("count", whole if count is None else count, 1, whole)
         fmt = self.format
         element = fmt.element
         assert isinstance(element, FixedFormat)
@@ -684,7 +684,7 @@ def slabs_of(
     Gives the index of each, and the number of its first element.
     """
     axis, inner = 0, math.prod(shape)
-    while axis < len(shape):
+    while inner and axis < len(shape):  # an empty array is one run
         inner //= shape[axis]
         if inner <= limit or blocks.get(axis, 1) > 1:
             break

@@ -10,6 +10,8 @@ from typing import Any
 
 Reader = Callable[[str], Any]
 
+_DEEPEST = 20  # parentheses in others
+
 
 def near_names(given: str, allowed: Iterable[str]) -> str:
     """The near matches of a wrong name and the names allowed, to end an error message.
@@ -33,7 +35,8 @@ def split_choice(text: str) -> tuple[str, dict[str, str]]:
     Raises
     ------
     ValueError
-        If a parameter has no name or no value, or is there twice.
+        If a parameter has no name or no value, or is there twice; if parentheses do not match, or
+        are nested more than 20 deep.
 
     Examples
     --------
@@ -45,6 +48,8 @@ def split_choice(text: str) -> tuple[str, dict[str, str]]:
         depth += (letter == "(") - (letter == ")")
         if depth < 0:
             break
+        if depth > _DEEPEST:
+            raise ValueError(f"parentheses are nested more than {_DEEPEST} deep")
         if letter == ":" and not depth:
             parts.append("")
         else:
@@ -55,12 +60,13 @@ def split_choice(text: str) -> tuple[str, dict[str, str]]:
     found: dict[str, str] = {}
     for setting in settings:
         key, _, value = setting.partition("=")
+        inside = value.startswith("(") and value.endswith(")")
+        value = value[1:-1] if inside else value
         if not key or not value:
             raise ValueError(f"{name}: a parameter is NAME=VALUE, got {setting!r}")
         if key in found:
             raise ValueError(f"{name}: {key} is there twice")
-        inside = value.startswith("(") and value.endswith(")")
-        found[key] = value[1:-1] if inside else value
+        found[key] = value
     return name, found
 
 

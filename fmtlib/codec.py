@@ -52,6 +52,7 @@ _CHUNK = 1 << 15
 _TABLE_SHARE = 1 << 9
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 16
+_NO_ZEROS = np.zeros((), np.int64)
 
 
 def ufunc(
@@ -223,11 +224,12 @@ def encode(
     """
     if (
         type(x) is np.ndarray
-        and seed is random_bits is axis is scale is zero_point is workers is None
+        and seed is random_bits is scale is zero_point is workers is None
         and where is True
         and (usual := _usual("encode", fmt, x.dtype, rounding, overflow)) is not None
+        and (axis is None or isinstance(usual, _UsualBlocks))
     ):
-        return usual(x, out)
+        return usual(x, out, axis)
     fmt = get_format(fmt)
     mode = Mode.of(fmt, rounding, overflow, random_bits)
     key = word_key(seed, mode)
@@ -303,11 +305,21 @@ def quantize(
     """
     if (
         type(x) is np.ndarray
-        and seed is random_bits is axis is scale is zero_point is workers is None
+        and seed is random_bits is scale is zero_point is workers is None
         and where is True
         and (usual := _usual("quantize", fmt, x.dtype, rounding, overflow)) is not None
+        and (axis is None or isinstance(usual, _UsualBlocks))
     ):
-        return usual(x, out)
+        return usual(x, out, axis)
+    if (
+        type(x) is np.ndarray
+        and type(scale) is float
+        and seed is random_bits is axis is zero_point is out is workers is None
+        and where is True
+        and (scaled := _usual("quantize", fmt, x.dtype, rounding, overflow, True)) is not None
+        and (values := scaled(x, scale)) is not None
+    ):
+        return values
     fmt = get_format(fmt)
     mode = Mode.of(fmt, rounding, overflow, random_bits)
     key = word_key(seed, mode)
@@ -494,7 +506,7 @@ class _Usual(NamedTuple):
     function: np.ufunc
     dtype: np.dtype[Any]
 
-    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None) -> Any:
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None, axis: Any = None) -> Any:
         if out is None:
             return self.function(x)
         check_out(True, out, self.dtype)
@@ -508,29 +520,48 @@ class _UsualBlocks(NamedTuple):
     fmt: BlockFormat
     rounding: str
 
-    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None) -> Any:
+    def __call__(self, x: NDArray[Any], out: NDArray[Any] | None, axis: Any = None) -> Any:
         if self.verb == "quantize":
             check_out(True, out, x.dtype)
-            return blocks.quantize_blocks(x, self.fmt, None, self.rounding, 32, (0, 0), 1, out)
+            return blocks.quantize_blocks(x, self.fmt, axis, self.rounding, 32, (0, 0), 1, out)
         if out is not None:
             raise TypeError("encode to a block format takes neither out nor where")
-        return blocks.encode_blocks(x, self.fmt, None, self.rounding, 32, (0, 0), 1)
+        return blocks.encode_blocks(x, self.fmt, axis, self.rounding, 32, (0, 0), 1)
+
+
+class _UsualScaled(NamedTuple):
+    """The same for quantising float32 to a narrow format with one scale."""
+
+    fmt: Elementwise
+    encoder: np.ufunc
+    decoder: Callable[..., Any]
+
+    def __call__(self, x: NDArray[Any], scale: float) -> NDArray[Any] | None:
+        """None if there is more to do or to check."""
+        if not 0 < scale < math.inf:
+            return None
+        return _through_table(self.encoder, self.decoder, self.fmt, x, np.array(scale), _NO_ZEROS)
 
 
 def _usual(
-    verb: Verb, fmt: object, dtype: np.dtype[Any], rounding: str, overflow: str
-) -> _Usual | _UsualBlocks | None:
+    verb: Verb,
+    fmt: object,
+    dtype: np.dtype[Any],
+    rounding: str,
+    overflow: str,
+    scaled: bool = False,
+) -> Any:
     """The short way for an array of this dtype; None if there is more to do or to check."""
     try:
-        return _known_usual(verb, fmt, dtype, rounding, overflow)
+        return _known_usual(verb, fmt, dtype, rounding, overflow, scaled)
     except TypeError:  # also of what has no hash; said better where arguments are checked
         return None
 
 
 @lru_cache(maxsize=4096)
 def _known_usual(
-    verb: Verb, given: Any, dtype: np.dtype[Any], rounding: str, overflow: str
-) -> _Usual | _UsualBlocks | None:
+    verb: Verb, given: Any, dtype: np.dtype[Any], rounding: str, overflow: str, scaled: bool
+) -> _Usual | _UsualBlocks | _UsualScaled | None:
     fmt = get_format(given)
     if not dtype.isnative or (isinstance(fmt, BlockFormat) and verb == "decode"):
         return None
@@ -547,8 +578,13 @@ def _known_usual(
     if verb == "quantize" and not fmt.fits(dtype.name):
         return None
     if isinstance(fmt, BlockFormat):
-        return _UsualBlocks(verb, fmt, mode.rounding)
+        return None if scaled else _UsualBlocks(verb, fmt, mode.rounding)
     fmt = elementwise(fmt)
+    if scaled:
+        if dtype != np.float32 or fmt.bits > 8:
+            return None
+        encoder = get_ufunc("encode", fmt, *mode, scaled=True)
+        return _UsualScaled(fmt, encoder, _scaled_decoder(fmt, dtype)[0])
     return _Usual(get_ufunc(verb, fmt, *mode), fmt.code_dtype if verb == "encode" else dtype)
 
 
@@ -676,6 +712,7 @@ def real_array(x: ArrayLike) -> NDArray[Any]:
     return array
 
 
+@lru_cache(maxsize=256)  # names of dtypes take long
 def _check_real_dtype(dtype: np.dtype[Any]) -> None:
     if dtype.name not in _FLOATS and dtype.name not in _INTEGERS:
         raise TypeError(
@@ -788,7 +825,7 @@ def scaling_arrays(
     if not (np.isfinite(scales) & (scales > 0)).all():
         wrong = scales[~(np.isfinite(scales) & (scales > 0))].flat[0]
         raise ValueError(f"scale must be positive and finite, got {wrong}")
-    zeros = np.zeros((), np.int64)
+    zeros = _NO_ZEROS
     if zero_point is not None:
         if not isinstance(fmt, IntegerFormat):
             raise ValueError(f"zero_point is for integer formats, not {fmt.name}")

@@ -98,7 +98,7 @@ def storage_size(
     -----
     `compress` writes so many bits, and a record that says what array it is.
 
-    - "dpred": groups at their own widths, as `fmtlib.compression` tells.
+    - "dpred": groups at their own widths, as ``fmtlib.compression`` tells.
     - "shapeshifter": the count of published simulators of DPRed and ShapeShifter.  A group is as
       wide as its longest magnitude, one more for negative values only (0 if all are zero); 4 bits
       of header (b = 8: 3, 32: 5) for every `group_size` values of the whole array.  Dense: a short

@@ -19,7 +19,7 @@ import tokenize
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +235,51 @@ def load(path: str | os.PathLike[str]) -> Archive:
         ValueError,
     ) as error:
         raise ValueError(f"{path} is damaged or not what its suffix says: {error}") from error
+
+
+def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read one array from a ``.npy`` file, which is trusted as little as `load` trusts archives.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, is not whole, or holds Python objects.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.npy")
+    ...     np.save(path, np.arange(3))
+    ...     load_array(path)
+    array([0, 1, 2])
+    """
+    return _from_npy(bytearray(Path(path).read_bytes()), str(path))
+
+
+def load_json(
+    path: str | os.PathLike[str], parse_constant: Callable[[str], Any] | None = None
+) -> Any:
+    """Read a file of JSON; `parse_constant` as of `json.loads`.
+
+    Raises
+    ------
+    ValueError
+        If it is none, whatever else it is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.json")
+    ...     _ = path.write_text('{"a": [1, null]}')
+    ...     load_json(path)
+    {'a': [1, None]}
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=parse_constant)
+    except (ValueError, RecursionError) as error:  # the latter for deep nesting
+        raise ValueError(f"{path} is not JSON: {error}") from None
 
 
 @contextmanager
@@ -515,6 +560,13 @@ class _Safetensors(_Container):
             tensors = self.library.deserialize(data)  # type: ignore[no-untyped-call]
         except self.library.SafetensorError as error:
             raise ValueError(str(error)) from None
+        except BaseException as error:
+            # What a panic of Rust raises is no Exception, and has no module to import it from.
+            if type(error).__name__ != "PanicException":
+                raise
+            if "pointer is null" in str(error):
+                raise MemoryError(f"no memory for the tensors of {len(data)} bytes") from None
+            raise ValueError(f"the package safetensors failed: {error}") from None
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length], object_pairs_hook=_without_duplicates)
         parts = {}
@@ -556,7 +608,9 @@ class _Npz(_Container):
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 arrays = {
-                    info.filename.removesuffix(".npy"): _read_npy(archive, info)
+                    info.filename.removesuffix(".npy"): _from_npy(
+                        bytearray(archive.read(info)), info.filename
+                    )
                     for info in _checked_members(archive, data)
                 }
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, struct.error) as error:
@@ -605,8 +659,7 @@ def _checked_members(archive: zipfile.ZipFile, data: bytes) -> list[zipfile.ZipI
     return members
 
 
-def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    data = bytearray(archive.read(info))
+def _from_npy(data: bytearray, name: str) -> NDArray[Any]:
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     headers = {
@@ -618,9 +671,9 @@ def _read_npy(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     try:
         shape, fortran_order, dtype = headers[version](file)
     except (SyntaxError, MemoryError, tokenize.TokenError) as error:  # from deep nesting
-        raise ValueError(f"the header of {info.filename!r} makes no sense: {error}") from None
+        raise ValueError(f"the header of {name!r} makes no sense: {error}") from None
     if dtype.hasobject:
-        raise ValueError(f"{info.filename!r} holds Python objects, which are never unpickled")
+        raise ValueError(f"{name!r} holds Python objects, which are never unpickled")
     array = _from_bytes(data, file.tell(), dtype)
     return _shaped(array, shape[::-1]).T if fortran_order else _shaped(array, shape)
 

@@ -14,7 +14,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
@@ -618,6 +618,18 @@ class BlockFormat(_ValueSet):
                 "every value of a block must be a normal float64 number (2**-1022 to 2**1023), "
                 f"got 2**{self.quantum_exponent} to 2**{self.max_exponent}"
             )
+        vars(self)["_hash"] = hash(self._facts())
+
+    def __hash__(self) -> int:
+        """Computed once: caches that go by formats ask for it in every call."""
+        return int(vars(self)["_hash"])
+
+    def __reduce__(self) -> Any:
+        """Pickled without the hash, which is another in another process."""
+        return BlockFormat, self._facts()
+
+    def _facts(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))
 
     def _check_element(self) -> None:
         element = self.element
@@ -785,6 +797,7 @@ def _size_suffix(block_size: int | tuple[int, int]) -> str:
 
 
 Format: TypeAlias = FloatFormat | FixedFormat | IntegerFormat | BlockFormat
+_RECORDS: tuple[type, ...] = get_args(Format)
 
 # How the names of run-time float formats spell (nan, infinities).
 _FLOAT_KINDS: dict[tuple[NanEncoding, bool], str] = {
@@ -904,86 +917,105 @@ def p3109(
     )
 
 
-def _named_formats() -> dict[str, Format]:
-    """Build the table: one row per named format, in the order `formats` shows."""
+def _named_formats() -> dict[str, tuple[Format, str]]:
+    """Build the table: one row per named format and its source, in the order `formats` shows."""
     fn: dict[str, Any] = {"infinities": False, "nan": "all_ones"}
     fnuz: dict[str, Any] = {"infinities": False, "nan": "negative_zero"}
     finite: dict[str, Any] = {"infinities": False, "nan": "none"}
-    rows: list[tuple[str, Format]] = [
-        # OCP 8-bit Floating Point (OFP8) v1.0.
-        ("float8_e4m3fn", FloatFormat(4, 3, **fn)),
-        ("float8_e5m2", FloatFormat(5, 2)),
-        # The other 8-bit formats of ml_dtypes.
-        ("float8_e4m3", FloatFormat(4, 3)),
-        ("float8_e3m4", FloatFormat(3, 4)),
-        ("float8_e4m3fnuz", FloatFormat(4, 3, bias=8, **fnuz)),
-        ("float8_e5m2fnuz", FloatFormat(5, 2, bias=16, **fnuz)),
-        ("float8_e4m3b11fnuz", FloatFormat(4, 3, bias=11, **fnuz)),
-        # OCP Microscaling (MX) v1.0: the scale, and the elements below 8 bits.
-        ("float8_e8m0fnu", FloatFormat(8, 0, signed=False, subnormals=False, **fn)),
-        ("float6_e2m3fn", FloatFormat(2, 3, **finite)),
-        ("float6_e3m2fn", FloatFormat(3, 2, **finite)),
-        ("float4_e2m1fn", FloatFormat(2, 1, **finite)),
-        ("bfloat16", FloatFormat(8, 7)),
-        ("float16", FloatFormat(5, 10)),  # IEEE 754 binary16
-        ("tf32", FloatFormat(8, 10)),  # NVIDIA's TensorFloat-32: the 19 bits that count
-        # The least set of formats that IEEE P3109 (a draft) asks for; `p3109` makes the others.
-        ("binary8p3se", p3109(8, 3)),
-        ("binary8p4se", p3109(8, 4)),
-        ("binary4p2sf", p3109(4, 2, infinities=False)),
-        ("binary8p1uf", p3109(8, 1, signed=False, infinities=False)),
+    ofp8 = "OCP 8-bit Floating Point Specification (OFP8) v1.0"
+    amd = "B. Noune et al., “8-bit Numerical Formats for Deep Neural Networks”, arXiv 2206.02915"
+    mx = "OCP Microscaling Formats (MX) Specification v1.0"
+    p3109_draft = (
+        "IEEE P3109 Interim Report on Binary Floating-point Formats for Machine Learning, "
+        "version 4.0 (draft), which asks for this one; `p3109` makes the others"
+    )
+    q_notation = "no specification: a 16-, 8- or 32-bit integer times a power of two, in Q notation"
+    integers = "no specification: two’s complement or unsigned integers, as ONNX quantises to them"
+    fast = (
+        "S. Q. Zhang, B. McDanel, H. T. Kung, “FAST: DNN Training Under Variable Precision Block "
+        "Floating Point with Stochastic Rounding”, HPCA 2022, arXiv 2110.15456; the code of the "
+        "exponent and the carry are this package’s"
+    )
+    msfp = (
+        "B. Rouhani et al., “Pushing the Limits of Narrow Precision Inferencing at Cloud Scale "
+        "with Microsoft Floating Point”, NeurIPS 2020: boxes of 16"
+    )
+    # Widths count the sign, as the paper's bfp8 and bfp12 recipes do; a vector or a tile of 24; 16
+    # bits for the wide copy of the weights.
+    hbfp = (
+        "M. Drumond et al., “Training DNNs with Hybrid Block Floating Point”, NeurIPS 2018; widths "
+        "count the sign"
+    )
+    micro = (
+        "this package’s definition (see `BlockFormat`) of the shared micro-exponents of B. Rouhani "
+        "et al., “With Shared Microexponents, A Little Shifting Goes a Long Way”, ISCA 2023"
+    )
+    rows: list[tuple[str, Format, str]] = [
+        ("float8_e4m3fn", FloatFormat(4, 3, **fn), ofp8),
+        ("float8_e5m2", FloatFormat(5, 2), ofp8),
+        ("float8_e4m3", FloatFormat(4, 3), "ml_dtypes: E4M3 with the codes of IEEE 754"),
+        ("float8_e3m4", FloatFormat(3, 4), "ml_dtypes: E3M4 with the codes of IEEE 754"),
+        ("float8_e4m3fnuz", FloatFormat(4, 3, bias=8, **fnuz), amd),
+        ("float8_e5m2fnuz", FloatFormat(5, 2, bias=16, **fnuz), amd),
+        ("float8_e4m3b11fnuz", FloatFormat(4, 3, bias=11, **fnuz), "ml_dtypes: E4M3 with bias 11"),
+        ("float8_e8m0fnu", FloatFormat(8, 0, signed=False, subnormals=False, **fn), mx),
+        ("float6_e2m3fn", FloatFormat(2, 3, **finite), mx),
+        ("float6_e3m2fn", FloatFormat(3, 2, **finite), mx),
+        ("float4_e2m1fn", FloatFormat(2, 1, **finite), mx),
+        ("bfloat16", FloatFormat(8, 7), "the upper half of IEEE 754 binary32"),
+        ("float16", FloatFormat(5, 10), "IEEE 754 binary16"),
+        ("tf32", FloatFormat(8, 10), "NVIDIA’s TensorFloat-32: the 19 bits that count"),
+        ("binary8p3se", p3109(8, 3), p3109_draft),
+        ("binary8p4se", p3109(8, 4), p3109_draft),
+        ("binary4p2sf", p3109(4, 2, infinities=False), p3109_draft),
+        ("binary8p1uf", p3109(8, 1, signed=False, infinities=False), p3109_draft),
     ]
-    unnamed: list[Format] = [
-        FixedFormat(7, 8),
-        FixedFormat(3, 4),
-        FixedFormat(8, 8, signed=False),
-        FixedFormat(15, 16),
-        IntegerFormat(8),
-        IntegerFormat(8, signed=False),
-        IntegerFormat(8, symmetric=False),
-        IntegerFormat(4),
-        IntegerFormat(4, signed=False),
-        IntegerFormat(16),
-        bfp(2),
-        bfp(4),
-        bfp(8),
-        bfp(4, carry="bump"),
-        bfp(3, 4, 8),
-        bfp(10, 5, 32),
-        bfp(16),
-        bfp(4, block_size=(16, 16)),
+    unnamed: list[tuple[Format, str]] = [
+        (FixedFormat(7, 8), q_notation),
+        (FixedFormat(3, 4), q_notation),
+        (FixedFormat(8, 8, signed=False), q_notation),
+        (FixedFormat(15, 16), q_notation),
+        (IntegerFormat(8), integers),
+        (IntegerFormat(8, signed=False), integers),
+        (IntegerFormat(8, symmetric=False), integers),
+        (IntegerFormat(4), integers),
+        (IntegerFormat(4, signed=False), integers),
+        (IntegerFormat(16), integers),
+        (bfp(2), fast),
+        (bfp(4), fast),
+        (bfp(8), fast),
+        (bfp(4, carry="bump"), fast),
+        (bfp(3, 4, 8), fast),
+        (bfp(10, 5, 32), fast),
+        (bfp(16), fast),
+        (bfp(4, block_size=(16, 16)), fast),
     ]
-    rows += [(fmt._derived_name(), fmt) for fmt in unnamed]
-    named: dict[str, Any] = dict(rows)
+    rows += [(fmt._derived_name(), fmt, source) for fmt, source in unnamed]
+    named: dict[str, Any] = {name: fmt for name, fmt, _ in rows}
     e4m3, e2m1, e8m0 = (named[f"float{n}"] for n in ("8_e4m3fn", "4_e2m1fn", "8_e8m0fnu"))
+    nvfp4 = BlockFormat(e2m1, e4m3, 16, scale_rule="amax", tensor_scale=True)
     rows += [
-        # OCP Microscaling (MX) v1.0.
-        ("mxfp8_e4m3", BlockFormat(e4m3, e8m0, 32)),
-        ("mxfp8_e5m2", BlockFormat(named["float8_e5m2"], e8m0, 32)),
-        ("mxfp6_e3m2", BlockFormat(named["float6_e3m2fn"], e8m0, 32)),
-        ("mxfp6_e2m3", BlockFormat(named["float6_e2m3fn"], e8m0, 32)),
-        ("mxfp4_e2m1", BlockFormat(e2m1, e8m0, 32)),
-        ("mxint8", BlockFormat(FixedFormat(1, 6), e8m0, 32)),
-        # NVIDIA's.
-        ("nvfp4", BlockFormat(e2m1, e4m3, 16, scale_rule="amax", tensor_scale=True)),
-        # Microsoft floating point: a box of 16, sign and 3 or 7 magnitude bits.
-        ("msfp12", bfp(3)),
-        ("msfp16", bfp(7)),
-        # HBFP (NeurIPS 2018): the widths count the sign, as its bfp8 and bfp12 recipes do; a
-        # vector or a tile of 24; 16 bits for the wide copy of the weights.
-        ("hbfp8", replace(bfp(7, block_size=24), scale_rule="hbfp")),
-        ("hbfp12", replace(bfp(11, block_size=24), scale_rule="hbfp")),
-        ("hbfp16", replace(bfp(15, block_size=24), scale_rule="hbfp")),
-        ("hbfp8_24x24", replace(bfp(7, block_size=(24, 24)), scale_rule="hbfp")),
-        ("hbfp12_24x24", replace(bfp(11, block_size=(24, 24)), scale_rule="hbfp")),
-        ("hbfp16_24x24", replace(bfp(15, block_size=(24, 24)), scale_rule="hbfp")),
-        # Shared micro-exponents (ISCA 2023), our definition: see BlockFormat.
-        ("smx4", replace(bfp(2), micro_size=2)),
-        ("smx6", replace(bfp(4), micro_size=2)),
-        ("smx9", replace(bfp(7), micro_size=2)),
+        ("mxfp8_e4m3", BlockFormat(e4m3, e8m0, 32), mx),
+        ("mxfp8_e5m2", BlockFormat(named["float8_e5m2"], e8m0, 32), mx),
+        ("mxfp6_e3m2", BlockFormat(named["float6_e3m2fn"], e8m0, 32), mx),
+        ("mxfp6_e2m3", BlockFormat(named["float6_e2m3fn"], e8m0, 32), mx),
+        ("mxfp4_e2m1", BlockFormat(e2m1, e8m0, 32), mx),
+        ("mxint8", BlockFormat(FixedFormat(1, 6), e8m0, 32), mx),
+        ("nvfp4", nvfp4, "NVIDIA Transformer Engine’s NVFP4 quantisation"),
+        ("msfp12", bfp(3), msfp),
+        ("msfp16", bfp(7), msfp),
+        ("hbfp8", replace(bfp(7, block_size=24), scale_rule="hbfp"), hbfp),
+        ("hbfp12", replace(bfp(11, block_size=24), scale_rule="hbfp"), hbfp),
+        ("hbfp16", replace(bfp(15, block_size=24), scale_rule="hbfp"), hbfp),
+        ("hbfp8_24x24", replace(bfp(7, block_size=(24, 24)), scale_rule="hbfp"), hbfp),
+        ("hbfp12_24x24", replace(bfp(11, block_size=(24, 24)), scale_rule="hbfp"), hbfp),
+        ("hbfp16_24x24", replace(bfp(15, block_size=(24, 24)), scale_rule="hbfp"), hbfp),
+        ("smx4", replace(bfp(2), micro_size=2), micro),
+        ("smx6", replace(bfp(4), micro_size=2), micro),
+        ("smx9", replace(bfp(7), micro_size=2), micro),
     ]
-    table = dict(rows)
-    if len(table) != len(rows) or len(set(table.values())) != len(rows):
+    table = {name: (fmt, source) for name, fmt, source in rows}
+    if len(table) != len(rows) or len({fmt for fmt, _ in table.values()}) != len(rows):
         raise AssertionError("the table names a format twice")
     return table
 
@@ -991,7 +1023,12 @@ def _named_formats() -> dict[str, Format]:
 _NAMES: dict[Format, str] = {}
 # Rows whose names stand for their element and scale in derived names: those that `bfp` cannot make.
 _BLOCK_FAMILIES: dict[str, BlockFormat] = {}
-FORMATS: Mapping[str, Format] = MappingProxyType(_named_formats())
+_TABLE = _named_formats()
+FORMATS: Mapping[str, Format] = MappingProxyType({name: fmt for name, (fmt, _) in _TABLE.items()})
+# What defines each named format, in words.
+SOURCES: Mapping[str, str] = MappingProxyType(
+    {name: source for name, (_, source) in _TABLE.items()}
+)
 _NAMES.update({fmt: name for name, fmt in FORMATS.items()})
 _BLOCK_FAMILIES.update(
     {
@@ -1034,6 +1071,7 @@ _BLOCK_NAME = re.compile(
     r"(?P<base>.+?)(_g(?P<size>\d+(x\d+)?))?(_u(?P<micro>\d+))?"
     rf"(_(?P<rule>{'|'.join(get_args(ScaleRule))}))?(?P<bump>_bump)?(?P<fail>_raise)?"
 )
+_LONGEST_NAME = 255
 _BFP_BASE = re.compile(r"bfp_m(\d+)_e(\d+)")
 _BLOCK_BASE = re.compile(r"block_(.+?)_by_(.+?)(_tensor)?")
 
@@ -1122,10 +1160,10 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     >>> fl.get_format("e4m3").name
     'float8_e4m3fn'
     """
-    if isinstance(fmt, str):  # first: checks against abstract classes are slow
+    if isinstance(fmt, str):  # checks against abstract classes, which come last, are slow
         return _named(fmt)
-    if isinstance(fmt, (FloatFormat, FixedFormat, IntegerFormat, BlockFormat)):
-        return fmt
+    if type(fmt) in _RECORDS or isinstance(fmt, _RECORDS):
+        return fmt  # type: ignore[return-value]
     if isinstance(fmt, (np.dtype, type)):
         name = np.dtype(fmt).name
         if not isinstance(FORMATS.get(name), FloatFormat):
@@ -1138,6 +1176,8 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
 
 @lru_cache(maxsize=1024)
 def _named(given: str) -> Format:
+    if len(given) > _LONGEST_NAME:  # from a file, perhaps: not worth looking for near matches
+        raise ValueError(f"no format has a name of {len(given)} letters: {given[:32]!r}...")
     name = ALIASES.get(given, given)
     found = FORMATS.get(name) or _from_derived_name(name)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,14 +33,20 @@ def is_bfp(fmt: BlockFormat) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
+def _fits_kernel(fmt: BlockFormat) -> bool:
+    return is_bfp(fmt) and fmt.mantissa_bits <= _MOST_MANTISSA
+
+
 def has_integer_kernel(*operands: BlockArray) -> bool:
     """Whether the fMAC's own kernel multiplies them."""
-    longest = []
+    longest = _LONGEST + 1
     for b in operands:
-        if not is_bfp(b.format) or b.format.mantissa_bits > _MOST_MANTISSA:
+        if not _fits_kernel(b.format):
             return False
-        longest += [min(size, b.shape[axis]) for axis, size in b.blocks.items()]
-    return min(longest) <= _LONGEST
+        [(axis, size)] = b.blocks.items()
+        longest = min(longest, size, b.shape[axis])
+    return longest <= _LONGEST
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,6 +185,8 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
 
 def native(codes: NDArray[Any]) -> NDArray[Any]:
     """A view of codes, or a copy if kernels cannot address them: aligned, of native byte order."""
+    if codes.dtype.itemsize == 1:
+        return codes.view()
     array = codes
     if not (codes.flags.aligned and codes.dtype.isnative):
         array = np.require(codes, codes.dtype.newbyteorder("="), ["ALIGNED"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import RLock
@@ -11,6 +12,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BLAS = RLock()
+
+
+def _unlock() -> None:
+    """In the child of a fork: a lock that another thread held there is nobody's to release."""
+    global _BLAS
+    _BLAS = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def each(

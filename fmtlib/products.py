@@ -197,6 +197,10 @@ def matmul(
     >>> fl.matmul(x, y, formats=("e5m2", "e4m3"), accumulator=to_bfloat16)
     array([[320.]], dtype=float32)
     """
+    if type(a) is type(b) is BlockArray and c is formats is dtype is workers is None:
+        usual = _usual_product(a, b, accumulator)
+        if usual is not None:
+            return usual
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:
@@ -232,6 +236,37 @@ def matmul(
             one = partial(_rows_of, task, x.at(*index), y.at(*index), matrices[index], packings)
             list(share(one, bounds[:-1], bounds[1:]))
     return total
+
+
+def _usual_product(
+    a: BlockArray, b: BlockArray, accumulator: str | Accumulator
+) -> NDArray[np.float32] | None:
+    """The short way for two matrices, or two stacks of them, that the fMAC's own kernel multiplies;
+    None if there is more to do or to check.
+    """
+    if (
+        not a.ndim == b.ndim > 1
+        or b.shape[:-1] != (*a.shape[:-2], a.shape[-1])
+        or (a.axis, b.axis) != (a.ndim - 1, a.ndim - 2)
+        or not isinstance(accumulator, (str, Accumulator))
+        or not _is_fmac(accumulator, a.format, b.format)
+        or not has_integer_kernel(a, b)
+    ):
+        return None
+    batch, (rows, _), columns = a.shape[:-2], a.shape[-2:], b.shape[-1]
+    product = np.empty((*batch, rows, columns), np.float32)
+    matrices = product.reshape(math.prod(batch), rows, columns)
+    x, y = _plain_operand(a).rows(), _plain_operand(b).swapped().rows()
+    kernels.matmul_blocks(x, y, matrices, fresh=True)
+    return product
+
+
+@lru_cache(maxsize=1024)
+def _is_fmac(accumulator: str | Accumulator, a: BlockFormat, b: BlockFormat) -> bool:
+    """Whether that is the accumulator of the fMAC, and its result float32."""
+    if isinstance(accumulator, str):
+        accumulator = Accumulator.preset(accumulator, a, b)
+    return accumulator == PRESETS["fmac"]["blocks"]
 
 
 def dot_passes(a: BlockArray, b: BlockArray) -> int:
@@ -599,8 +634,9 @@ class _Task:
 
     def start(self, c: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[Any]:
         """The result's array, with the totals before the first step."""
+        self.fresh = c is None and self.fmac  # the kernel starts from 0 itself
         if c is None:
-            return np.zeros(shape, self.dtype)
+            return (np.empty if self.fresh else np.zeros)(shape, self.dtype)
         if isinstance(c, np.ma.MaskedArray):
             raise TypeError("c must not be a masked array; fill it first")
         given = np.asarray(c, self.dtype if isinstance(c, (int, float)) else None)
@@ -652,13 +688,13 @@ class _Task:
         packings: Sequence[NDArray[Any] | None], first_row: int,
     ) -> None:  # fmt: skip
         if all(packed is None for packed in packings):
-            kernels.matmul_blocks(a, b, totals)
+            kernels.matmul_blocks(a, b, totals, fresh=self.fresh)
             return
         for i in range(len(totals)):
             one = slice(i, i + 1)
             a_packing, b_packing = (packed if packed is None else packed[i] for packed in packings)
             kernels.matmul_blocks(
-                a.at(one), b.at(one), totals[one], a_packing, b_packing, first_row
+                a.at(one), b.at(one), totals[one], a_packing, b_packing, first_row, self.fresh
             )
 
 

@@ -532,7 +532,7 @@ def encode_block(
 
     References
     ----------
-    The definitions and their sources are those of `BlockFormat`.
+    The definitions and their sources are those of `fmtlib.BlockFormat`.
 
     Examples
     --------
@@ -1236,7 +1236,7 @@ def group_streams(
 ) -> tuple[bytes, bytes, bytes]:
     """The streams of `compress` for integers of `bits` bits: headers, zero vectors, payload.
 
-    `signs` is "none", "all" or "each"; see `fmtlib.compression`.
+    `signs` is "none", "all" or "each"; see ``fmtlib.compression``.
 
     Examples
     --------

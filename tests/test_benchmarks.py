@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import fmtlib as fl
-from fmtlib import cli
+from fmtlib import cli, training
 from fmtlib._core import kernels
-from fmtlib.benchmarks import peers, report, results, runner, tasks, timing
+from fmtlib.benchmarks import peers, report, results, runner, steps, tasks, timing
 from fmtlib.formats import FORMATS, STOCHASTIC
 
 ROOT = Path(__file__).parents[1]
@@ -43,21 +43,36 @@ def test_every_format_has_its_tasks():
 
 
 def small(task):
-    return task.make(32 if task.scale == "matrix" else 256)
+    return task.make({"matrix": 32, "batch": 2}.get(task.scale, 256))
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_runs(name):
+    if TASKS[name].unit == tasks.TORCH_STEP:
+        pytest.importorskip("torch")
     case = small(TASKS[name])
     with np.errstate(all="ignore"):
         case.yardstick()
         for variant in case.ours:
             variant.call()
     assert case.ours[0].name == "fmtlib"
-    assert (case.operations > 0) == (TASKS[name].scale == "matrix")
+    assert (case.operations > 0) == (TASKS[name].scale in ("matrix", "batch"))
     if TASKS[name].least_gflops is None and TASKS[name].scale == "array":
         assert case.moved > 0
         assert all(variant.moved > 0 for variant in case.ours)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", steps.BATCHES)
+def test_torch_has_the_same_networks(name):
+    torch = pytest.importorskip("torch")
+    modules, forward = steps.torch_network(torch, name)
+    ours, (x, y) = steps.network(name), steps.batch(name, 2)
+    theirs = sorted(p.numel() for p in modules.parameters())
+    assert theirs == sorted(p.value.size for p in ours.parameters)
+    logits = ours.forward(x, training.Float32().start(ours.products))
+    assert tuple(forward(torch.from_numpy(x.copy())).shape) == logits.shape
+    assert logits.shape[:-1] == y.shape
 
 
 def test_data_are_what_names_say():

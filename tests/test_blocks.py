@@ -522,6 +522,10 @@ def test_empty(target, shape):
         b = fl.encode(np.zeros(shape, np.float32), fl.bfp(4), axis=axis)
         assert fl.decode(b).shape == shape
         assert fl.quantize(np.zeros(shape), fl.bfp(4), axis=axis).shape == shape
+        for x in (np.zeros(shape, ">f4"), np.zeros((*shape, 2), np.float32)[..., 0]):
+            for fmt in (fl.bfp(4), "nvfp4"):
+                assert fl.encode(x, fmt, axis=axis).shape == shape
+                assert fl.quantize(x, fmt, axis=axis).shape == shape
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -5,8 +5,8 @@ import importlib
 import inspect
 import pkgutil
 
+import generate
 import pytest
-from test_generated_docs import generate
 
 import fmtlib as fl
 

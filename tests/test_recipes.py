@@ -355,6 +355,38 @@ def test_microscaling_against_the_reference(recipe, formats):
         assert_allclose(product, values[0] @ values[1], rtol=2e-7, atol=1e-12)
 
 
+def turn(x, signs):
+    """x along its last axis, 16 by 16: signs by the bits that two indices have in common."""
+    turned = np.array(x, np.float64)
+    for start in range(0, x.shape[-1] // 16 * 16, 16):
+        for i in range(16):
+            turned[..., start + i] = sum(
+                x[..., start + j].astype(np.float64) * signs[j] * (-1) ** (i & j).bit_count() / 4
+                for j in range(16)
+            )
+    return turned
+
+
+@pytest.mark.parametrize("samples", [5, 16, 48, 77])
+def test_hadamard_transforms_leave_the_product(samples):
+    draw = np.random.default_rng(samples)
+    a = draw.integers(-99, 99, (3, 7, samples)).astype(np.float32)
+    b = draw.integers(-99, 99, (3, samples, 9)).astype(np.float32)
+    signs = np.random.default_rng(11).choice([-1.0, 1.0], 16)
+    # quarters of integers: exact
+    exact = turn(a, signs) @ turn(b.swapaxes(-1, -2), signs).swapaxes(-1, -2)
+    assert_array_equal(exact, a @ b)
+    how = {"gradient_rounding": "nearest_even", "weight_format": "nvfp4"}
+    plain, turned = (training.NVFP4(**how, hadamard=h).start(seed=11) for h in (False, True))
+    for gemm in ("forward", "input_gradient"):
+        assert_array_equal(turned.gemm(a, b, gemm, 0), plain.gemm(a, b, gemm, 0))
+    x, y = (turn(v, signs).astype(np.float32) for v in (a, b.swapaxes(-1, -2)))
+    assert_array_equal(
+        turned.gemm(a, b, "weight_gradient", 0),
+        plain.gemm(x, np.ascontiguousarray(y.swapaxes(-1, -2)), "weight_gradient", 0),
+    )
+
+
 def slow_fmac(a, b, group):
     total = np.zeros((a.shape[0], b.shape[1]), np.float32)
     for start in range(0, a.shape[1], group):
@@ -436,8 +468,8 @@ def test_constructor_arguments(make, error, message):
     "recipe",
     [
         training.BF16(), training.FP8(scaling="delayed"), training.FP8(accumulator="hopper"),
-        training.MXFP8(), training.MXFP4(), training.NVFP4(), training.HBFP(),
-        training.FlexBlock(), training.FlexBlock(4, 4, 16),
+        training.MXFP8(), training.MXFP4(), training.NVFP4(), training.NVFP4(hadamard=True),
+        training.HBFP(), training.FlexBlock(), training.FlexBlock(4, 4, 16),
     ],
     ids=lambda recipe: type(recipe).__name__,
 )  # fmt: skip

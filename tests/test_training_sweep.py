@@ -148,6 +148,53 @@ def test_functions_of_ones_own():
         sweep(["bf16"], [lambda seed: own_data(seed)])
 
 
+def right(setup, trained):
+    """Accuracies after each epoch, and what a column could be of the network."""
+    network, data, result = trained
+    return {
+        "curve": list(result.validation_accuracy),
+        "right": int((network.predict(data.test.x) == data.test.y).sum()),
+        "rate": setup.learning_rate,
+    }
+
+
+def taken(setup, trained):
+    return {"seed": 3}
+
+
+def test_what_else_is_measured(tmp_path):
+    arguments = {"networks": ["mlp:hidden=8"], "seeds": range(2), "epochs": 2, "workers": 1}
+    plain = sweep(["float32"], **arguments, folder=tmp_path)
+    rows = sweep(["float32"], **arguments, folder=tmp_path, measure=right)
+    assert len(list(tmp_path.iterdir())) == 4  # other rows, other files
+    for row, other in zip(rows, plain, strict=True):
+        assert row["curve"][-1] == row["validation_accuracy"]
+        assert len(row["curve"]) == 2
+        assert row["right"] == round(450 * row["test_accuracy"])
+        assert {name: row[name] for name in other} == other
+    assert sweep(["float32"], **arguments, folder=tmp_path, measure=right) == rows
+    assert sweep(["float32"], **arguments | {"workers": 2}, measure=right) == rows
+    with pytest.raises(ValueError, match="gives columns that are there: seed"):
+        sweep(["float32"], **arguments, measure=taken)
+    with pytest.raises(ValueError, match="measure must be a function of a module"):
+        sweep(["float32"], **arguments, measure=lambda setup, trained: {})
+
+
+def test_passes_of_each_epoch():
+    setup = training.Setup(network="mlp:hidden=8", recipe="bfp:mantissa_bits=4", epochs=3)
+    network, data, result = setup.trained()
+    assert result == setup.train()
+    assert result.test_accuracy == training.evaluate(network, data.test, setup_run(network))[1]
+    first, second, last = result.passes
+    assert first > 0
+    assert (second, last) == (2 * first, 3 * first)
+    assert training.Setup(network="mlp:hidden=8", epochs=1).train().passes == ()
+
+
+def setup_run(network):
+    return training.BFP(4).start(network.products)
+
+
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [

@@ -135,6 +135,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct fmt_matmul_plan:
         Py_ssize_t batch, depth
         fmt_matrix a, b
+        int fresh
 
     ctypedef struct fmt_number:
         uint64_t magnitude
@@ -557,8 +558,9 @@ cdef void _fill_block(fmt_block_plan *plan, fmt, str rounding, int random_bits) 
         regular = True
     if plan.rule == RULE_AMAX:
         regular = regular and (fmt.scale.quantum_exponent >= -60 and fmt.scale.max_exponent <= 60)
-    plan.arithmetic = regular and (rounding == "nearest_even"
-                                   or (rounding == "stochastic" and not plan.bump))
+    plan.arithmetic = regular and (
+        rounding == "nearest_even" or (rounding in ("toward_zero", "stochastic") and not plan.bump)
+    )
     if plan.rule == RULE_AMAX:
         _fill_rounding(&plan.scale_spec, "nearest_even", 32)
         _fill_float(&plan.scale_spec, fmt.scale, "nearest_even", "saturate")
@@ -1160,8 +1162,8 @@ def matmul_scratch(a, b):
     return fmt_matmul_scratch(&plan)
 
 
-def matmul_blocks(a, b, c, a_packing=None, b_packing=None, Py_ssize_t first_row=0):
-    """c += the products of the rows of a and b, added up as in an fMAC.
+def matmul_blocks(a, b, c, a_packing=None, b_packing=None, Py_ssize_t first_row=0, bint fresh=False):
+    """c += the products of the rows of a and b, added up as in an fMAC; c = them if `fresh`.
 
     Operands have `codes` (batch, rows, depth), `scales` (batch, rows, groups) and a `format`.
     Packings are of all rows of a, of which `codes` has those from `first_row` on, and of b; they
@@ -1175,8 +1177,10 @@ def matmul_blocks(a, b, c, a_packing=None, b_packing=None, Py_ssize_t first_row=
     _fill_matrix(&plan.a, a.codes, a.scales, a.format)
     _fill_matrix(&plan.b, b.codes, b.scales, b.format)
     cdef cnp.ndarray out = _check(c, np.dtype(np.float32), (batch, rows, columns))
-    plan.batch, plan.depth = batch, depth
+    plan.batch, plan.depth, plan.fresh = batch, depth, fresh
     if 0 in (batch, rows, depth, columns):
+        if fresh:
+            c[...] = 0
         return
     kept = [x for x in (a_packing, b_packing) if x is not None and x.target == cpu_target()]
     if kept and batch == 1 and plan.a.group == plan.b.group:

@@ -7,6 +7,7 @@ pickled in one process is rebuilt in another from its name alone, run-time forma
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from typing import Any, Literal
@@ -62,8 +63,22 @@ def get_ufunc(
                 name, doc, verb, fmt, rounding, overflow, random_bits, scaled
             )
         if name not in _with_ml_dtypes and "ml_dtypes" in sys.modules:
-            _meet_ml_dtypes(name, verb, fmt, rounding, overflow, random_bits, scaled)
+            try:
+                _meet_ml_dtypes(name, verb, fmt, rounding, overflow, random_bits, scaled)
+            except BaseException:  # no memory, perhaps: a ufunc that half knows them is made anew
+                del _made[name]
+                raise
         return _made[name]
+
+
+def _unlock() -> None:
+    """In the child of a fork: a lock that another thread held there is nobody's to release."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
 
 
 def _meet_ml_dtypes(

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fmtlib as fl
+from fmtlib.benchmarks.steps import torch_step
 from fmtlib.benchmarks.timing import Call
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, Format
 
@@ -66,9 +67,6 @@ class Peer:
 
     def matmul(self, a: Array, b: Array) -> Call | None:
         """The product in float32."""
-
-    def training_step(self, x: Array, y: Array, channels: tuple[int, int]) -> Call | None:
-        """A step of SGD on `fmtlib.training.cnn` with such channels."""
 
 
 class NumPy(Peer):
@@ -322,25 +320,9 @@ class Torch(Peer):
         x, y = map(self._module.from_numpy, (a, b))
         return partial(self._module.matmul, x, y, out=out)
 
-    def training_step(self, x: Array, y: Array, channels: tuple[int, int]) -> Call | None:
-        """The same network as modules, with autograd."""
-        torch = self._module
-        nn, (first, second) = torch.nn, channels
-        depth, height, width = x.shape[1:]
-        model = nn.Sequential(
-            nn.Conv2d(depth, first, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(first, second, 3, padding=1), nn.ReLU(),
-            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(second * (height // 2) * (width // 2), 10),
-        )  # fmt: skip
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
-        images, labels = torch.from_numpy(x), torch.from_numpy(y)
-
-        def run() -> None:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
-
-        return run
+    def training_step(self, network: str, samples: int) -> Call:
+        """A step of SGD on a network of `fmtlib.benchmarks.steps`, with autograd."""
+        return torch_step(self._module, network, samples)
 
 
 class Jax(Peer):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from fmtlib.benchmarks.peers import PEERS
-from fmtlib.files import replaced
+from fmtlib.files import load_json, replaced
 
 SCHEMA = 1
 # A change is worth telling if the middle halves of the ratios are apart, and by this much.
@@ -27,10 +26,7 @@ def save(results: dict[str, Any], path: str | os.PathLike[str]) -> None:
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read results; ValueError if that is not what the file holds."""
-    try:
-        results = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{os.fspath(path)} is not JSON: {error}") from None
+    results = load_json(path)
     if not isinstance(results, dict) or not isinstance(results.get("rows"), list):
         raise ValueError(f"{os.fspath(path)} holds no results of fmtlib bench")
     if results.get("schema") != SCHEMA:

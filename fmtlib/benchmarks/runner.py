@@ -92,6 +92,8 @@ def _sizes_of(task: Task, sizes: dict[str, int], quick: bool, everywhere: bool) 
     if task.scale == "matrix":
         n = min(task.rows, _QUICK_ROWS) if quick else task.rows
         return {f"{n} × {n}": n}
+    if task.scale == "batch":
+        return {f"{task.rows} samples": task.rows}
     return sizes if everywhere else dict([max(sizes.items(), key=lambda item: item[1])])
 
 

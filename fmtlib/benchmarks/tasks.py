@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 import fmtlib as fl
 from fmtlib import training
 from fmtlib.accumulators import PRESETS
-from fmtlib.benchmarks.peers import Peer
+from fmtlib.benchmarks.peers import Peer, Torch
+from fmtlib.benchmarks.steps import BATCHES, batch, step
 from fmtlib.benchmarks.timing import Call
 from fmtlib.calibration.calibrator import METHODS
 from fmtlib.formats import FORMATS, STOCHASTIC, BlockFormat
 
 Array = NDArray[Any]
 _CALL_ELEMENTS = 1024
-CNN_CHANNELS = (16, 32)
+TORCH_STEP = "torch's step"
 _NOISE: dict[str, Any] = {"rounding": "stochastic", "seed": 0}
 _NONSATURATING: dict[str, Any] = {"overflow": "nonsaturating"}
 
@@ -80,7 +81,7 @@ class Task:
     ----------
     name : str
     make : callable
-        Makes the arrays, for a number of elements, or for matrices of so many rows.
+        Makes the arrays, for a number of elements, for matrices of so many rows, or for samples.
     unit : str
         The yardstick: what a ratio of 1 is.
     limit : float, optional
@@ -91,10 +92,10 @@ class Task:
         What is wanted instead, in 1e9 operations a second.
     headline : bool
         Whether it stands for others: it runs in every size and in quick runs, and is plotted.
-    scale : {"array", "call", "matrix"}
-        What its size is: an array that is chosen, 1024 elements, or a square matrix.
+    scale : {"array", "call", "matrix", "batch"}
+        What its size is: an array that is chosen, 1024 elements, a square matrix, or samples.
     rows : int
-        Of a matrix.
+        Of a matrix, or samples.
     """
 
     name: str
@@ -104,7 +105,7 @@ class Task:
     avx2_limit: float | None = None
     least_gflops: float | None = None
     headline: bool = False
-    scale: Literal["array", "call", "matrix"] = "array"
+    scale: Literal["array", "call", "matrix", "batch"] = "array"
     rows: int = field(default=1024, kw_only=True)
 
     def limit_for(self, target: str) -> float | None:
@@ -419,25 +420,8 @@ def _matmul_codes(n: int, fmt: str, accumulator: str) -> Case:
 # --- training -------------------------------------------------------------------------------
 
 
-def _step(n: int, recipe: training.Recipe) -> tuple[training.Run, Array, Array, Call]:
-    """A step of the small CNN on a batch of images of n × n pixels; its run, images and labels."""
-    x = _normal(64 * n * n).reshape(64, 1, n, n)
-    y = np.arange(len(x)) % 10
-    network = training.cnn((1, n, n), CNN_CHANNELS)
-    run = recipe.start(network.products)
-    optimizer = training.SGD(network.parameters)
-
-    def call() -> None:
-        _, gradient = training.softmax_cross_entropy(network.forward(x, run), y)
-        network.backward(gradient, run)
-        optimizer.step(0.0)
-        run.advance()
-
-    return run, x, y, call
-
-
-def _training_step(n: int) -> Case:
-    """A step beside the products that it takes."""
+def _training_step(samples: int, network: str) -> Case:
+    """A step beside torch's; and the products that it takes."""
     products: list[tuple[Array, Array, Array]] = []
 
     class Kept(training.Float32):
@@ -449,7 +433,7 @@ def _training_step(n: int) -> Case:
             products.append((a, b, a @ b))
             return products[-1][2].copy(), None
 
-    run, x, y, once = _step(n, Kept())
+    run, once = step(network, samples, Kept())
     once()
 
     def multiply() -> None:
@@ -457,21 +441,25 @@ def _training_step(n: int) -> Case:
             np.matmul(a, b, out=out)
 
     return Case(
-        x,
-        multiply,
-        (Variant("fmtlib", _step(n, training.Float32())[-1]),),
-        lambda peer, part: peer.training_step(part, y, CNN_CHANNELS),
+        batch(network, samples)[0],
+        Torch().training_step(network, samples),
+        (
+            Variant("fmtlib", step(network, samples, training.Float32())[1]),
+            Variant("fmtlib, its products alone", multiply),
+        ),
         operations=2 * run.macs,
     )
 
 
-def _recipe_step(n: int, recipe: training.Recipe) -> Case:
+def _recipe_step(samples: int, network: str, recipe: training.Recipe) -> Case:
     """A step of a recipe beside that of Float32."""
-    run, x, _, call = _step(n, recipe)
+    run, call = step(network, samples, recipe)
     call()
-    macs = run.macs
     return Case(
-        x, _step(n, training.Float32())[-1], (Variant("fmtlib", call),), operations=2 * macs
+        batch(network, samples)[0],
+        step(network, samples, training.Float32())[1],
+        (Variant("fmtlib", call),),
+        operations=2 * run.macs,
     )
 
 
@@ -670,22 +658,30 @@ def _tasks() -> Iterator[Task]:
             "quantize and float32 matmul", limit=1, avx2_limit=1,
             headline=m == 4, scale="matrix",
         )  # fmt: skip
-    yield Task(
-        "training step of a CNN", _training_step, "its float32 products", scale="matrix", rows=28
-    )
-    for kind, recipe, most in (
-        ("FP8", training.FP8(), 1.5),
-        ("BFP m=2", training.BFP(2), 1.5),
-        ("BFP m=4", training.BFP(4), 1.5),
-        ("BFP m=8", training.BFP(8), 1.5),
-        ("FAST", training.FAST(), None),
-        ("MXFP8", training.MXFP8(), None),
-        ("HBFP8", training.HBFP(8), None),
-    ):
+    for network, samples in BATCHES.items():
         yield Task(
-            f"training step of a CNN, {kind}", partial(_recipe_step, recipe=recipe),
-            "Float32 step", limit=most, scale="matrix", rows=28,
+            f"training step of {network}", partial(_training_step, network=network),
+            TORCH_STEP, limit=2, avx2_limit=2, scale="batch", rows=samples,
         )  # fmt: skip
+        recipes: list[tuple[str, training.Recipe, bool]] = [
+            ("FP8", training.FP8(), True),
+            ("BFP m=4", training.BFP(4), True),
+            ("FAST", training.FAST(), False),
+        ]
+        if network == "a CNN":
+            recipes += [
+                ("BFP m=2", training.BFP(2), True),
+                ("BFP m=8", training.BFP(8), True),
+                ("MXFP8", training.MXFP8(), False),
+                ("HBFP8", training.HBFP(8), False),
+            ]
+        for kind, recipe, wanted_of_cnn in recipes:
+            most = 1.5 if wanted_of_cnn and network.startswith("a CNN") else None
+            yield Task(
+                f"training step of {network}, {kind}",
+                partial(_recipe_step, network=network, recipe=recipe),
+                "Float32 step", limit=most, scale="batch", rows=samples,
+            )  # fmt: skip
     for accumulator, by_operands in PRESETS.items():
         if "any" in by_operands or "float8" in by_operands:
             yield Task(

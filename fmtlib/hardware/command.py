@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmtlib.choices import split_choice
+from fmtlib.files import load, load_array
 from fmtlib.hardware.counters import count
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy
@@ -146,20 +147,13 @@ def read_inputs(
     if ".npz" in kinds:
         if len(inputs) > 1:
             raise ValueError("one .npz holds all inputs; give no other file beside it")
-        return dict(_loaded(inputs[0]))
+        return {name: np.asarray(value) for name, value in load(inputs[0]).items()}
     if kinds <= {".npy"}:
-        return np.concatenate([_loaded(path) for path in inputs])
+        return np.concatenate([load_array(path) for path in inputs])
     if kinds & set(_ARRAYS):
         raise ValueError("give either arrays or photographs, not both")
     shape = _image_shape(model)
     return np.stack([_photograph(path, shape, mean, deviation) for path in inputs])
-
-
-def _loaded(path: str) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no array of NumPy's: {error}") from None
 
 
 def _image_shape(model: str) -> tuple[int | None, ...]:

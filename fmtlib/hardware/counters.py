@@ -133,7 +133,7 @@ def count(
     ----------
     layers : iterable of Layer
     designs : iterable of str or Design
-        A name means the design with its defaults; `design(name, ...)` gives any other.
+        A name means the design with its defaults; ``design(name, ...)`` gives any other.
     memory : Memory, optional
         The memories around the arrays. Without it only the array's cycles are counted.
     energy : Energy, optional

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fmtlib.files import replaced
+from fmtlib.files import load_json, replaced
 from fmtlib.hardware import page, plots
 from fmtlib.hardware.designs.dadiannao import DaDianNao
 from fmtlib.hardware.energy import headlines
@@ -419,8 +419,8 @@ class Report:
             If it is not such a file, of another version, or its figures do not agree: totals that
             are no sums, stalls below zero, ratios or means that are not those of the counts.
         """
+        document = load_json(path, parse_constant=_no_nan)
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_nan)
             return _validated(cls, document)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None

@@ -12,7 +12,7 @@ from typing import Any
 
 import fmtlib as fl
 from fmtlib.arguments import whole_number
-from fmtlib.files import replaced
+from fmtlib.files import load_json, replaced
 from fmtlib.hardware.counters import CountProgress, count
 from fmtlib.hardware.designs import DESIGNS, Design, design
 from fmtlib.hardware.energy import Energy
@@ -211,10 +211,7 @@ def _load(path: str | os.PathLike[str]) -> dict[str, Records]:
     """What is done, by the keys of tasks."""
     if not Path(path).exists():
         return {}
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is no sweep to go on with: {error}") from None
+    document = load_json(path)
     known = isinstance(document, dict) and document.get("schema") == SCHEMA
     if not known or document.get("version") != VERSION:
         raise ValueError(f"{path} is no sweep of this version to go on with")

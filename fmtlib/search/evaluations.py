@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from fmtlib.arguments import whole_number
-from fmtlib.files import replaced
+from fmtlib.files import load_json, replaced
 from fmtlib.progress import reporting
 from fmtlib.search.configurations import (
     BlockPrecision,
@@ -144,7 +144,7 @@ def _write(
 
 def _read(path: Path, sizes: Sequence[LayerSize], measure: str) -> dict[Configuration, float]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = load_json(path)
         version = record["fmtlib_precision_search"]
         if version != _VERSION:
             raise ValueError(f"it has version {version}, this is version {_VERSION}")
@@ -154,7 +154,7 @@ def _read(path: Path, sizes: Sequence[LayerSize], measure: str) -> dict[Configur
             for of_layers, accuracy in record["evaluations"]
         }
         of = record["measure"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is not the file of a precision search: {error}") from error
     if layers != list(sizes):
         raise ValueError(f"{path} is of other layers: {layers}")

@@ -15,7 +15,7 @@ from fmtlib.files import replaced
 from fmtlib.tables import console, finite, write_csv
 from fmtlib.training import plots
 from fmtlib.training.fit import Result
-from fmtlib.training.loop import HISTORY
+from fmtlib.training.loop import CURVES
 from fmtlib.training.recipes import Decisions, Recipe
 from fmtlib.training.setup import HIDDEN, TABLES, Setup
 
@@ -91,7 +91,7 @@ def run(
 def as_json(setup: Setup, result: Result) -> dict[str, Any]:
     """A setup and its result as JSON values; numbers that are not finite are None."""
     measured = {
-        name: [finite(value) for value in getattr(result, name)] for name in HISTORY
+        name: [finite(value) for value in getattr(result, name)] for name in CURVES
     } | {
         name: finite(getattr(result, name))
         for name in ("test_loss", "test_accuracy", "macs", "effectual_macs", "passes_per_mac",
@@ -135,7 +135,7 @@ def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
         table.add_column(title, justify="right")
     formats = (".4f", ".2%", ".4f", ".2%")
     for epoch in range(len(result.train_loss)):
-        series = [getattr(result, name) for name in HISTORY]
+        series = [getattr(result, name) for name in CURVES]
         cells = [
             format(values[epoch], how) if epoch < len(values) else ""
             for values, how in zip(series, formats, strict=True)

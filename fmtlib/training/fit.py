@@ -57,6 +57,9 @@ class Result:
         One per epoch: means over its batches, each before the step that it causes.
     validation_loss, validation_accuracy : tuple of float
         One per epoch, after it; empty without validation part.
+    passes : tuple of float
+        Passes of an fMAC from the beginning to the end of each epoch; empty for recipes without
+        block formats.
     test_loss, test_accuracy : float or None
         After the last epoch, the latter from 0 to 1; None if the test part is empty.  Like those of
         validation they come from the recipe's own quantised forward pass.
@@ -86,6 +89,7 @@ class Result:
     train_accuracy: tuple[float, ...]
     validation_loss: tuple[float, ...]
     validation_accuracy: tuple[float, ...]
+    passes: tuple[float, ...]
     test_loss: float | None
     test_accuracy: float | None
     macs: int
@@ -125,8 +129,8 @@ def fit(
     the same network, data and arguments the result is the same bit for bit, also of a training that
     was interrupted and resumed.
 
-    Training stops before its end, with a RuntimeWarning and `Result.stopped`, when the loss is not
-    finite, or gradients are not and no `loss_scale` says to leave the step out.
+    Training stops before its end, with a RuntimeWarning and ``Result.stopped``, when the loss is
+    not finite, or gradients are not and no `loss_scale` says to leave the step out.
 
     Parameters
     ----------

@@ -23,7 +23,8 @@ from fmtlib.training.recipes import Run
 # From outputs and labels to the loss and its gradient for the outputs.
 Loss: TypeAlias = Callable[[Floats, NDArray[Any]], tuple[float, Floats]]
 
-HISTORY = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+CURVES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+HISTORY = (*CURVES, "passes")
 _NUMBERS = ("scale", "last_loss", "loss_sum", "correct", "good_steps", "skipped")
 
 
@@ -137,6 +138,8 @@ class TrainingState:
         if of_classes(data.train):
             self.history["train_accuracy"].append(self.correct / data.train.y.size)
         self.loss_sum = self.correct = 0.0
+        if self.run.passes is not None:
+            self.history["passes"].append(float(self.run.passes))
         if len(data.validation):
             value, accuracy = evaluate(self.network, data.validation, self.run, loss=loss)
             self.history["validation_loss"].append(value)
@@ -169,7 +172,7 @@ class TrainingState:
         arrays, record = load_checkpoint(path)
         try:
             self._take(arrays, record, settings)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"{Path(path)} is no checkpoint of this training: {error}") from None
 
     def _take(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -145,6 +145,22 @@ def _made(text: str, chosen: Callable[..., Any], *arguments: Any, **more: Any) -
 def _schedule(text: str) -> Schedule:
     schedule: Schedule = _made(text, _chosen("schedule", text))
     return schedule
+
+
+class Trained(NamedTuple):
+    """What a training leaves.
+
+    Attributes
+    ----------
+    network : Network
+        With its last weights.
+    data : Dataset
+    result : Result
+    """
+
+    network: Network
+    data: Dataset
+    result: Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +303,29 @@ class Setup:
         OSError, TypeError, ValueError
             As of `fit`; if network and data do not fit together.
         """
+        return self.trained(
+            weights=weights, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+            resume=resume, progress=progress,
+        ).result  # fmt: skip
+
+    def trained(
+        self,
+        *,
+        weights: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | None = None,
+        resume: bool = False,
+        progress: Callable[[Progress], object] | bool | None = None,
+    ) -> Trained:
+        """The same as `train`, with the network and the data.
+
+        Examples
+        --------
+        >>> from fmtlib import training
+        >>> trained = training.Setup(network="mlp:hidden=32", epochs=3).trained()
+        >>> trained.network.predict(trained.data.test.x).shape
+        (450,)
+        """
         with one_blas_thread(extra="train"), np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             data = self.load()
@@ -298,7 +337,7 @@ class Setup:
             )
             scale = self.loss_scale
             assert self.learning_rate is not None
-            return fit(
+            result = fit(
                 network, data,
                 recipe=self._recipe(network, data, weights is not None),
                 epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
@@ -307,6 +346,7 @@ class Setup:
                 seed=self.seed, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
                 resume=resume, progress=progress,
             )  # fmt: skip
+            return Trained(network, data, result)
 
     def _recipe(self, network: Network, data: Dataset, trained: bool) -> Recipe:
         if isinstance(self.recipe, Recipe):

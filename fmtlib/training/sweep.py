@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import fmtlib as fl
 from fmtlib.arguments import whole_number
 from fmtlib.choices import near_names
-from fmtlib.files import replaced
-from fmtlib.parallel import each
+from fmtlib.files import load_json, replaced
+from fmtlib.parallel import each, one_blas_thread
 from fmtlib.progress import check_progress, reporting
 from fmtlib.tables import finite
 from fmtlib.training.datasets import Dataset
 from fmtlib.training.network import Network
 from fmtlib.training.recipes import Recipe
-from fmtlib.training.setup import Setup
+from fmtlib.training.setup import Setup, Trained
 
+# What else to measure of a training, as columns.
+Measure = Callable[[Setup, Trained], Mapping[str, Any]]
 Row = dict[str, Any]
 
 SCHEMA, VERSION = "fmtlib.training.sweep", 1
@@ -60,6 +63,7 @@ def sweep(
     seeds: Iterable[int] = range(5),
     *,
     learning_rates: Iterable[float | None] = (None,),
+    measure: Measure | None = None,
     folder: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     progress: Callable[[SweepProgress], object] | bool | None = None,
@@ -72,6 +76,9 @@ def sweep(
     recipes, data, networks, seeds, learning_rates : iterable
         Each of what `Setup` takes. Functions must be of a module, so that other processes find
         them, and are known by their names.
+    measure : callable, optional
+        A function of a module from a setup and what it left, a `Trained`, to more columns: what
+        JSON knows, lists among it. It may train the network further.
     folder : path, optional
         Gets a file for every run that has ended, from which an interrupted sweep goes on; made if
         missing. Another version of this package runs all anew. A function that has changed but
@@ -92,9 +99,10 @@ def sweep(
         One for each run, of equal keys: the parameters of `Setup` as `Setup.described` has them;
         ``test_accuracy``, ``test_loss``, and of the last epoch ``validation_accuracy``,
         ``validation_loss``, ``train_accuracy``, ``train_loss`` (accuracies from 0 to 1);
-        ``macs``, ``effectual_macs``, ``passes_per_mac``, ``skipped_steps``, ``stopped``. None is
-        what there is not, or is not finite. Data outermost, then networks, recipes, learning
-        rates, seeds. The rows do not depend on workers, backends or interruptions.
+        ``macs``, ``effectual_macs``, ``passes_per_mac``, ``skipped_steps``, ``stopped``; then
+        those of `measure`. None is what there is not, or is not finite. Data outermost, then
+        networks, recipes, learning rates, seeds. The rows do not depend on workers, backends or
+        interruptions.
 
     Raises
     ------
@@ -134,12 +142,14 @@ def sweep(
         Setup(data=d, network=n, recipe=r, learning_rate=rate, seed=seed, **options)
         for d in data for n in networks for r in recipes for rate in rates for seed in seeds
     ]  # fmt: skip
-    keys = _keys(setups)
+    keys = _keys(setups, measure)
     done = _load(Path(folder), dict(zip(keys, setups, strict=True))) if folder is not None else {}
     left = {key: setup for key, setup in zip(keys, setups, strict=True) if key not in done}
     left_keys, left_setups = list(left), list(left.values())
     with reporting(progress, "sweeping", _shown) as report:
-        for place, row in each(train_row, left_setups, workers, extra="train"):
+        for place, row in each(
+            partial(train_row, measure=measure), left_setups, workers, extra="train"
+        ):
             key = left_keys[place]
             done[key] = row
             if folder is not None:
@@ -154,9 +164,10 @@ def _shown(at: SweepProgress) -> dict[str, Any]:
     return {"completed": at.done, "total": at.total, "description": words}
 
 
-def train_row(setup: Setup) -> Row:
-    """One row of a sweep's table: a setup and what its training measured."""
-    result = setup.train()
+def train_row(setup: Setup, measure: Measure | None = None) -> Row:
+    """One row of a sweep's table: a setup, what its training measured, and what `measure` does."""
+    trained = setup.trained()
+    result = trained.result
 
     def last(name: str) -> float | None:
         return next(reversed(getattr(result, name)), None)
@@ -169,14 +180,25 @@ def train_row(setup: Setup) -> Row:
         "passes_per_mac": result.passes_per_mac, "skipped_steps": result.skipped_steps,
         "stopped": result.stopped,
     }  # fmt: skip
+    if measure is not None:
+        with one_blas_thread(extra="train"):
+            more = dict(measure(setup, trained))
+        if both := row.keys() & more.keys():
+            raise ValueError(f"measure gives columns that are there: {', '.join(sorted(both))}")
+        row |= more
     return {name: finite(value) for name, value in row.items()}
 
 
 # --- going on where it stopped --------------------------------------------------------------------
 
 
-def _keys(setups: list[Setup]) -> list[str]:
+def _keys(setups: list[Setup], measure: Measure | None) -> list[str]:
     """A hash for each of all that its row depends on."""
+    depends: list[Any] = [fl.__version__]
+    if measure is not None:
+        depends.append(f"{measure.__module__}.{measure.__qualname__}")
+        if "<" in depends[-1]:
+            raise ValueError(f"measure must be a function of a module, got {depends[-1]}")
     if not setups:
         raise ValueError("nothing to train: recipes, data, networks or seeds are empty")
     found: dict[str, None] = {}
@@ -190,7 +212,7 @@ def _keys(setups: list[Setup]) -> list[str]:
         for name in ("data", "network"):
             if callable(getattr(setup, name)) and "<" in said[name]:
                 raise ValueError(f"{name} must be a function of a module, got {said[name]}")
-        text = json.dumps([fl.__version__, said], sort_keys=True)
+        text = json.dumps([*depends, said], sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:32]
         if key in found:
             raise ValueError(f"one training is there twice: {said}")
@@ -208,7 +230,7 @@ def _load(folder: Path, setups: dict[str, Setup]) -> dict[str, Row]:
         path = folder / f"{key}.json"
         if path.exists():
             try:
-                found[key] = _row(json.loads(path.read_text(encoding="utf-8")), setup)
+                found[key] = _row(load_json(path), setup)
             except (LookupError, TypeError, ValueError) as error:
                 raise ValueError(f"{path} is no finished run: {error}; remove it") from None
     return found
@@ -222,7 +244,8 @@ def _row(document: Any, setup: Setup) -> Row:
         raise ValueError(f"its version is {document.get('version')!r}, not {VERSION}")
     row = document.get("row")
     said = setup.described()
-    if not isinstance(row, dict) or list(row) != [*said, *_MEASURED]:
+    expected = [*said, *_MEASURED]
+    if not isinstance(row, dict) or list(row)[: len(expected)] != expected:
         raise ValueError("its row has other columns")
     for name, value in said.items():
         if row[name] != value:

@@ -9,7 +9,7 @@
  *   columns  inner is more: a group is a column, and neighbouring columns are worked on at once
  *
  * In each: the greatest magnitude of each group, its scale from that, then the elements,
- * rounded once.  Rounding to nearest-even and the usual stochastic one are arithmetic
+ * rounded once.  Rounding to nearest-even, toward zero and the usual stochastic one are arithmetic
  * (groups.inc.h); for all others, and where a scale is near the ends of float32's range, x
  * itself is not touched: the format's binades are moved by the scale's exponent.  Scales that
  * are floats (RULE_AMAX) multiply in float32, as defined. */
@@ -186,16 +186,12 @@ static int32_t group_exponent(const fmt_block_plan *plan, uint64_t max)
 static void prefetch(const fmt_block_plan *plan, const void *x, ptrdiff_t index, ptrdiff_t n,
                      const stages *s)
 {
-#if defined(__GNUC__)
     const ptrdiff_t size = fmt_size_of(plan->source);
     const uintptr_t from = (uintptr_t)x + (uintptr_t)(index * size);
     for (ptrdiff_t i = 0; i < n * size; i += FMT_LINE)
         __builtin_prefetch((const void *)(from + (uintptr_t)i));
     if (s->is_long)
         fmt_ask_ahead((const void *)from, n * size);
-#else
-    (void)plan, (void)x, (void)index, (void)n, (void)s;
-#endif
 }
 
 static uint64_t maximum(const fmt_block_plan *plan, ptrdiff_t i, const stages *s)

@@ -73,11 +73,14 @@ const fmt_kernels *fmt_find(const char *name)
         return &fmt_kernels_x86_64_v3;
     if (strcmp(name, fmt_kernels_x86_64_v4.name) == 0 && has_v4())
         return &fmt_kernels_x86_64_v4;
-    static fmt_kernels v3_vnni, v4_vnni;
+    static fmt_kernels v3_vnni, v4_vnni; /* made once: fmt_active may point at them */
     if (strcmp(name, "x86-64-v3-vnni") == 0 && has_v3_vnni())
-        return with_integer_dot(&v3_vnni, &fmt_kernels_x86_64_v3, "x86-64-v3-vnni",
-                                &fmt_integer_dot_x86_64_v3_vnni);
+        return v3_vnni.name ? &v3_vnni
+                            : with_integer_dot(&v3_vnni, &fmt_kernels_x86_64_v3, "x86-64-v3-vnni",
+                                               &fmt_integer_dot_x86_64_v3_vnni);
     if (strcmp(name, "x86-64-v4-vnni") == 0 && has_v4_vnni()) {
+        if (v4_vnni.name)
+            return &v4_vnni;
         with_integer_dot(&v4_vnni, has_v4() ? &fmt_kernels_x86_64_v4 : &fmt_kernels_x86_64_v3,
                          "x86-64-v4-vnni", &fmt_integer_dot_x86_64_v4_vnni);
         for (int i = 0; i < 3 && has_v4_vbmi2(); i++)
@@ -104,10 +107,10 @@ const fmt_kernels *fmt_best(void)
 {
     static const char *const best_first[]
         = {"x86-64-v4-vnni", "x86-64-v4", "x86-64-v3-vnni", "x86-64-v3"};
-    for (size_t i = 0; i < sizeof best_first / sizeof *best_first; i++) {
+    const fmt_kernels *best = NULL;
+    for (size_t i = 0; i < sizeof best_first / sizeof *best_first; i++) { /* all are made here */
         const fmt_kernels *found = fmt_find(best_first[i]);
-        if (found)
-            return found;
+        best = best ? best : found;
     }
-    return &fmt_kernels_baseline;
+    return best ? best : &fmt_kernels_baseline;
 }

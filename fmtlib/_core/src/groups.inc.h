@@ -6,7 +6,7 @@
  *        sum = t + magic        magic = 2**(binade of t + MANTISSA - M)
  *
  * is t to the nearest multiple N of a quantum of its binade, ties to even: sum - magic is the
- * value, the difference of the bits is N.  Below the least normal binade the quantum stays what
+ * value, the difference of the bits is N.  Toward zero N is t in quanta as an integer.  Below the least normal binade the quantum stays what
  * it is there; integer elements have no other binade.  What is far below a quantum is lifted to
  * where no operand and no result is subnormal (such arithmetic may take a hundred cycles), and
  * rounds to the same.
@@ -270,13 +270,19 @@ static inline U NAME(binade_of)(U t, const NAME(grid) *g)
     return (U)(e > least ? e : least);
 }
 
+/* t, of this binade, in quanta. */
+static inline F NAME(in_quanta)(U t, U binade, const NAME(grid) *g)
+{
+    return NAME(as_float)(t) * NAME(as_float)(g->quanta - binade);
+}
+
 /* t, of this binade, in quanta, rounded by stochastic A: the fraction f, as 32 bits truncated,
  * plus the word carries iff f * 2**32 >= 2**32 - word, an integer n.  n = 2**8 * high + low,
  * and what is left of the fraction is exact wherever it is not far from low. */
 static inline int32_t NAME(round_a)(U t, U binade, uint32_t word, uint32_t mask,
                                     const NAME(grid) *g)
 {
-    const F u = NAME(as_float)(t) * NAME(as_float)(g->quanta - binade);
+    const F u = NAME(in_quanta)(t, binade, g);
     const int32_t k = (int32_t)u;
     const uint32_t n = ~(word & mask);
     const int32_t high = (int32_t)(n >> 8), low = (int32_t)(n & 255) + 1;
@@ -285,13 +291,15 @@ static inline int32_t NAME(round_a)(U t, U binade, uint32_t word, uint32_t mask,
     return k + (rest >= (F)low * (F)0x1p-8);
 }
 
-static inline uint32_t NAME(round_code)(U bits, U inverse, uint32_t word, int noise,
+static inline uint32_t NAME(round_code)(U bits, U inverse, uint32_t word, int how,
                                         const fmt_spec *p, const NAME(grid) *g, uint32_t twos)
 {
     const U t = NAME(to_grid)(bits, inverse, g), binade = NAME(binade_of)(t, g);
     uint32_t code = (uint32_t)((binade - g->least) >> g->shift);
-    if (noise) {
+    if (how == ROUND_NOISY) {
         code += (uint32_t)NAME(round_a)(t, binade, word, p->word_mask, g);
+    } else if (how == ROUND_TO_ZERO) {
+        code += (uint32_t)(int32_t)NAME(in_quanta)(t, binade, g);
     } else {
         const U magic = binade + g->magic;
         code += (uint32_t)(NAME(as_bits)(NAME(as_float)(t) + NAME(as_float)(magic)) - magic);
@@ -312,6 +320,15 @@ static inline uint32_t NAME(round_code)(U bits, U inverse, uint32_t word, int no
         for (ptrdiff_t i = 0; i < (width ? 0 : n); i++)                                            \
             CALL(i, i);                                                                            \
     } while (0)
+#define ROUND_ALL()                                                                                \
+    do {                                                                                           \
+        if (words)                                                                                 \
+            ROUND(NOISY);                                                                          \
+        else if (to_zero)                                                                          \
+            ROUND(TO_ZERO);                                                                        \
+        else                                                                                       \
+            ROUND(NEAREST_ONE);                                                                    \
+    } while (0)
 
 static void NAME(round_codes)(const void *x, const void *inverses_, ptrdiff_t width,
                               const uint32_t *restrict words, uint32_t *restrict codes, ptrdiff_t n,
@@ -320,34 +337,35 @@ static void NAME(round_codes)(const void *x, const void *inverses_, ptrdiff_t wi
     const U *restrict bits = x, *restrict inverses = inverses_;
     const fmt_spec p = *spec;
     const NAME(grid) grid = NAME(get_grid)(spec, words != NULL);
+    const int to_zero = fmt_is_to_zero(spec);
 #define NOISY(i, g)                                                                                \
-    codes[i] = NAME(round_code)(bits[i], inverses[g], words[i], 1, &p, &grid, twos)
-#define NEAREST_ONE(i, g) codes[i] = NAME(round_code)(bits[i], inverses[g], 0, 0, &p, &grid, twos)
+    codes[i] = NAME(round_code)(bits[i], inverses[g], words[i], ROUND_NOISY, &p, &grid, twos)
+#define TO_ZERO(i, g)                                                                              \
+    codes[i] = NAME(round_code)(bits[i], inverses[g], 0, ROUND_TO_ZERO, &p, &grid, twos)
+#define NEAREST_ONE(i, g)                                                                          \
+    codes[i] = NAME(round_code)(bits[i], inverses[g], 0, ROUND_NEAREST, &p, &grid, twos)
     if (p.twos_complement) {
         enum { twos = 1 };
-        if (words)
-            ROUND(NOISY);
-        else
-            ROUND(NEAREST_ONE);
+        ROUND_ALL();
     } else {
         enum { twos = 0 };
-        if (words)
-            ROUND(NOISY);
-        else
-            ROUND(NEAREST_ONE);
+        ROUND_ALL();
     }
 #undef NOISY
+#undef TO_ZERO
 #undef NEAREST_ONE
 }
 
-static inline U NAME(round_value)(U bits, U inverse, U scale, uint32_t word, int noise, F zero,
+static inline U NAME(round_value)(U bits, U inverse, U scale, uint32_t word, int how, F zero,
                                   uint32_t mask, const NAME(grid) *g)
 {
     const U t = NAME(to_grid)(bits, inverse, g), binade = NAME(binade_of)(t, g);
+    const U quantum = NAME(power)(BIAS) - (g->quanta - binade); /* 1 / the factor of in_quanta */
     F value;
-    if (noise) {
-        const U quantum = NAME(power)(BIAS) - (g->quanta - binade); /* 1 / the factor */
+    if (how == ROUND_NOISY) {
         value = (F)NAME(round_a)(t, binade, word, mask, g) * NAME(as_float)(quantum);
+    } else if (how == ROUND_TO_ZERO) {
+        value = (F)(int32_t)NAME(in_quanta)(t, binade, g) * NAME(as_float)(quantum);
     } else {
         const F magic = NAME(as_float)(binade + g->magic);
         value = (NAME(as_float)(t) + magic) - magic;
@@ -366,17 +384,19 @@ static void NAME(round_values)(const void *x, const void *inverses_, const void 
     const uint32_t mask = spec->word_mask;
     const NAME(grid) grid = NAME(get_grid)(spec, words != NULL);
     const F zero = spec->twos_complement ? (F)0.0 : -(F)0.0; /* -0 + 0 = 0, but -0 + -0 = -0 */
-#define NOISY(i, g)                                                                                \
-    values[i] = NAME(round_value)(bits[i], inverses[g], scales[g], words[i], 1, zero, mask, &grid)
-#define NEAREST_ONE(i, g)                                                                          \
-    values[i] = NAME(round_value)(bits[i], inverses[g], scales[g], 0, 0, zero, mask, &grid)
-    if (words)
-        ROUND(NOISY);
-    else
-        ROUND(NEAREST_ONE);
+    const int to_zero = fmt_is_to_zero(spec);
+#define VALUE(i, g, WORD, HOW)                                                                     \
+    values[i] = NAME(round_value)(bits[i], inverses[g], scales[g], WORD, HOW, zero, mask, &grid)
+#define NOISY(i, g) VALUE(i, g, words[i], ROUND_NOISY)
+#define TO_ZERO(i, g) VALUE(i, g, 0, ROUND_TO_ZERO)
+#define NEAREST_ONE(i, g) VALUE(i, g, 0, ROUND_NEAREST)
+    ROUND_ALL();
+#undef VALUE
 #undef NOISY
+#undef TO_ZERO
 #undef NEAREST_ONE
 }
+#undef ROUND_ALL
 #undef ROUND
 
 /* --- decoding ------------------------------------------------------------------------------ */

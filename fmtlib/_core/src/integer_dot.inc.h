@@ -37,6 +37,28 @@ typedef dot_lanes dot_lanes_in_memory __attribute__((aligned(4), may_alias));
 #endif
 #define DOT_INLINE static inline __attribute__((always_inline))
 
+typedef uint32_t dot_quad __attribute__((vector_size(16)));
+#if defined(__clang__)
+#define DOT_SHUFFLE(TYPE, X, Y, ...)                                                               \
+    ((dot_quad)__builtin_shufflevector((TYPE)(X), (TYPE)(Y), __VA_ARGS__))
+#else
+#define DOT_SHUFFLE(TYPE, X, Y, ...)                                                               \
+    ((dot_quad)__builtin_shuffle((TYPE)(X), (TYPE)(Y), (TYPE){__VA_ARGS__}))
+#endif
+
+/* Four words of each of four vectors, to those of the first, those of the second, ... */
+DOT_INLINE void dot_transpose(const dot_quad x[4], dot_quad out[4])
+{
+    const dot_quad low = DOT_SHUFFLE(dot_quad, x[0], x[1], 0, 4, 1, 5);
+    const dot_quad high = DOT_SHUFFLE(dot_quad, x[0], x[1], 2, 6, 3, 7);
+    const dot_quad low_2 = DOT_SHUFFLE(dot_quad, x[2], x[3], 0, 4, 1, 5);
+    const dot_quad high_2 = DOT_SHUFFLE(dot_quad, x[2], x[3], 2, 6, 3, 7);
+    out[0] = DOT_SHUFFLE(dot_quad, low, low_2, 0, 1, 4, 5);
+    out[1] = DOT_SHUFFLE(dot_quad, low, low_2, 2, 3, 6, 7);
+    out[2] = DOT_SHUFFLE(dot_quad, high, high_2, 0, 1, 4, 5);
+    out[3] = DOT_SHUFFLE(dot_quad, high, high_2, 2, 3, 6, 7);
+}
+
 /* --- instructions ------------------------------------------------------------------------- */
 
 #if DOT_PLAIN
@@ -407,13 +429,36 @@ DOT_INLINE void copy_totals(int from_c, float *totals, float *c, ptrdiff_t row, 
     }
 }
 
+/* The same for all of a tile, with the rows of one the columns of the other: in squares of 4 x 4. */
+DOT_INLINE void turn_totals(int from_c, float *totals, float *c, ptrdiff_t column)
+{
+    const ptrdiff_t from_row = from_c ? column : DOT_COLUMNS, to_row = from_c ? DOT_COLUMNS : column;
+    for (int i = 0; i < DOT_ROWS; i += 4)
+        for (int j = 0; j < DOT_COLUMNS; j += 4) {
+            float *const total = totals + i * DOT_COLUMNS + j, *const at = c + i + j * column;
+            const float *const from = from_c ? at : total;
+            float *const to = from_c ? total : at;
+            dot_quad x[4], turned[4];
+            for (int k = 0; k < 4; k++)
+                memcpy(&x[k], from + k * from_row, sizeof x[k]);
+            dot_transpose(x, turned);
+            for (int k = 0; k < 4; k++)
+                memcpy(to + k * to_row, &turned[k], sizeof turned[k]);
+        }
+}
+
 static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns)
 {
     _Alignas(64) float totals[DOT_ROWS * DOT_COLUMNS];
-    const int whole = rows == DOT_ROWS && columns == DOT_COLUMNS && column == 1;
-    if (whole) {
+    const int all = rows == DOT_ROWS && columns == DOT_COLUMNS;
+    const int whole = all && column == 1, turned = all && row == 1;
+    if (t->fresh) {
+        memset(totals, 0, sizeof totals);
+    } else if (whole) {
         copy_totals(1, totals, c, row, 1, DOT_ROWS, DOT_COLUMNS);
+    } else if (turned) {
+        turn_totals(1, totals, c, column);
     } else {
         memset(totals, 0, sizeof totals);
         copy_totals(1, totals, c, row, column, rows, columns);
@@ -444,6 +489,8 @@ static void dot_tile(const fmt_tile *t, float *c, ptrdiff_t row, ptrdiff_t colum
 #undef CASE
     if (whole)
         copy_totals(0, totals, c, row, 1, DOT_ROWS, DOT_COLUMNS);
+    else if (turned)
+        turn_totals(0, totals, c, column);
     else
         copy_totals(0, totals, c, row, column, rows, columns);
 }

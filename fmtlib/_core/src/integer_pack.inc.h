@@ -9,16 +9,8 @@
  *
  * Vectors are those of GNU C, of 16 bytes or of DOT_ROWS words, which divide a step of every panel. */
 
-typedef uint32_t dot_quad __attribute__((vector_size(16)));
 typedef uint16_t dot_eight __attribute__((vector_size(16)));
 typedef uint8_t dot_sixteen __attribute__((vector_size(16)));
-#if defined(__clang__)
-#define DOT_SHUFFLE(TYPE, X, Y, ...)                                                               \
-    ((dot_quad)__builtin_shufflevector((TYPE)(X), (TYPE)(Y), __VA_ARGS__))
-#else
-#define DOT_SHUFFLE(TYPE, X, Y, ...)                                                               \
-    ((dot_quad)__builtin_shuffle((TYPE)(X), (TYPE)(Y), (TYPE){__VA_ARGS__}))
-#endif
 /* By turns elements of the lower or upper halves of two vectors. */
 #define DOT_LOWER_BYTES(X, Y)                                                                      \
     DOT_SHUFFLE(dot_sixteen, X, Y, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
@@ -63,17 +55,10 @@ DOT_INLINE void transpose(const char *codes, int size, ptrdiff_t vector, int ele
                           ptrdiff_t k, int width, uint32_t *out)
 {
     for (int v = 0; v < width; v += 4) {
-        dot_quad x[4];
+        dot_quad x[4], words[4];
         for (int i = 0; i < 4; i++)
             x[i] = load_codes(codes + (v + i) * vector * size, size, elements, 4 * elements);
-        const dot_quad low = DOT_SHUFFLE(dot_quad, x[0], x[1], 0, 4, 1, 5);
-        const dot_quad high = DOT_SHUFFLE(dot_quad, x[0], x[1], 2, 6, 3, 7);
-        const dot_quad low_2 = DOT_SHUFFLE(dot_quad, x[2], x[3], 0, 4, 1, 5);
-        const dot_quad high_2 = DOT_SHUFFLE(dot_quad, x[2], x[3], 2, 6, 3, 7);
-        const dot_quad words[4] = {DOT_SHUFFLE(dot_quad, low, low_2, 0, 1, 4, 5),
-                                   DOT_SHUFFLE(dot_quad, low, low_2, 2, 3, 6, 7),
-                                   DOT_SHUFFLE(dot_quad, high, high_2, 0, 1, 4, 5),
-                                   DOT_SHUFFLE(dot_quad, high, high_2, 2, 3, 6, 7)};
+        dot_transpose(x, words);
         for (int i = 0; i < 4; i++)
             memcpy(out + place_of_word(layout, k + i) * width + v, &words[i], sizeof words[i]);
     }

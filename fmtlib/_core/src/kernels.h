@@ -103,6 +103,13 @@ static inline int fmt_is_nearest_fixed(const fmt_spec *p)
     return p->flip != 0 && p->add[0] == p->flip >> 1 && !p->wrap && !p->report;
 }
 
+/* How groups.inc.h rounds. */
+enum { ROUND_NEAREST, ROUND_TO_ZERO, ROUND_NOISY };
+static inline int fmt_is_to_zero(const fmt_spec *p)
+{
+    return p->noise == NO_NOISE && p->add[0] == 0 && p->add[1] == 0 && p->flip == 0;
+}
+
 /* The constants of nearest.inc.h, of one verb of a format; filled by kernels.pyx. */
 typedef struct {
     enum { NEAREST_NONE, NEAREST_MAGIC, NEAREST_SHIFT } how;
@@ -218,8 +225,8 @@ typedef struct {
                         uint32_t *codes, void *inverses, void *scales);
     void (*micro_scales)(const void *maxima, ptrdiff_t n, const struct fmt_block_plan *,
                          const uint32_t *codes, uint32_t *shifts, void *inverses, void *scales);
-    /* Inverses and scales of each element, or of each group of `width`, a multiple of 16 by which n is
-     * one; words: NULL, or for stochastic A. */
+    /* To nearest even, toward zero, or, with words, by stochastic A.  Inverses and scales of each
+     * element, or of each group of `width`, a multiple of 16 by which n is one. */
     void (*round_codes)(const void *bits, const void *inverses, ptrdiff_t width,
                         const uint32_t *words, uint32_t *codes, ptrdiff_t n, const fmt_spec *);
     void (*round_values)(const void *bits, const void *inverses, const void *scales,
@@ -530,6 +537,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t batch, depth;
     fmt_matrix a, b;
+    int fresh; /* what is in c does not count */
 } fmt_matmul_plan;
 
 /* Bytes of memory that fmt_matmul works in. */
@@ -576,6 +584,7 @@ typedef struct {
     ptrdiff_t run;   /* DOT_WIDE, DOT_RUNS: steps whose products fit 32 bits */
     int offset_bits; /* of bytes */
     float down, up;  /* SCALING_OVERFLOW: 2**-n and 2**n, which keep a's scales in range */
+    int fresh;       /* totals start from 0, not from c */
 } fmt_tile;
 
 /* The kernels of the block matmul; a tile is rows x columns results. */
@@ -586,7 +595,8 @@ typedef struct fmt_integer_dot {
     void (*pack_panel)(const fmt_matrix *m, const void *codes, const uint8_t *scales,
                        ptrdiff_t count, const fmt_pieces *pieces, int is_a, int layout,
                        ptrdiff_t width, const fmt_panel *panel);
-    /* Adds to so many rows and columns, of a tile or less, of c; `row` and `column` are strides. */
+    /* Adds to so many rows and columns, of a tile or less, of c; `row` and `column` are strides, one
+     * of which is 1. */
     void (*dot_tile)(const fmt_tile *tile, float *c, ptrdiff_t row, ptrdiff_t column, ptrdiff_t rows,
                      ptrdiff_t columns);
     /* Adds the products of `count` pairs of vectors, of panels of `columns` on both sides; of kind

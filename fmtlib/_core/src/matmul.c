@@ -236,14 +236,16 @@ static fmt_matrix unbatched(fmt_matrix m, ptrdiff_t batch)
 }
 
 /* Whether it takes fewer tiles with a and b exchanged; the products of pieces are the same.  Then b has
- * few vectors, which are soon packed anew. */
+ * few vectors, which are soon packed anew.  With as many tiles, the operand of more vectors is b if they
+ * are neighbours in memory: a panel of b takes more of a line of the cache. */
 static int turns(const fmt_matmul_plan *p)
 {
     const fmt_integer_dot *kernels = fmt_active->integer_dot;
     const ptrdiff_t rows = p->a.count, columns = p->b.count;
+    const ptrdiff_t tiles = panels_of(rows, kernels->rows) * panels_of(columns, kernels->columns);
+    const ptrdiff_t turned = panels_of(columns, kernels->rows) * panels_of(rows, kernels->columns);
     return !p->a.packing
-           && panels_of(columns, kernels->rows) * panels_of(rows, kernels->columns)
-                  < panels_of(rows, kernels->rows) * panels_of(columns, kernels->columns);
+           && (turned < tiles || (turned == tiles && rows > columns && p->a.vector_stride == 1));
 }
 
 static fmt_matmul_plan turned(const fmt_matmul_plan *p)
@@ -410,6 +412,7 @@ static void multiply(const fmt_matmul_plan *p, const approach *x, workplace *w, 
             find_pieces(pieces, k, p->a.group, p->b.group, p->depth, x->layout, x->slab_pieces,
                         x->slab_steps);
             tile.pieces = pieces->count;
+            tile.fresh = p->fresh && k == 0;
             fetch(&p->b, 0, batch, j, width, pieces, step, piece, &w->b);
             for (ptrdiff_t i = 0; i < rows; i += x->block_rows) {
                 const ptrdiff_t height = smaller(x->block_rows, rows - i);
@@ -456,11 +459,14 @@ void fmt_matmul(const fmt_matmul_plan *plan, float *c, void *scratch)
     if (p.b.packing)
         lay_out_matrix(&w.b, aligned(p.b.packing), &p.b, 0, p.b.packed_count, p.depth, x.layout);
     const ptrdiff_t row = plan->b.count;
-    if (is_paired(&p))
+    if (is_paired(&p)) {
+        if (p.fresh)
+            memset(c, 0, (size_t)p.batch * sizeof *c);
         multiply_pairs(&p, &x, &w, c);
-    else
+    } else {
         for (ptrdiff_t i = 0; i < p.batch; i++)
             multiply(&p, &x, &w, i, c + i * plan->a.count * row, turns(plan) ? 1 : row,
                      turns(plan) ? row : 1);
+    }
     fmt_leave(callers);
 }

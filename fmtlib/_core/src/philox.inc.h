@@ -8,7 +8,7 @@ static const uint32_t PHILOX_STEPS[] = {0x9E3779B9, 0xBB67AE85}; /* golden ratio
 /* On x86 a vector holds one word of each of several blocks, in the low halves of 64-bit lanes: one
  * instruction, which compilers do not find, multiplies them to whole lanes, without a shuffle, and what
  * other steps leave in high halves does no harm.  Two vectors of each word hide its latency. */
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__)
 #if VECTOR_BYTES == 64
 enum { PHILOX_LANES = 8 };
 #define PHILOX_ORDER 0, 4, 1, 5, 2, 6, 3, 7

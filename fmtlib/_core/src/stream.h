@@ -91,12 +91,8 @@ static inline void fmt_stream_write(fmt_stream *s, char *to, const char *from, s
 /* Asks for what is far behind these bytes, which need not exist. */
 static inline void fmt_ask_ahead(const void *x, ptrdiff_t bytes)
 {
-#if defined(__GNUC__)
     for (ptrdiff_t i = 0; i < bytes; i += FMT_LINE)
         __builtin_prefetch((const void *)((uintptr_t)x + (uintptr_t)(FMT_AHEAD + i)), 0, 2);
-#else
-    (void)x, (void)bytes;
-#endif
 }
 
 #endif

@@ -113,8 +113,15 @@ class Conv2d(WeightedLayer):
         if self._pointwise:
             pixels = x.transpose(0, 2, 3, 1).reshape(-1, groups, of_group)
             self._patches: Floats = pixels.transpose(1, 0, 2)
+            self._rounded = False
         else:
-            self._patches = self._im2col(x, height, width).transpose(0, 2, 1)
+            rounded = None
+            if self._repeats(height, width):
+                pixels = x.transpose(0, 2, 3, 1)  # as they lie in memory
+                rounded = run.round_input(pixels, self.index, taps=self._taps)
+            self._rounded = rounded is not None
+            images = x if rounded is None else rounded.transpose(0, 3, 1, 2)
+            self._patches = self._im2col(images, height, width).transpose(0, 2, 1)
         out = self._gemm(self._patches, self._matrices.transpose(0, 2, 1), "forward", run)
         # (groups, pixels, filters of a group) to (pixels, filters): a view without groups
         rows = out.transpose(1, 0, 2).reshape(-1, outputs)
@@ -148,9 +155,10 @@ class Conv2d(WeightedLayer):
 
     def _gemm(self, a: Floats, b: Floats, gemm: Gemm, run: Run) -> Floats:
         """The products of all groups; one group is a matrix, not a stack of one."""
+        rounded = self._rounded and gemm != "input_gradient"
         if self.groups > 1:
-            return run.gemm(a, b, gemm, self.index, taps=self._taps)
-        return run.gemm(a[0], b[0], gemm, self.index, taps=self._taps)[None]
+            return run.gemm(a, b, gemm, self.index, taps=self._taps, rounded=rounded)
+        return run.gemm(a[0], b[0], gemm, self.index, taps=self._taps, rounded=rounded)[None]
 
     def _rows(self, gradient: Floats) -> Floats:
         """The gradient of the output as (groups, pixels, filters of a group)."""
@@ -162,6 +170,16 @@ class Conv2d(WeightedLayer):
         return (
             (height + 2 * self.paddings[0] - self._size[0]) // self.strides[0] + 1,
             (width + 2 * self.paddings[1] - self._size[1]) // self.strides[1] + 1,
+        )
+
+    def _repeats(self, height: int, width: int) -> bool:
+        """Whether the patches, of so many outputs, have all pixels, and most more than once."""
+        sides = zip(
+            self._size, self.strides, self.paddings, (height, width), self._shape[2:], strict=True
+        )
+        return self._size != self.strides and all(
+            size >= stride and (count - 1) * stride + size >= length + padding
+            for size, stride, padding, count, length in sides
         )
 
     def _windows(self, height: int, width: int) -> Iterator[tuple[int, int, slice, slice]]:

@@ -6,8 +6,8 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ Gemm: TypeAlias = Literal["forward", "weight_gradient", "input_gradient"]
 Role: TypeAlias = Literal["weight", "activation", "gradient"]
 # The tensors of a layer, by their place in its forward product, left × right = output.
 Tensor: TypeAlias = Literal["left", "right", "output"]
+
+_Made = TypeVar("_Made")
 
 GEMMS: tuple[Gemm, ...] = get_args(Gemm)
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -65,6 +67,8 @@ class Operand:
     taps : int
         Entries of the forward product's reduction axis for each input channel: those of a channel
         lie together.  The height × width of a convolution's filters, else 1.
+    rounded : bool
+        Whether the tensor's values are those that `Recipe.round_input` gave.
     memory : dict
         What the recipe keeps of this layer from step to step: arrays by name.  Recipes change it
         at will; that of an evaluation is a copy.
@@ -84,6 +88,7 @@ class Operand:
     tensor: Tensor = "left"
     call: int = 0
     taps: int = 1
+    rounded: bool = False
     memory: dict[str, NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
     step: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -141,6 +146,14 @@ class Recipe(ABC):
         passes : int or None
             Passes of an fMAC; None where there is no such thing.
         """
+
+    def round_input(self, x: Floats, operand: Operand) -> Floats | None:
+        """A layer's input with its values rounded, each by itself, as all products of a step have
+        them; None, the default, where `product` has to see the operands as they are.
+
+        A convolution asks before it makes patches of the images, which hold most values many times.
+        """
+        return None
 
     def choose_bits(self, x: Floats, operand: Operand) -> int:
         """Mantissa bits of a tensor in this iteration; 0 where the recipe has no such choice.
@@ -284,6 +297,7 @@ class Run:
         *,
         roles: tuple[Role, Role] | None = None,
         taps: int = 1,
+        rounded: bool = False,
     ) -> Floats:
         """Multiply two matrices, or two stacks of them, as the recipe says, and count it.
 
@@ -303,6 +317,9 @@ class Run:
             stands for "weight".
         taps : int
             See `Operand`; the same in all three products of a layer.
+        rounded : bool
+            Whether the layer's input, which a or its transpose is, consists of values that
+            `round_input` gave.
 
         Returns
         -------
@@ -335,7 +352,7 @@ class Run:
             raise ValueError(f"taps must divide the {depth} rows of b, got {taps}")
         nth = self._calls[gemm, index]
         self._calls[gemm, index] += 1
-        left = self._operand(a, gemm, 0, index, nth, roles[0], taps)
+        left = self._operand(a, gemm, 0, index, nth, roles[0], taps, rounded)
         right = self._operand(b, gemm, 1, index, nth, roles[1], taps)
         product, passes = self.recipe.product(a, b, left, right)
         matrices = math.prod(a.shape[:-2])
@@ -348,6 +365,12 @@ class Run:
             self.passes = passes + (self.passes or 0)
             self.group_pairs = pairs + (self.group_pairs or 0)
         return product
+
+    def round_input(self, x: Floats, index: int, *, taps: int = 1) -> Floats | None:
+        """What `Recipe.round_input` makes of the input of a layer's next forward product."""
+        nth = self._calls["forward", index]
+        operand = self._describe("forward", 0, index, nth, "activation", taps)
+        return self.recipe.round_input(x, operand)
 
     def store(self, parameters: Sequence[Parameter]) -> None:
         """Let parameters hold what the recipe stores of them: once before training, then after
@@ -421,13 +444,40 @@ class Run:
             self._memory[int(layer)][rest] = np.array(array)
 
     def _operand(
-        self, x: Floats, gemm: Gemm, side: int, layer: int, nth: int, role: Role, taps: int
+        self,
+        x: Floats,
+        gemm: Gemm,
+        side: int,
+        layer: int,
+        nth: int,
+        role: Role,
+        taps: int,
+        rounded: bool = False,
     ) -> Operand:
-        tensor = _TENSORS[gemm][side]
+        operand = self._describe(gemm, side, layer, nth, role, taps, rounded)
+        place = (layer, operand.tensor, operand.call)
+        if place not in self._bits:
+            bits = self.recipe.choose_bits(x, operand)
+            self._bits[place] = bits
+            if bits:
+                self._decided.append((self.iteration, layer, role, bits))
+        bits = self._bits[place]
+        return Operand(**vars(operand) | {"bits": bits}) if bits else operand
+
+    def _describe(
+        self,
+        gemm: Gemm,
+        side: int,
+        layer: int,
+        nth: int,
+        role: Role,
+        taps: int,
+        rounded: bool = False,
+    ) -> Operand:
+        """All of an operand but its mantissa bits."""
         forward = self._calls["forward", layer]
         call = forward - 1 - nth if gemm != "forward" and nth < forward else nth
-        call = 0 if role == "weight" else call
-        operand = Operand(
+        return Operand(
             role=role,
             axis=-1 - side,
             layer=layer,
@@ -436,20 +486,13 @@ class Run:
             iterations=self.iterations,
             key=(self.seed, self._stream(2 * GEMMS.index(gemm) + side, layer, nth)),
             gemm=gemm,
-            tensor=tensor,
-            call=call,
+            tensor=_TENSORS[gemm][side],
+            call=0 if role == "weight" else call,
             taps=taps,
+            rounded=rounded,
             memory=self._memory[layer],
             step=self._step[layer],
         )
-        place = (layer, tensor, call)
-        if place not in self._bits:
-            bits = self.recipe.choose_bits(x, operand)
-            self._bits[place] = bits
-            if bits:
-                self._decided.append((self.iteration, layer, role, bits))
-        bits = self._bits[place]
-        return replace(operand, bits=bits) if bits else operand
 
     def _stream(self, purpose: int, layer: int, nth: int = 0) -> int:
         """Bit 63: evaluation; 48 to 62: which call of a layer in a step; 24 to 47: iteration or
@@ -472,13 +515,26 @@ def reuse(make: Callable[[Floats], Floats], x: Floats, operand: Operand) -> Floa
     its memory, which is held until the step ends.
     """
     transposed = (operand.gemm, operand.tensor) in _TRANSPOSED
-    place = ("reuse", operand.tensor, x.ctypes.data, x.size)
-    x = x.swapaxes(-1, -2) if transposed else x
-    held = operand.step.get(place)
-    if held is None or held[0].shape != x.shape or held[0].strides != x.strides:
-        held = operand.step[place] = (x, make(x))
-    made: Floats = held[1]
+    made = _once(make, x.swapaxes(-1, -2) if transposed else x, operand)
     return made.swapaxes(-1, -2) if transposed else made
+
+
+def reuse_weight(make: Callable[[Floats], _Made], x: Floats, operand: Operand) -> _Made:
+    """Return ``make(x)``, made once where weights enter the same product again and again, as those
+    of recurrent layers do; other tensors are not kept.
+
+    For functions that know no more than the operand's axis.
+    """
+    return _once(make, x, operand) if operand.role == "weight" else make(x)
+
+
+def _once(make: Callable[[Floats], _Made], x: Floats, operand: Operand) -> _Made:
+    """``make(x)``, or what it gave the last time in this step, by x's place in memory."""
+    place = (operand.tensor, x.__array_interface__["data"][0], x.shape, x.strides)
+    if place not in operand.step:
+        operand.step[place] = (x, make(x))  # x is held: no other may take its place
+    made: _Made = operand.step[place][1]
+    return made
 
 
 def check_rounding(name: str, rounding: object) -> None:

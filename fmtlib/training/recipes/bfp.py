@@ -10,7 +10,14 @@ from fmtlib.arguments import whole_number
 from fmtlib.formats import Rounding
 from fmtlib.products import FMAC_GROUP
 from fmtlib.training.layers import Floats
-from fmtlib.training.recipes.base import ROLES, Operand, Recipe, check_rounding, chunks
+from fmtlib.training.recipes.base import (
+    ROLES,
+    Operand,
+    Recipe,
+    check_rounding,
+    chunks,
+    reuse_weight,
+)
 
 # Making a format checks it, which would cost more than to encode a small tensor.
 _bfp = cache(fl.bfp)
@@ -40,10 +47,7 @@ def encode_along(x: Floats, fmt: fl.BlockFormat, axis: int, **rounding: Any) -> 
 
 def multiply(a: fl.BlockArray, b: fl.BlockArray) -> Floats:
     """The fMAC's product of two operands."""
-    # the left operand is packed anew for every few columns, which takes longest if they are many
-    wide = b.shape[-1] > a.shape[-1] and a.size > 1 << 12
-    left = fl.pack_operand(a, "a") if wide and a.format.mantissa_bits <= 15 else a
-    product: Floats = fl.matmul(left, b, accumulator="fmac")
+    product: Floats = fl.matmul(a, b, accumulator="fmac")
     return product
 
 
@@ -95,9 +99,8 @@ class BlockRecipe(Recipe):
         self, a: Floats, b: Floats, left: Operand, right: Operand
     ) -> tuple[Floats, int | None]:
         """The fMAC's product of the encoded operands, and its passes."""
-        x = encode_along(a, self._format(left.bits), left.axis, **self._rounding(left))
-        y = encode_along(b, self._format(right.bits), right.axis, **self._rounding(right))
-        return multiply(x, y), self._passes(a.shape, b.shape[-1], left.bits, right.bits)
+        product = multiply(self._encoded(a, left), self._encoded(b, right))
+        return product, self._passes(a.shape, b.shape[-1], left.bits, right.bits)
 
     def quantize(self, x: Floats, operand: Operand, bits: int) -> Floats:
         """The values that x has as this operand with mantissas of `bits` bits."""
@@ -106,6 +109,15 @@ class BlockRecipe(Recipe):
             x, axis = x.T, other_axis(axis)
         quantized: Floats = fl.quantize(x, self._format(bits), axis=axis, **rounding)
         return quantized if axis == operand.axis else quantized.T
+
+    def _encoded(self, x: Floats, operand: Operand) -> fl.BlockArray:
+        fmt, rounding = self._format(operand.bits), self._rounding(operand)
+
+        def encode(x: Floats) -> fl.BlockArray:
+            return encode_along(x, fmt, operand.axis, **rounding)
+
+        # random words are of one product
+        return encode(x) if "seed" in rounding else reuse_weight(encode, x, operand)
 
     def _passes(self, shape: tuple[int, ...], columns: int, left: int, right: int) -> int:
         """What `fmtlib.dot_passes` counts, from the shape of the left operand and the widths."""

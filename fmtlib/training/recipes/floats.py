@@ -66,14 +66,19 @@ class FloatRecipe(RoleFormats):
         product = fl.matmul(*codes, formats=formats, accumulator=self.accumulator)
         return product * np.float32(scales[0] * scales[1]), None
 
+    def round_input(self, x: Floats, operand: Operand) -> Floats | None:
+        """The values in their format; None with an accumulator, which takes codes."""
+        return self._values(x, operand) if self.accumulator is None else None
+
     def scale(self, x: Floats, operand: Operand) -> float | None:
         """What a tensor is divided by before it is rounded; None for nothing."""
         return None
 
     def _values(self, x: Floats, operand: Operand) -> Floats:
         """The values that x has in its format."""
+        if operand.rounded:
+            return x
         rounding = self._rounding(operand)
-
         fmt = self._format(operand.role, fl.FloatFormat)
 
         def quantize(x: Floats) -> Floats:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
+
+import numpy as np
 
 import fmtlib as fl
 from fmtlib.formats import Rounding
@@ -144,13 +147,24 @@ class NVFP4(Microscaled):
 
     Parameters
     ----------
+    hadamard : bool
+        Whether both operands of the weight gradient are turned before they are rounded, see Notes.
     **options
         See `Microscaled`.
 
     Notes
     -----
-    The scale of the tensor is by its own greatest magnitude.  What the published recipe has
-    besides, random Hadamard transforms and some layers in higher precision, is not part of this.
+    The scale of the tensor is by its own greatest magnitude.
+
+    A random Hadamard transform multiplies every 16 values along the reduction axis by an orthogonal
+    matrix, ``H·diag(s)/4`` with random signs s, and so spreads an outlier over all of them.  Both
+    operands get the same one, so that the product stays what it was but for rounding.  The signs
+    are drawn once per run; what is left of the axis beyond a multiple of 16 is not turned.  The
+    published recipe has it; some layers in higher precision, which it has too, are not here.
+
+    References
+    ----------
+    NVIDIA, "Pretraining Large Language Models with NVFP4", arXiv 2509.25149.
 
     Examples
     --------
@@ -163,3 +177,36 @@ class NVFP4(Microscaled):
     activation_format: str = "nvfp4"
     gradient_format: str = "nvfp4"
     gradient_rounding: Rounding = "stochastic"
+    hadamard: bool = False
+
+    def product(
+        self, a: Floats, b: Floats, left: Operand, right: Operand
+    ) -> tuple[Floats, int | None]:
+        """The product of the operands in their formats, turned before if that is asked for."""
+        if self.hadamard and left.gemm == "weight_gradient":
+            turn = _rotation(left.key[0])
+            a = _turned(a, turn)
+            b = _turned(b.swapaxes(-1, -2), turn).swapaxes(-1, -2)
+        return super().product(a, b, left, right)
+
+
+_TURNED = 16
+
+
+@cache
+def _rotation(seed: int) -> Floats:
+    """``H·diag(s)/4``: Sylvester's Hadamard matrix, its columns with random signs; orthogonal."""
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < _TURNED:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], _TURNED)
+    rotation: Floats = (hadamard * signs / np.sqrt(_TURNED)).astype(np.float32)
+    return rotation
+
+
+def _turned(x: Floats, rotation: Floats) -> Floats:
+    """Every 16 values of the last axis as their product with the rotation; the rest as it is."""
+    whole = x.shape[-1] // _TURNED * _TURNED
+    groups = x[..., :whole].reshape(*x.shape[:-1], -1, _TURNED) @ rotation.T
+    turned: Floats = np.concatenate([groups.reshape(*x.shape[:-1], whole), x[..., whole:]], axis=-1)
+    return turned

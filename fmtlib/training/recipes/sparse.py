@@ -37,7 +37,7 @@ class NM(Recipe):
     Notes
     -----
     A step takes N/M + N/M + 1 times the multiplications of a product instead of 3
-    (`Run.effectual_macs`); with 2:8 that is half as many.  Activations that are multiplied by
+    (``Run.effectual_macs``); with 2:8 that is half as many.  Activations that are multiplied by
     activations stay dense.
 
     Our choices: of equal magnitudes the first is kept; a group that is cut short by the end of the
