@@ -72,7 +72,7 @@ def plot_decisions(decisions: Decisions) -> Figure:
     Parameters
     ----------
     decisions : Decisions
-        Of a recipe that decides, such as `FAST`: `Result.decisions`.
+        Those of a `Result`, of a recipe that decides, such as `FAST`.
 
     Returns
     -------
