@@ -1,6 +1,8 @@
 """Sphinx configuration: ``sphinx-build -W -b html docs docs/_build``."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -19,14 +21,14 @@ project_copyright = author
 version = release = fmtlib.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 templates_path = ["_templates"]
 
 WIDE = (
@@ -56,6 +58,24 @@ html_theme_options = {
     "show_prev_next": True,
 }
 html_sidebars = {"index": []}  # elsewhere: the pages of the section
+
+# Tutorials run when the site is built; what fails or warns in them, fails the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_output_stderr = "warn"
+nb_merge_streams = True
+nb_render_markdown_format = "gfm"
+# Their kernels draw SVG, and do not warn that they are talked to through the loopback device.
+kernel_settings = tempfile.TemporaryDirectory()
+os.environ["IPYTHONDIR"] = kernel_settings.name
+profile = Path(kernel_settings.name, "profile_default", "ipython_kernel_config.py")
+profile.parent.mkdir()
+profile.write_text("""\
+c.IPKernelApp.log_level = "ERROR"
+c.InlineBackend.figure_formats = {"svg"}
+""")
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
