@@ -1072,7 +1072,6 @@ _BLOCK_NAME = re.compile(
     r"(?P<base>.+?)(_g(?P<size>\d+(x\d+)?))?(_u(?P<micro>\d+))?"
     rf"(_(?P<rule>{'|'.join(get_args(ScaleRule))}))?(?P<bump>_bump)?(?P<fail>_raise)?"
 )
-_LONGEST_NAME = 255
 _BFP_BASE = re.compile(r"bfp_m(\d+)_e(\d+)")
 _BLOCK_BASE = re.compile(r"block_(.+?)_by_(.+?)(_tensor)?")
 
@@ -1177,8 +1176,6 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
 
 @lru_cache(maxsize=1024)
 def _named(given: str) -> Format:
-    if len(given) > _LONGEST_NAME:  # from a file, perhaps: not worth looking for near matches
-        raise ValueError(f"no format has a name of {len(given)} letters: {given[:32]!r}...")
     name = ALIASES.get(given, given)
     found = FORMATS.get(name) or _from_derived_name(name)
     if found is None:

@@ -178,7 +178,7 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
     [1. 2. 3. 4.]
     [0. 1. 0. 1.]
     """
-    return PackedOperand(x, side)
+    return PackedOperand(x.compute() if isinstance(x, BlockArray) else x, side)
 
 
 def native(codes: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import codec
+from fmtlib import codec, lazy_products
 from fmtlib._core import kernels
 from fmtlib.accumulators import PRESETS, Accumulator, Register
 from fmtlib.arguments import whole_number
@@ -97,6 +97,9 @@ def dot(
     256.00024
     256.0
     """
+    if lazy_products.are_lazy(a, b):
+        how = {"accumulator": accumulator, "formats": formats, "dtype": dtype}
+        return lazy_products.dot(dot, a, b, c, **how)
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:
@@ -173,6 +176,9 @@ def matmul(
 
     Notes
     -----
+    Dask arrays, and BlockArrays of them, give a dask array in chunks of the operands' rows and
+    columns; the reduction must lie in one chunk.
+
     Blocks of different sizes multiply in the groups that share both scales.  The float32 scale of a
     whole tensor (NVFP4) is a factor of each of its blocks' scales.
 
@@ -197,10 +203,17 @@ def matmul(
     >>> fl.matmul(x, y, formats=("e5m2", "e4m3"), accumulator=to_bfloat16)
     array([[320.]], dtype=float32)
     """
-    if type(a) is type(b) is BlockArray and c is formats is dtype is workers is None:
+    if (
+        type(a) is type(b) is BlockArray
+        and type(a.codes) is type(b.codes) is np.ndarray
+        and c is formats is dtype is workers is None
+    ):
         usual = _usual_product(a, b, accumulator)
         if usual is not None:
             return usual
+    if lazy_products.are_lazy(a, b):
+        how = {"accumulator": accumulator, "formats": formats, "dtype": dtype}
+        return lazy_products.matmul(matmul, a, b, c, **how, workers=workers)
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:

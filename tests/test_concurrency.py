@@ -153,10 +153,14 @@ if __name__ == "__main__":
     method = sys.argv[1]
     expected = [work(bias) for bias in (15, 16, 17)][:2]
     stop, done = threading.Event(), threading.Event()
-    busy = [threading.Thread(target=lambda: [work(17) for _ in iter(stop.is_set, True)])]
+    def keep_working():
+        while not stop.is_set():
+            work(17)
+
+    busy = [threading.Thread(target=keep_working, daemon=True)]
     for lock in (ufuncs._lock, parallel._BLAS):  # held by a thread that no child has
         held = threading.Event()
-        busy.append(threading.Thread(target=hold, args=(lock, held, done)))
+        busy.append(threading.Thread(target=hold, args=(lock, held, done), daemon=True))
         busy[-1].start()
         held.wait()
     busy[0].start()

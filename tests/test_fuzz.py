@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import struct
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
+resource = pytest.importorskip("resource")
 pytest.importorskip("onnx")
-parsers = pytest.importorskip("parsers")
+import parsers  # noqa: E402
+from fuzz import limit_memory  # noqa: E402
 from verbs import verbs  # noqa: E402
+
+from fmtlib.training import checkpoints  # noqa: E402
 
 NESTED = b"[" * 5000
 FOUND: dict[str, list[bytes]] = {
@@ -37,15 +39,28 @@ FOUND: dict[str, list[bytes]] = {
     "choice": [b"a:b=()"],
     # BadZipFile
     "npz_inputs": [b"PK\x03\x04", b""],
+    # MemoryError: a chunk that says it has 4 GB
+    "photograph": [
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde\xff\xff\xff\xffIDAT",
+    ],
     # IndexError of no planes at all
     "chunk_planes": [b""],
-    # took minutes
-    "format_name": [b"block_" * 50_000, b"block_a_by_" * 20_000],
 }
 
 
+@pytest.fixture
+def limited_memory():
+    """As much as the fuzzer leaves its targets."""
+    if sys.platform == "linux":
+        limit_memory()
+        yield
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    else:
+        yield
+
+
 @pytest.mark.parametrize("name", parsers.TARGETS)
-def test_parsers(name):
+def test_parsers(name, limited_memory):
     target = parsers.TARGETS[name]
     random = np.random.default_rng(0)
     inputs = [*target.seeds(), *FOUND.get(name, ())]
@@ -78,6 +93,15 @@ def test_verbs():
     for _ in range(300):
         bits = random.integers(0, 256, random.integers(5, 100), np.uint8)
         verbs(np.where(random.random(bits.size) < 0.5, bits & 3, bits).astype(np.uint8).tobytes())
+
+
+def test_a_checkpoint_of_infinite_counts():
+    """OverflowError, once."""
+    arrays, record = parsers._arrays_and_record()
+    path = parsers.FOLDER / "infinite.npz"
+    checkpoints.save_checkpoint(path, arrays | {"run.counts": np.full(6, np.inf)}, record)
+    with pytest.raises(ValueError, match="no checkpoint of this training"):
+        parsers._state().load(path, {"epochs": "1"})
 
 
 def test_a_target_can_fail(monkeypatch):

@@ -362,6 +362,7 @@ static void noise(choices *c)
     uint64_t key[3];
     uint8_t *from = bytes(c, sizeof key);
     memcpy(key, from, sizeof key);
+    key[2] >>= 1; /* of an element, which has a ptrdiff_t for its number */
     const size_t size = (size_t)n * sizeof(uint32_t);
     void *kept = NULL;
     FOR_TARGETS

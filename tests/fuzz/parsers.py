@@ -263,6 +263,30 @@ def _compressed() -> Iterable[bytes]:
     yield from _both_ways(fl.compress(np.zeros((0, 3), np.int16)).tobytes())
 
 
+def _stored() -> tuple[Any, ...]:
+    from fmtlib.numcodecs_codecs import Compress, Quantize
+
+    return Quantize("e2m1", "float32"), Quantize(fl.bfp(4), "float32"), Compress("int16")
+
+
+def _stored_chunks() -> Iterable[bytes]:
+    x = np.linspace(-3, 3, 36, dtype=np.float32).reshape(2, 18)
+    for number, codec in enumerate(_stored()):
+        for array in (x, np.asfortranarray(x)):
+            data = codec.encode(array.astype(codec.dtype))
+            yield from (bytes([number | flag]) + data for flag in (0, 0x80))
+
+
+@target(_stored_chunks)
+def stored_chunk(data: bytes) -> None:
+    """What numcodecs' codecs read, and zarr's in it; by the first bit, with the right checksum."""
+    codecs, (number, chunk) = _stored(), (data[:1] or b"\0", data[1:])
+    start = 2 + 8 * chunk[0] if chunk else 0  # behind the shape
+    if number >= b"\x80" and len(chunk) > start + 4:
+        chunk = chunk[:-4] + struct.pack("<I", crc32c(chunk[start:-4]))
+    codecs[(number[0] & 0x7F) % len(codecs)].decode(chunk)
+
+
 @target(_compressed)
 def compressed_array(data: bytes) -> None:
     """`decompress`, and reading of groups."""

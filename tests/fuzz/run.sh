@@ -14,7 +14,7 @@ folder=${FUZZ_FOLDER:-build/fuzz}
 clang=${CLANG:-$({ compgen -c clang | grep -xE 'clang(-[0-9]+)?' || true; } | sort -V | head -n 1)}
 sanitize=address,undefined
 mkdir -p "$folder"/{objects,parsers,verbs,kernels}
-options=(-max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 -verbosity=1)
+options=(-max_total_time="$seconds" -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 -len_control=0)
 
 with_atheris() { # target, corpus, and what to run before
     "${@:3}" "$python" tests/fuzz/fuzz.py "$1" "${options[@]}" -max_len=16384 \
@@ -37,8 +37,8 @@ if [ -n "$clang" ] && "$clang" -fsanitize=fuzzer -x c - -o /dev/null \
         -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
     sources=(fmtlib/_core/src/*.c)
     if [ -n "${SANITIZED:-}" ]; then sources+=(fmtlib/_core/counters/*.c); fi
-    # the largest first
-    ls -S "${sources[@]}" | sort -t _ -k 3 -r | xargs -P "$(nproc)" -I {} sh -c '
+    # those that take longest among the first
+    printf '%s\n' "${sources[@]}" | sort -r | xargs -P "$(nproc)" -I {} sh -c '
         source=$1; shift
         object=$1/$(basename "$(dirname "$source")")-$(basename "$source" .c).o; shift
         [ "$object" -nt "$source" ] || "$@" -c "$source" -o "$object"' \
@@ -60,7 +60,7 @@ if [ -n "${SANITIZED:-}" ]; then
     for pair in kernels:src counting:counters; do
         module=${pair%:*} of=${pair#*:}
         suffix=$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
-        "$clang" "${flags[@]}" -fsanitize=$sanitize "${include[@]}" -I"fmtlib/_core/$of" \
+        "$clang" "${flags[@]}" "${include[@]}" -I"fmtlib/_core/$of" \
             -c "fmtlib/_core/$module.c" -o "$folder/objects/$module.o"
         "$clang" -shared "$folder/objects/$module.o" "$folder/objects/$of"-*.o -lm \
             -o "$folder/fmtlib/_core/$module$suffix"

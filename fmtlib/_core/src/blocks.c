@@ -373,16 +373,17 @@ static const uint32_t *random_words(const fmt_block_plan *plan, ptrdiff_t index,
 {
     if (!plan->stochastic)
         return NULL;
-    const uint64_t first = plan->first + (uint64_t)index;
-    const int follows = first == s->noise_end;
+    const fmt_key *key = &plan->key;
+    const uint64_t first = key->first + (uint64_t)index;
+    const int follows = !key->starts && first == s->noise_end;
     s->noise_end = first + (uint64_t)n;
     if (n > NOISE_AHEAD / 2 || !follows) {
-        fmt_active->philox(plan->seed, plan->stream, first, s->words, n);
+        fmt_random_words(key, index, s->words, n);
         return s->words;
     }
     if (first < s->noise_first || s->noise_end > s->noise_first + NOISE_AHEAD) {
         s->noise_first = first & ~(uint64_t)3; /* where a block of words starts */
-        fmt_active->philox(plan->seed, plan->stream, s->noise_first, s->noise, NOISE_AHEAD);
+        fmt_active->philox(key->seed, key->stream, s->noise_first, s->noise, NOISE_AHEAD);
     }
     return s->noise + (first - s->noise_first);
 }
