@@ -67,15 +67,12 @@ def flags() -> list[str]:
     """Those that the extension is compiled with: Python's own and those of setup.py."""
     tree = ast.parse((ROOT / "setup.py").read_text(encoding="utf-8"))
     (ours,) = (
-        keyword.value
-        for call in ast.walk(tree)
-        if isinstance(call, ast.Call)
-        for keyword in call.keywords
-        if keyword.arg == "extra_compile_args"
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLAGS"
     )
-    texts = [node.value for node in ast.walk(ours) if isinstance(node, ast.Constant)]
     pythons = (sysconfig.get_config_var("CFLAGS") or "").split()
-    return [*(f for f in pythons if f[:2] in ("-f", "-O", "-D", "-m")), *map(str, texts)]
+    return [*(f for f in pythons if f[:2] in ("-f", "-O", "-D", "-m")), *ast.literal_eval(ours)]
 
 
 def gcc_loops(dump: str) -> dict[tuple[str, Loop], list[Found]]:

@@ -1,6 +1,6 @@
 """Put measured figures into docs/benchmarks.md, its picture and README.md, between their markers.
 
-fmtlib bench --targets all --sizes all --json docs/benchmarks.json
+fmtlib bench --targets all --sizes all --out docs/benchmarks.json
 python docs/benchmarks.py
 """
 

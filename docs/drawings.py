@@ -259,7 +259,7 @@ def precisions(fmt: Format) -> dict[int, int]:
 class _Magnitudes:
     """Magnitudes from 2**low to 2**high along a drawing, on a logarithmic scale."""
 
-    def __init__(self, low: int, high: int, left: float = 40, width: float = PLOT - 60) -> None:
+    def __init__(self, low: int, high: int, left: float = 46, width: float = PLOT - 66) -> None:
         self.low, self.high, self.left, self.width = low, high, left, width
 
     def __call__(self, x: float) -> float:
@@ -314,7 +314,7 @@ def values(fmt: Format) -> Drawing:
     along.draw(drawing, bottom, bottom - 10)
     _draw_precisions(drawing, bits, along, floor, unit)
     for count in sorted({1, most}):
-        drawing.text(34, floor - count * unit + 9, _bits(count), "faint end")
+        drawing.text(40, floor - count * unit + 9, _bits(count), "faint end")
     if rug:
         element, found = _element(fmt), positive_values(fmt)
         normal = 2.0**element.min_exponent if isinstance(element, fl.FloatFormat) else 0.0

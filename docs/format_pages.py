@@ -240,7 +240,7 @@ def landmarks(fmt: Elementwise) -> list[tuple[str, str, str]]:
             "negative infinity": fmt.inf_code and (fmt.inf_code | fmt.sign_bit or None),
         }
         if not fmt.signed:
-            del found["negative infinity"]
+            del found["negative zero"], found["negative infinity"]
     else:
         sign_magnitude = isinstance(fmt, fl.FixedFormat) and fmt.encoding == "sign_magnitude"
         sign_bit = 1 << (fmt.bits - 1)

@@ -8,6 +8,7 @@ itself.
 import dataclasses
 import importlib
 import inspect
+import io
 import math
 import re
 import shutil
@@ -20,9 +21,13 @@ import cells
 import drawings
 import format_pages
 import numpy as np
+from rich.console import Console
+from typer.cli import get_docs_for_click
 
 import fmtlib as fl
+from fmtlib import drawing
 from fmtlib.accumulators import PRESETS
+from fmtlib.commands import COMMANDS
 from fmtlib.formats import ALIASES, FORMATS, ROUNDINGS, STOCHASTIC, Format, ScaleRule
 
 # Modules whose public names have pages besides those of the package itself.
@@ -32,6 +37,8 @@ MODULES = (
     "fmtlib.conformance",
     "fmtlib.vectors",
     "fmtlib.onnx_export",
+    "fmtlib.zarr_codecs",
+    "fmtlib.numcodecs_codecs",
     "fmtlib.search",
     "fmtlib.training",
     "fmtlib.hardware",
@@ -66,6 +73,9 @@ def pages() -> dict[str, str]:
         "scale_rules.inc": scale_rule_table(),
         "accumulators.inc": accumulator_table(),
         "api.rst": api_page(),
+        "commands.inc": command_table(),
+        "command_options.inc": command_options(),
+        "show_e4m3.svg": shown_picture("e4m3"),
     }
     for name, fmt in FORMATS.items():
         made[f"formats/{name}.md"] = format_pages.page(name, fmt)
@@ -333,6 +343,38 @@ def accumulator_table() -> str:
                 )
             )
     return cells.table(head, rows)
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def command_table() -> str:
+    """One row for each command of the console script."""
+    rows = [
+        (f"[`fmtlib {name}`](#fmtlib-{name})", command.summary, command.panel.lower())
+        for name, command in COMMANDS.items()
+    ]
+    return cells.table(("command", "what it does", "of"), rows)
+
+
+def command_options() -> str:
+    """What the commands' help says, as Typer writes it in Markdown."""
+    parts = []
+    for name, command in COMMANDS.items():
+        loaded = command.load(name)
+        context = loaded.make_context(name, [], resilient_parsing=True)
+        parts.append(
+            get_docs_for_click(obj=loaded, ctx=context, name=name, call_prefix="fmtlib", indent=1)
+        )
+    return "\n".join(parts)
+
+
+def shown_picture(name: str) -> str:
+    """What `fmtlib show` draws on a terminal of 80 columns, as SVG."""
+    fmt = fl.get_format(name)
+    terminal = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
+    drawing.draw(fmt, terminal)
+    return terminal.export_svg(title=f"fmtlib show {name}", unique_id=name)
 
 
 # --- the API --------------------------------------------------------------------------------

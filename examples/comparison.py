@@ -21,7 +21,6 @@ import fmtlib as fl
 from fmtlib import training
 from fmtlib.benchmarks.machine import processor
 from fmtlib.files import replaced
-from fmtlib.training.setup import Trained
 from fmtlib.training.sweep import Measure
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -105,7 +104,7 @@ def train(
     return rows
 
 
-def integers(setup: training.Setup, trained: Trained, bits: Sequence[int]) -> Row:
+def integers(setup: training.Setup, trained: training.Trained, bits: Sequence[int]) -> Row:
     """Wu et al.'s workflow on a trained network: calibrate (PTQ), then train on a little (QAT).
 
     For `train`, as a column "after". The little is two epochs at a tenth of the learning rate.

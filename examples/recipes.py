@@ -45,7 +45,6 @@ from comparison import (
 from fmtlib import training
 from fmtlib.files import replaced
 from fmtlib.tables import write_csv
-from fmtlib.training.setup import Trained
 
 Found = dict[tuple[str, str, float], Paired]
 
@@ -123,7 +122,7 @@ STORED: dict[str, training.Recipe] = {FLOAT32: training.Float32()} | {
 INTEGERS = tuple(f"{kind} {bits} bits" for bits in (8, 4, 3, 2) for kind in ("PTQ", "QAT"))
 
 
-def with_integers(setup: training.Setup, trained: Trained) -> Row:
+def with_integers(setup: training.Setup, trained: training.Trained) -> Row:
     """What becomes of a trained network in integers."""
     return integers(setup, trained, (8, 4, 3, 2))
 

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from fmtlib import hardware, training
-from fmtlib.training.setup import Trained
 
 # One tile of the counters' FAST array: 64 columns of windows or samples, 16 rows of filters, and
 # 16 lanes that sum. Networks as small as ours would leave most of 16 tiles idle.
@@ -53,12 +52,12 @@ def epoch_passes(recipe: training.Recipe, result: training.Result) -> list[float
     return [each * result.macs * epoch / epochs for epoch in range(1, epochs + 1)]
 
 
-def epoch_cycles(trained: Trained, recipe: training.Recipe, batch_size: int) -> list[int]:
+def epoch_cycles(trained: training.Trained, recipe: training.Recipe, batch_size: int) -> list[int]:
     """Cycles from the beginning to the end of each epoch that has ended.
 
     Parameters
     ----------
-    trained : Trained
+    trained : training.Trained
         A network of which each product has a weight: of linear layers and convolutions.
     recipe : Recipe
         One of `SIGNIFICANDS`, or one of blocks, of which the decisions are taken.

@@ -19,7 +19,7 @@ from fmtlib.codes import (
     spacing,
     ulp_distance,
 )
-from fmtlib.compression import CompressedArray, compress, decompress
+from fmtlib.compression import CompressedArray, CompressedChunks, compress, decompress
 from fmtlib.encodings import StorageSize, storage_size
 from fmtlib.files import load, save
 from fmtlib.formats import (
@@ -39,6 +39,7 @@ from fmtlib.operands import PackedOperand, pack_operand
 from fmtlib.packing import pack, unpack
 from fmtlib.precision import WidthStatistics, group_bits, product_terms, terms, width_statistics
 from fmtlib.products import dot, dot_passes, matmul
+from fmtlib.random_words import seed_of_part
 from fmtlib.statistics import ErrorStatistics, error_statistics
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "Calibration",
     "Calibrator",
     "CompressedArray",
+    "CompressedChunks",
     "ErrorStatistics",
     "FixedFormat",
     "FloatFormat",
@@ -94,6 +96,7 @@ __all__ = [
     "product_terms",
     "quantize",
     "save",
+    "seed_of_part",
     "serial_dot",
     "show",
     "signbit",

@@ -37,6 +37,19 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
     return number
 
 
+def is_lazy(x: object) -> bool:
+    """Whether x is an array whose values come in chunks when they are asked for: one of dask.
+
+    Examples
+    --------
+    >>> is_lazy(np.ones(3))
+    False
+    """
+    return not isinstance(x, np.ndarray) and all(
+        hasattr(x, name) for name in ("__dask_graph__", "to_delayed", "chunks")
+    )
+
+
 def as_array(x: Any) -> NDArray[Any]:
     """Return `x` as NumPy sees it through its protocols or DLPack, copied only where it must be.
 

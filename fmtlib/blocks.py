@@ -8,17 +8,19 @@ import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any, SupportsIndex
+from functools import lru_cache, partial
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib import chunked
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import to_odd
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import is_lazy, whole_number
 from fmtlib.formats import BlockFormat, FixedFormat, get_format
 from fmtlib.packing import pack, unpack
+from fmtlib.random_words import Words
 
 # Below this many elements per worker a thread costs more than it saves.
 _WORKER_SHARE = 1 << 15
@@ -36,7 +38,8 @@ _HEADER = struct.Struct("<7sBBBBBBBH")
 class BlockArray:
     """Codes and scales of an array in a block format.
 
-    Made by `fmtlib.encode`; `fmtlib.decode` gives the values back.
+    Made by `fmtlib.encode`; `fmtlib.decode` gives the values back.  Of a dask array it is lazy:
+    codes and scales are dask arrays, whose chunks hold the same blocks.
 
     Attributes
     ----------
@@ -73,9 +76,12 @@ class BlockArray:
     def __post_init__(self) -> None:
         if not isinstance(self.format, BlockFormat):
             raise TypeError(f"format must be a BlockFormat, got {self.format!r}")
+        lazy = self.is_lazy
         for name in ("codes", "scales"):
-            if type(getattr(self, name)) is not np.ndarray:
-                raise TypeError(f"{name} must be a plain ndarray, got {type(getattr(self, name))}")
+            given = getattr(self, name)
+            if not (is_lazy(given) if lazy else type(given) is np.ndarray):
+                wanted = "a dask array, as codes are" if lazy else "a plain ndarray"
+                raise TypeError(f"{name} must be {wanted}, got {type(given)}")
         axis = normalize_block_axis(self.axis, self.codes.ndim, self.format)
         object.__setattr__(self, "axis", axis)
         if self.codes.dtype != self.format.code_dtype:
@@ -88,6 +94,9 @@ class BlockArray:
                 f"codes of shape {self.codes.shape} in blocks of {self.format.block_size} along "
                 f"axis {self.axis} have scales of shape {expected}, got {self.scales.shape}"
             )
+        if lazy:
+            self._check_chunks()
+            return
         bits = self.format.bits
         if self.codes.size and int(self.codes.max()) >> bits:
             raise ValueError(f"codes must be below 2**{bits}, got {int(self.codes.max())}")
@@ -119,6 +128,29 @@ class BlockArray:
             codes=codes, scales=scales, format=fmt, axis=axis, tensor_scale=tensor_scale
         )
         return made
+
+    def _check_chunks(self) -> None:
+        """Every chunk of the codes holds whole blocks, and their scales are a chunk."""
+        chunked.check_whole(self.codes, self.blocks, "codes")
+        codes, scales = (cast(Any, array).chunks for array in (self.codes, self.scales))
+        expected = chunked.shortened(codes, self.blocks)
+        if scales != expected:
+            raise ValueError(f"scales must have chunks {expected}, as codes have, got {scales}")
+        has = self.tensor_scale is not None
+        if has != self.format.tensor_scale:
+            raise ValueError(f"{self.format.name} {'has no' if has else 'needs a'} tensor scale")
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether codes and scales are dask arrays, yet to be computed."""
+        return is_lazy(self.codes)
+
+    def compute(self) -> BlockArray:
+        """The array with NumPy's codes and scales; itself if it has them already.
+
+        ``dask.compute`` does the same, to several at once.
+        """
+        return chunked.computed(self) if self.is_lazy else self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -156,11 +188,12 @@ class BlockArray:
     @property
     def blocks(self) -> dict[int, int]:
         """The blocked axes, each with the length of a block along it."""
-        return _blocks(self.format, self.axis)
+        return block_sizes(self.format, self.axis)
 
     def _with(self, codes: NDArray[Any], scales: NDArray[Any], axes: tuple[int, ...]) -> BlockArray:
         axis = axes[0] if len(axes) == 1 else (axes[0], axes[1])
-        return BlockArray._made(codes, scales, self.format, axis, self.tensor_scale)
+        make = BlockArray if self.is_lazy else BlockArray._made  # chunks are to be checked
+        return make(codes, scales, self.format, axis, self.tensor_scale)
 
     def copy(self) -> BlockArray:
         """A copy with codes and scales of its own."""
@@ -311,7 +344,7 @@ class BlockArray:
         if copy is False:
             raise ValueError("the values of a BlockArray are decoded: there is no array to share")
         exact = np.dtype(np.float32 if self.format.fits("float32") else np.float64)
-        values = decode_blocks(self, exact)
+        values = decode_blocks(self.compute(), exact)
         return values if dtype is None else values.astype(dtype, copy=False)
 
     # --- storage ----------------------------------------------------------------------------
@@ -333,6 +366,8 @@ class BlockArray:
         >>> fl.decode(planes.read())
         array([ 1.  , -0.5 ,  0.25,  0.75], dtype=float32)
         """
+        if self.is_lazy:
+            return self.compute().planes()
         element = self.format.element
         if not isinstance(element, FixedFormat) or element.encoding != "sign_magnitude":
             raise TypeError(f"planes are of sign-magnitude elements, not of {self.format.name}")
@@ -371,12 +406,14 @@ class BlockArray:
         >>> again, bool((again.codes == b.codes).all())
         (BlockArray(shape=(3, 40), format=bfp_m4_e8_g16, axis=1, nbytes=84), True)
         """
+        if self.is_lazy:
+            return self.compute().tobytes()
         name = self.format.name.encode("ascii")
         if len(name) > 255 or get_format(self.format.name) != self.format:
             raise ValueError(f"the format has no name that could be stored: {self.format!r}")
         axes = (*self.blocks, 0)
         scale = self.tensor_scale
-        parts = [
+        parts: list[Any] = [
             _HEADER.pack(
                 _MAGIC, _VERSION, self.ndim, len(self.blocks), axes[0], axes[1], scale is not None,
                 len(name), 0,
@@ -384,11 +421,13 @@ class BlockArray:
             struct.pack(f"<{self.ndim}Q", *self.shape),
             name,
             b"" if scale is None else struct.pack("<f", scale),
-            pack(self.scales, self.format.scale_bits).tobytes(),
-            pack(self.codes, self.format.bits).tobytes(),
+            pack(self.scales, self.format.scale_bits),
+            pack(self.codes, self.format.bits),
         ]  # fmt: skip
-        body = b"".join(parts)
-        return body + struct.pack("<I", kernels.crc32c(body))
+        crc = 0
+        for part in parts:
+            crc = kernels.crc32c(part, crc)
+        return b"".join([*parts, struct.pack("<I", crc)])
 
     @classmethod
     def frombytes(cls, data: bytes | bytearray | memoryview) -> BlockArray:
@@ -731,7 +770,7 @@ def _run(
     axes: int | tuple[int, int],
     workers: int,
     mode: tuple[str, int] = ("nearest_even", 32),
-    key: tuple[int, int] = (0, 0),
+    words: Words | None = None,
     tensor: tuple[float | np.float32, float | np.float32] = (1.0, 1.0),
 ) -> None:
     """Encode, quantise or decode x into `out`; scales are written, not there, or read.
@@ -744,14 +783,10 @@ def _run(
     swapped = isinstance(axes, tuple) and axes[0] > axes[1]
     codec = block_codec(fmt, verb, *mode, source, target, swapped)
     if _is_plain(x, source) and _is_plain(out, target):
-        shape = split_axes(x.shape, axes)
-        _in_threads(
-            lambda part, parts: codec.run(shape, x, out, scales, *key, 0, *tensor, part, parts),
-            x.size,
-            workers,
-        )
+        run = partial(codec.run, split_axes(x.shape, axes), x, out, scales, words, 0, *tensor)
+        _in_threads(run, x.size, workers)
         return
-    blocks = _blocks(fmt, axes)
+    blocks = block_sizes(fmt, axes)
     slabs = list(slabs_of(x.shape, blocks, _SLAB))
 
     def work(part: int, parts: int) -> None:
@@ -761,7 +796,7 @@ def _run(
             direct = _is_plain(own, target)
             to = own if direct else np.empty(piece.shape, target)
             of_scales = None if scales is None else scales[scale_index(index, blocks)]
-            codec.run(shape, piece, to, of_scales, *key, first, *tensor, 0, 1)
+            codec.run(shape, piece, to, of_scales, words, first, *tensor, 0, 1)
             if not direct:
                 own[...] = to
 
@@ -782,7 +817,7 @@ def _stored_dtypes(fmt: BlockFormat) -> tuple[np.dtype[Any], np.dtype[Any]]:
     return fmt.code_dtype, fmt.scale_dtype
 
 
-def _blocks(fmt: BlockFormat, axes: int | tuple[int, int]) -> dict[int, int]:
+def block_sizes(fmt: BlockFormat, axes: int | tuple[int, int]) -> dict[int, int]:
     """The blocked axes, each with the length of a block along it."""
     size = fmt.block_size
     if isinstance(axes, tuple) and isinstance(size, tuple):
@@ -792,7 +827,7 @@ def _blocks(fmt: BlockFormat, axes: int | tuple[int, int]) -> dict[int, int]:
     return {axes: size}
 
 
-def _finite_max(x: NDArray[Any]) -> tuple[np.float32, bool]:
+def finite_max(x: NDArray[Any]) -> tuple[np.float32, bool]:
     """The greatest finite magnitude, rounded to float32, and whether all are finite."""
     source = _working_dtype(x.dtype)
     if _is_plain(x, source):
@@ -804,7 +839,7 @@ def _finite_max(x: NDArray[Any]) -> tuple[np.float32, bool]:
     return max(one for one, _ in found), all(finite for _, finite in found)
 
 
-def _tensor_scales(amax: np.float32, fmt: BlockFormat) -> tuple[np.float32, np.float32]:
+def tensor_scales(amax: np.float32, fmt: BlockFormat) -> tuple[np.float32, np.float32]:
     """Scales of a whole array: what encoding multiplies by, and its reciprocal.
 
     NVFP4's, each step in float32; see `BlockFormat`.
@@ -817,17 +852,19 @@ def _tensor_scales(amax: np.float32, fmt: BlockFormat) -> tuple[np.float32, np.f
         return scale, _ONE / scale
 
 
-def _look_first(x: NDArray[Any], fmt: BlockFormat) -> tuple[np.float32, np.float32]:
+def _look_first(
+    x: NDArray[Any], fmt: BlockFormat, amax: np.float32 | None
+) -> tuple[np.float32, np.float32]:
     """What has to be known of the whole array before its blocks are looked at."""
     if not fmt.tensor_scale and fmt.nonfinite == "nan":
         return _ONE, _ONE
-    amax, finite = _finite_max(x)
+    own, finite = finite_max(x)
     if fmt.nonfinite == "raise" and not finite:
         raise ValueError(
             f"the array holds NaN or infinity and {fmt.name} has nonfinite='raise'; "
             "nonfinite='nan' makes such blocks NaN"
         )
-    return _tensor_scales(amax, fmt) if fmt.tensor_scale else (_ONE, _ONE)
+    return tensor_scales(own if amax is None else amax, fmt) if fmt.tensor_scale else (_ONE, _ONE)
 
 
 def encode_blocks(
@@ -836,16 +873,17 @@ def encode_blocks(
     axis: int | tuple[int, int] | None,
     rounding: str,
     random_bits: int,
-    key: tuple[int, int],
+    words: Words | None,
     workers: int,
+    amax: np.float32 | None = None,
 ) -> BlockArray:
-    """Encode an array; `key` is the (seed, stream) of the random words."""
+    """Encode an array; `amax`: greatest finite magnitude of the array that this is a part of."""
     axes = normalize_block_axis(axis, x.ndim, fmt)
-    tensor = _look_first(x, fmt)
+    tensor = _look_first(x, fmt, amax)
     code_dtype, scale_dtype = _stored_dtypes(fmt)
     codes = np.empty(x.shape, code_dtype)
     scales = np.empty(scale_shape(x.shape, axes, fmt.block_size), scale_dtype)
-    _run("encode", x, codes, scales, fmt, axes, workers, (rounding, random_bits), key, tensor)
+    _run("encode", x, codes, scales, fmt, axes, workers, (rounding, random_bits), words, tensor)
     return BlockArray._made(codes, scales, fmt, axes, tensor[1] if fmt.tensor_scale else None)
 
 
@@ -855,9 +893,10 @@ def quantize_blocks(
     axis: int | tuple[int, int] | None,
     rounding: str,
     random_bits: int,
-    key: tuple[int, int],
+    words: Words | None,
     workers: int,
     out: NDArray[Any] | None = None,
+    amax: np.float32 | None = None,
 ) -> NDArray[Any]:
     """The values that `encode_blocks` stands for, in x's dtype."""
     axes = normalize_block_axis(axis, x.ndim, fmt)
@@ -867,8 +906,8 @@ def quantize_blocks(
         raise ValueError(f"out must have shape {x.shape}, got {out.shape}")
     elif np.may_share_memory(x, out) and not _same_memory(x, out):
         x = x.copy()
-    tensor = _look_first(x, fmt)
-    _run("quantize", x, out, None, fmt, axes, workers, (rounding, random_bits), key, tensor)
+    tensor = _look_first(x, fmt, amax)
+    _run("quantize", x, out, None, fmt, axes, workers, (rounding, random_bits), words, tensor)
     return out
 
 

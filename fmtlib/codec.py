@@ -6,17 +6,16 @@ Arguments are checked here, before any kernel runs; the kernels cannot fail.
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import blocks
+from fmtlib import blocks, chunked, lazy_blocks
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
 from fmtlib.arguments import as_array as _array
@@ -36,11 +35,11 @@ from fmtlib.formats import (
     get_format,
 )
 from fmtlib.interop import format_of, from_ml_dtypes
+from fmtlib.random_words import Seed, Words, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Seed: TypeAlias = int | tuple[int, int] | None
 _T = TypeVar("_T")
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64", np.dtype(np.longdouble).name)
@@ -161,7 +160,7 @@ def encode(
     seed : int or (int, int), optional
         Seed, or seed and stream, of the random words (Philox4x32-10 counted by the element's index
         in C order, so that results do not depend on chunks, threads or strides); None takes fresh
-        entropy.  Only for stochastic rounding.
+        entropy.  For a part of a larger array: `seed_of_part`.  Only for stochastic rounding.
     random_bits : int, optional
         Random bits per element, 1 to 32 (the default).  Only for stochastic rounding.
     axis : int or (int, int), optional
@@ -195,10 +194,10 @@ def encode(
 
     Notes
     -----
-    Arrays of libraries that handle ufuncs themselves (dask, pandas, xarray, ...) stay theirs: they
-    are handed to the ufunc, without `out` and `where`.  The words of stochastic rounding are made
-    at once for all of the array, also of a lazy one.  Block formats take their values as a NumPy
-    array.
+    Arrays of libraries that handle ufuncs themselves (pandas, xarray, ...) stay theirs: they are
+    handed to the ufunc, without `out` and `where`; block formats take their values as a NumPy
+    array.  Arrays of dask stay lazy: every chunk is encoded by itself, with its part of the whole
+    array's random words and scales.  Chunks must hold whole blocks; their BlockArray is lazy.
 
     Every input type rounds once.  Of scaled values and of longdouble, stochastic rounding sees the
     leading 53 bits: to a fixed-point value of k bits its noise then has at most 52 - k bits.
@@ -232,26 +231,33 @@ def encode(
         return usual(x, out, axis)
     fmt = get_format(fmt)
     mode = Mode.of(fmt, rounding, overflow, random_bits)
-    key = word_key(seed, mode)
+    words = mode.words(seed)
+    lazy = chunked.dask_array(x)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
         if out is not None or where is not True:
             raise TypeError("encode to a block format takes neither out nor where")
-        return blocks.encode_blocks(
-            real_array(x), fmt, axis, mode.rounding, mode.random_bits, key, workers
-        )
+        encode_all = blocks.encode_blocks if lazy is None else lazy_blocks.encode_blocks
+        values = _values_of(x, lazy, words)
+        return encode_all(values, fmt, axis, mode.rounding, mode.random_bits, words, workers)
     fmt = elementwise(fmt)
     if scale is None:
         refuse_scaling(zero_point, axis)
+    if lazy is not None:
+        _check_real_dtype(lazy.dtype)
+        _refuse_out(x, out, where)
+        how: dict[str, Any] = {"rounding": rounding, "overflow": overflow}
+        how |= {"random_bits": random_bits, "workers": workers}
+        return _on_chunks(encode, x, fmt, fmt.code_dtype, words, axis, scale, zero_point, how)
     function = get_ufunc("encode", fmt, *mode, scaled=scale is not None)
     if _is_foreign(x):
         factors = _factors(fmt, getattr(x, "shape", ()), axis, scale, zero_point)
-        return _call_foreign(function, mode, key, x, factors, out, where)
-    array = real_array(x)
+        return _call_foreign(function, mode, words, x, factors, out, where)
+    array = _values_of(x, None, words)
     check_out(where, out, fmt.code_dtype)
     inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
-    return _rounded(function, fmt, mode, key, inputs, out, where, fmt.code_dtype, workers)
+    return _rounded(function, fmt, mode, words, inputs, out, where, fmt.code_dtype, workers)
 
 
 def quantize(
@@ -322,29 +328,42 @@ def quantize(
         return values
     fmt = get_format(fmt)
     mode = Mode.of(fmt, rounding, overflow, random_bits)
-    key = word_key(seed, mode)
+    words = mode.words(seed)
+    lazy = chunked.dask_array(x)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
-    if not isinstance(fmt, BlockFormat) and _is_foreign(x):
+    if lazy is not None:
+        _refuse_out(x, out, where)
+    elif not isinstance(fmt, BlockFormat) and _is_foreign(x):
         return _quantize_foreign(
-            x, elementwise(fmt), mode, key, axis, scale, zero_point, out, where
+            x, elementwise(fmt), mode, words, axis, scale, zero_point, out, where
         )
-    array = real_array(x)
+    array = _values_of(x, lazy, words)
     _check_fits(fmt, array.dtype.name)
     check_out(where, out, array.dtype)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
+        if lazy is not None:
+            return lazy_blocks.quantize_blocks(
+                lazy, fmt, axis, mode.rounding, mode.random_bits, words, workers
+            )
         into = out if where is True else None
         values = blocks.quantize_blocks(
-            array, fmt, axis, mode.rounding, mode.random_bits, key, workers, into
+            array, fmt, axis, mode.rounding, mode.random_bits, words, workers, into
         )
         return values if into is not None else put_into(values, out, where)
     fmt = elementwise(fmt)
+    if scale is not None and array.dtype.name in _INTEGERS:
+        raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
     if scale is None:
         refuse_scaling(zero_point, axis)
+    if lazy is not None:
+        dtype = array.dtype.newbyteorder("=")
+        how: dict[str, Any] = {"rounding": rounding, "overflow": overflow}
+        how |= {"random_bits": random_bits, "workers": workers}
+        return _on_chunks(quantize, x, fmt, dtype, words, axis, scale, zero_point, how)
+    if scale is None:
         function = get_ufunc("quantize", fmt, *mode)
-        return _rounded(function, fmt, mode, key, (array,), out, where, array.dtype, workers)
-    if array.dtype.name in _INTEGERS:
-        raise TypeError(f"{array.dtype} cannot hold multiples of a scale; give floats")
+        return _rounded(function, fmt, mode, words, (array,), out, where, array.dtype, workers)
     encoder = get_ufunc("encode", fmt, *mode, scaled=True)
     decoder, _ = _scaled_decoder(fmt, array.dtype.newbyteorder("="))
 
@@ -357,7 +376,7 @@ def quantize(
         if done is not None:
             return done
     return _rounded(
-        requantize, fmt, mode, key, inputs, out, where, array.dtype, workers, in_steps=True
+        requantize, fmt, mode, words, inputs, out, where, array.dtype, workers, in_steps=True
     )
 
 
@@ -420,8 +439,8 @@ def decode(
     TypeError
         If `codes` has another dtype, or `dtype` cannot hold every value of the format.
     ValueError
-        If a code is outside the format (``>= 2**bits``); lazy arrays of other libraries are not
-        checked, bits beyond the format's are ignored there.
+        If a code is outside the format (``>= 2**bits``); other libraries' arrays are not checked
+        (dask's are, when they are computed), bits beyond the format's are ignored there.
 
     Examples
     --------
@@ -444,6 +463,9 @@ def decode(
         if not (scale is None and zero_point is None and axis is None):
             raise ValueError("a BlockArray has its own scales and axis")
         wanted = _decode_dtype(codes.format, dtype, out)
+        if codes.is_lazy:
+            _refuse_out(codes, out, True)
+            return lazy_blocks.decode_blocks(codes, wanted, workers)
         return blocks.decode_blocks(codes, wanted, out, workers)
     if fmt is None:
         fmt = format_of(getattr(codes, "dtype", None))
@@ -453,6 +475,15 @@ def decode(
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"decode of {fmt.name} takes a BlockArray, got {type(codes).__name__}")
     fmt = elementwise(fmt)
+    if (lazy := chunked.dask_array(codes)) is not None:
+        if format_of(lazy.dtype) != fmt:
+            _check_code_dtype(lazy.dtype, fmt)
+        if scale is None:
+            refuse_scaling(zero_point, axis)
+        _refuse_out(codes, out, True)
+        wanted = _decode_dtype(fmt, dtype, None)
+        how = {"dtype": wanted, "workers": workers}
+        return _on_chunks(decode, codes, fmt, wanted, None, axis, scale, zero_point, how)
     if not _is_foreign(codes) and format_of(getattr(codes, "dtype", None)) == fmt:
         codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
@@ -480,6 +511,14 @@ class Mode(NamedTuple):
     def stochastic(self) -> bool:
         """Whether random words decide."""
         return self.rounding in STOCHASTIC
+
+    def words(self, seed: Seed) -> Words | None:
+        """The random words of the seed that a user gave; None if none are wanted."""
+        if self.stochastic:
+            return words_of(seed)
+        if seed is not None:
+            raise ValueError(f"seed needs a stochastic rounding, got {self.rounding!r}")
+        return None
 
     @classmethod
     def of(cls, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> Mode:
@@ -523,10 +562,10 @@ class _UsualBlocks(NamedTuple):
     def __call__(self, x: NDArray[Any], out: NDArray[Any] | None, axis: Any = None) -> Any:
         if self.verb == "quantize":
             check_out(True, out, x.dtype)
-            return blocks.quantize_blocks(x, self.fmt, axis, self.rounding, 32, (0, 0), 1, out)
+            return blocks.quantize_blocks(x, self.fmt, axis, self.rounding, 32, None, 1, out)
         if out is not None:
             raise TypeError("encode to a block format takes neither out nor where")
-        return blocks.encode_blocks(x, self.fmt, axis, self.rounding, 32, (0, 0), 1)
+        return blocks.encode_blocks(x, self.fmt, axis, self.rounding, 32, None, 1)
 
 
 class _UsualScaled(NamedTuple):
@@ -588,22 +627,6 @@ def _known_usual(
     return _Usual(get_ufunc(verb, fmt, *mode), fmt.code_dtype if verb == "encode" else dtype)
 
 
-def word_key(seed: Seed, mode: Mode) -> tuple[int, int]:
-    """The (seed, stream) of the random words."""
-    if seed is None:
-        return (secrets.randbits(64), 0) if mode.stochastic else (0, 0)
-    if not mode.stochastic:
-        raise ValueError(f"seed needs a stochastic rounding, got {mode.rounding!r}")
-    pair = seed if isinstance(seed, tuple) else (seed, 0)
-    if len(pair) != 2 or any(
-        isinstance(part, bool) or not isinstance(part, (int, np.integer)) for part in pair
-    ):
-        raise TypeError(f"seed must be an integer or a pair of integers, got {seed!r}")
-    if not all(0 <= part < 2**64 for part in pair):
-        raise ValueError(f"seed and stream must be from 0 to 2**64 - 1, got {seed!r}")
-    return int(pair[0]), int(pair[1])
-
-
 def elementwise(fmt: Format) -> Elementwise:
     """Return the format, if it has codes of its own."""
     if isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude":
@@ -632,7 +655,7 @@ def _foreign_dtypes(x: Any) -> list[np.dtype[Any]]:
 def _call_foreign(
     function: np.ufunc,
     mode: Mode,
-    key: tuple[int, int],
+    words: Words | None,
     x: Any,
     others: tuple[Any, ...],
     out: object,
@@ -640,25 +663,53 @@ def _call_foreign(
 ) -> Any:
     """Hand another library's array to a ufunc, which that library carries out."""
     name = type(x).__name__
-    if out is not None or where is not True:
-        raise TypeError(f"{name} takes neither out nor where; see fmtlib.ufunc")
+    _refuse_out(x, out, where)
     if mode.overflow == "raise":
         raise TypeError(f"overflow='raise' needs values, got {name}")
     for dtype in _foreign_dtypes(x):
         _check_real_dtype(dtype)
-    if not mode.stochastic:
+    if words is None:
         return function(x, *others)
     shape = getattr(x, "shape", None)
     if shape is None or not all(isinstance(n, (int, np.integer)) for n in shape):
         raise TypeError(f"stochastic rounding needs an array of known shape, got {name}")
-    return function(x, *others, all_words(key, shape))
+    return function(x, *others, words.all_of(shape))
+
+
+def _refuse_out(x: object, out: object, where: object) -> None:
+    if out is not None or where is not True:
+        name = "a lazy BlockArray" if isinstance(x, BlockArray) else type(x).__name__
+        raise TypeError(f"{name} takes neither out nor where; see fmtlib.ufunc")
+
+
+def _on_chunks(
+    verb: Callable[..., Any],
+    x: Any,
+    fmt: Elementwise,
+    dtype: np.dtype[Any],
+    words: Words | None,
+    axis: Any,
+    scale: Any,
+    zero_point: Any,
+    how: dict[str, Any],
+) -> Any:
+    """What a verb makes of each chunk of a dask array, in x's container."""
+    lazy = chunked.dask_array(x)
+    scaling: dict[str, Any] = {}
+    if scale is not None:
+        scaling_arrays(fmt, lazy.shape, axis, scale, zero_point)  # which checks them
+        axis = None if axis is None else blocks.normalize_axis(axis, lazy.ndim)
+        scaling = {"scale": _array(scale), "zero_point": zero_point, "axis": axis}
+    function = partial(verb, fmt=fmt, **how)
+    found = chunked.map_chunks(function, lazy, dtype=dtype, words=words, scaling=scaling)
+    return chunked.rewrapped(x, found)
 
 
 def _quantize_foreign(
     x: Any,
     fmt: Elementwise,
     mode: Mode,
-    key: tuple[int, int],
+    words: Words | None,
     axis: Any,
     scale: Any,
     zero_point: Any,
@@ -670,7 +721,7 @@ def _quantize_foreign(
         _check_fits(fmt, dtype.name)
     if scale is None:
         refuse_scaling(zero_point, axis)
-        return _call_foreign(get_ufunc("quantize", fmt, *mode), mode, key, x, (), out, where)
+        return _call_foreign(get_ufunc("quantize", fmt, *mode), mode, words, x, (), out, where)
     if len(set(dtypes)) != 1 or dtypes[0].name not in ("float32", "float64"):
         raise TypeError(
             f"{type(x).__name__} with a scale must be all float32 or all float64, got "
@@ -678,7 +729,7 @@ def _quantize_foreign(
         )
     factors = _factors(fmt, getattr(x, "shape", ()), axis, scale, zero_point)
     encoder = get_ufunc("encode", fmt, *mode, scaled=True)
-    codes = _call_foreign(encoder, mode, key, x, factors, out, where)
+    codes = _call_foreign(encoder, mode, words, x, factors, out, where)
     return _decode_foreign(codes, fmt, dtypes[0], axis, scale, zero_point, None)
 
 
@@ -703,6 +754,17 @@ def _decode_foreign(
         return get_ufunc("decode", fmt, scaled=True)(codes, scales, zeros, dtype=wanted)
     # dask keeps dtype= from the ufunc; only the product rounds
     return (function(codes, dtype=wanted) - zeros) * scales
+
+
+def _values_of(x: ArrayLike, lazy: Any, words: Words | None) -> Any:
+    """The values to encode, whose type is checked: an array, or the dask array if there is one."""
+    if lazy is not None:
+        _check_real_dtype(lazy.dtype)
+        return lazy
+    array = real_array(x)
+    if words is not None:
+        words.check(array.shape)
+    return array
 
 
 def real_array(x: ArrayLike) -> NDArray[Any]:
@@ -922,7 +984,7 @@ def _rounded(
     function: Callable[..., Any],
     fmt: Elementwise,
     mode: Mode,
-    key: tuple[int, int],
+    words: Words | None,
     inputs: tuple[NDArray[Any], ...],
     out: NDArray[Any] | None,
     where: ArrayLike,
@@ -931,7 +993,6 @@ def _rounded(
     in_steps: bool = False,
 ) -> Any:
     """Run a function that rounds, with its random words, over x and what follows it."""
-    words = key if mode.stochastic else None
     if mode.overflow != "raise":
         return _by_chunks(function, inputs, out, where, dtype, words, workers, in_steps)
 
@@ -959,41 +1020,40 @@ def _by_chunks(
     out: NDArray[Any] | None,
     where: ArrayLike,
     dtype: np.dtype[Any],
-    key: tuple[int, int] | None,
+    words: Words | None,
     workers: int,
     in_steps: bool,
 ) -> Any:
     """``function(*inputs, out=out, where=where)``, elementwise over the first input's elements.
 
-    With a `key` the random word of each element is the last argument.  Memory beyond the output
+    With `words` the random word of each element is the last argument.  Memory beyond the output
     does not grow with the array: words, and whatever a function `in_steps` makes on its way, are
     made for a chunk at a time.
     """
     shape, size = inputs[0].shape, inputs[0].size
     parts = max(1, min(workers, size // _WORKER_SHARE))
-    if where is True and not in_steps and (key is not None or any(f.ndim for f in inputs[1:])):
-        done = _at_once(function, inputs, out, dtype, key, parts)
+    if where is True and not in_steps and (words is not None or any(f.ndim for f in inputs[1:])):
+        done = _at_once(function, inputs, out, dtype, words, parts)
         if done is not None:
             return done
-    whole = parts == 1 and key is None and not in_steps
+    whole = parts == 1 and words is None and not in_steps
     if whole or (out is not None and out.shape != shape):  # which the ufunc broadcasts, or refuses
-        words = () if key is None else (all_words(key, shape),)
+        every = () if words is None else (words.all_of(shape),)
         if not in_steps:
-            return function(*inputs, *words, out=out, where=where)
+            return function(*inputs, *every, out=out, where=where)
         raise ValueError(f"out must have shape {shape}, got {out.shape}")  # type: ignore[union-attr]
     result = np.empty(shape, dtype.newbyteorder("=")) if out is None else np.asarray(out)
     inputs = tuple(_apart(array, result) for array in inputs)
     arrays = [np.broadcast_to(array, shape) for array in inputs]
     mask = None if where is True else np.broadcast_to(_apart(np.asarray(where), result), shape)
-    limit = _CHUNK if key is not None or in_steps else -(-size // (4 * parts))
+    limit = _CHUNK if words is not None or in_steps else -(-size // (4 * parts))
     runs = list(chunks(shape, limit))
 
     def run(mine: int) -> None:
         for index, first in runs[mine::parts]:
             views = [array[index] for array in arrays]
-            if key is not None:
-                count = views[0].size
-                views.append(kernels.philox_words(*key, first, count).reshape(views[0].shape))
+            if words is not None:
+                views.append(words.take(first, views[0].size).reshape(views[0].shape))
             chosen = True if mask is None else mask[index]
             function(*views, out=result[index], where=chosen)
 
@@ -1006,7 +1066,7 @@ def _at_once(
     inputs: tuple[NDArray[Any], ...],
     out: NDArray[Any] | None,
     dtype: np.dtype[Any],
-    key: tuple[int, int] | None,
+    words: Words | None,
     parts: int,
 ) -> Any:
     """The same by kernels that make scales and words on their way; None if they cannot."""
@@ -1031,15 +1091,15 @@ def _at_once(
 
     def run(part: int) -> bool | None:
         start, stop = (x.size * p // parts for p in (part, part + 1))
-        return kernels.apply(ufunc, x, result, scales, zeros, inner, key, start, stop)
+        return kernels.apply(ufunc, x, result, scales, zeros, inner, words, start, stop)
 
     met = _in_threads(run, parts)
     if None in met:
         return None
     if any(met):  # has NumPy tell it, as np.errstate wants it
         ones = [np.ones(1, array.dtype) for array in factors]
-        words = [] if key is None else [np.zeros(1, np.uint32)]
-        function(np.full(1, np.nan, x.dtype), *ones, *words)
+        word = [] if words is None else [np.zeros(1, np.uint32)]
+        function(np.full(1, np.nan, x.dtype), *ones, *word)
     return result
 
 
@@ -1132,9 +1192,3 @@ def _in_threads(run: Callable[[int], _T], count: int) -> list[_T]:
         # np.errstate lives in the context, which threads do not inherit
         futures = [pool.submit(copy_context().run, run, i) for i in range(count)]
         return [future.result() for future in futures]
-
-
-def all_words(key: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.uint32]:
-    """Return the random word of every element, in C order."""
-    size = int(np.prod(shape, dtype=np.int64))
-    return kernels.philox_words(*key, 0, size).reshape(shape)

@@ -17,8 +17,8 @@ from fmtlib._core import kernels
 from fmtlib._core.ufuncs import Elementwise
 from fmtlib.arguments import whole_number
 from fmtlib.blocks import BlockArray
-from fmtlib.codec import Seed
 from fmtlib.formats import BlockFormat, FloatFormat, Format, Overflow, Rounding, get_format
+from fmtlib.random_words import Seed
 
 # What `classify` says, by number.
 _CLASSES = np.array(["zero", "subnormal", "normal", "infinity", "nan"])
@@ -349,7 +349,7 @@ def convert(
     source, target = _elementwise(from_format), _elementwise(to_format)
     array = _codes(codes, source)
     mode = codec.Mode.of(target, rounding, overflow, random_bits)
-    codec.word_key(seed, mode)
+    mode.words(seed)
     codec.check_out(True, out, target.code_dtype)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     small = array.size < 2**source.bits // 4  # than a table

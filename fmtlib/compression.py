@@ -22,16 +22,17 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import bricks
+from fmtlib import bricks, chunked
 from fmtlib._core import kernels
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import is_lazy, whole_number
 from fmtlib.axes import axis_back, axis_last, is_plain, rows_of_groups
 from fmtlib.blocks import normalize_axis
 from fmtlib.precision import INTEGERS, integer_array
@@ -269,6 +270,67 @@ class CompressedArray:
         return row * self.shape[self.axis] + column * self.group_size
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class CompressedChunks:
+    """A dask array of integers as `compress` stores it, each chunk by itself.
+
+    Attributes
+    ----------
+    parts : array of objects
+        A `CompressedArray` for each chunk: a dask array, or NumPy's once it is computed.
+    chunks : tuple of tuple of int
+        Lengths of the chunks along each axis.
+    dtype : dtype
+        Of the integers.
+
+    Examples
+    --------
+    >>> import dask.array as da, fmtlib as fl
+    >>> c = fl.compress(da.arange(5000, chunks=1000, dtype="int16")).compute()
+    >>> c
+    CompressedChunks(shape=(5000,), dtype=int16, chunks=5, nbytes=8346)
+    >>> int(fl.decompress(c)[-1])
+    4999
+    """
+
+    parts: Any
+    chunks: chunked.Chunks
+    dtype: np.dtype[Any]
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether nothing is compressed yet."""
+        return is_lazy(self.parts)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array."""
+        return tuple(map(sum, self.chunks))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parts; not known of a lazy one (ValueError)."""
+        if self.is_lazy:
+            raise ValueError("sizes are known once the parts are computed: see compute")
+        return sum(part.nbytes for part in self.parts.flat)
+
+    @property
+    def ratio(self) -> float:
+        """Bytes of the array per byte of the parts."""
+        return math.prod(self.shape) * self.dtype.itemsize / self.nbytes
+
+    def compute(self) -> CompressedChunks:
+        """The compressed parts in memory; so does ``dask.compute``."""
+        return chunked.computed(self)
+
+    def __repr__(self) -> str:
+        size = "lazy" if self.is_lazy else f"nbytes={self.nbytes}"
+        return (
+            f"CompressedChunks(shape={self.shape}, dtype={self.dtype}, chunks={self.parts.size}, "
+            f"{size})"
+        )
+
+
 def compress(
     x: ArrayLike,
     group_size: int = 16,
@@ -277,7 +339,7 @@ def compress(
     encoding: Encoding = "dpred",
     zero_vector: bool | None = None,
     pointer_bits: int | None = None,
-) -> CompressedArray:
+) -> Any:
     """Compress integers without loss, each group at the width that it needs.
 
     Parameters
@@ -301,7 +363,8 @@ def compress(
 
     Returns
     -------
-    CompressedArray
+    CompressedArray or CompressedChunks
+        The latter of a dask array: groups begin anew in every chunk.
 
     Raises
     ------
@@ -343,6 +406,15 @@ def compress(
     >>> c.header_bits, c.payload_bits
     (16, 64)
     """
+    if (lazy := chunked.dask_array(x)) is not None:
+        how: dict[str, Any] = {"group_size": group_size, "axis": axis, "encoding": encoding}
+        how |= {"zero_vector": zero_vector, "pointer_bits": pointer_bits}
+        function: Callable[..., CompressedArray] = partial(compress, **how)
+        function(np.zeros((1,) * lazy.ndim, lazy.dtype))  # which checks the arguments
+        ones = tuple((1,) * n for n in lazy.numblocks)
+        chunked.check_known(lazy, "compress")
+        parts = chunked.map_chunks(partial(_boxed, function), lazy, dtype=object, chunks=ones)
+        return CompressedChunks(parts, lazy.chunks, lazy.dtype.newbyteorder("="))
     array = integer_array(x)
     axis = normalize_axis(axis, array.ndim)
     if zero_vector is not None and not isinstance(zero_vector, (bool, np.bool_)):
@@ -386,18 +458,34 @@ def compress(
     )
 
 
-def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[Any]:
+def _boxed(function: Callable[..., Any], x: NDArray[Any]) -> NDArray[Any]:
+    """What is found of a chunk, as the only element of an array."""
+    box = np.empty((1,) * x.ndim, object)
+    box.reshape(-1)[0] = function(x)
+    return box
+
+
+def _unboxed(box: NDArray[Any]) -> NDArray[Any]:
+    values: NDArray[Any] = decompress(box.item())
+    return values
+
+
+@overload
+def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[Any]: ...
+@overload
+def decompress(c: CompressedChunks) -> Any: ...
+def decompress(c: Any) -> Any:
     """The array that `compress` was given.
 
     Parameters
     ----------
-    c : CompressedArray or bytes
+    c : CompressedArray, CompressedChunks or bytes
         What `compress` returned, or the bytes of it.
 
     Returns
     -------
-    ndarray
-        C-contiguous, of native byte order.
+    ndarray or dask array
+        C-contiguous, of native byte order; a dask array of lazy `CompressedChunks`.
 
     Raises
     ------
@@ -412,6 +500,13 @@ def decompress(c: CompressedArray | bytes | bytearray | memoryview) -> NDArray[A
     >>> fl.decompress(fl.compress(np.int8([0, -128, 127])))
     array([   0, -128,  127], dtype=int8)
     """
+    if isinstance(c, CompressedChunks):
+        if c.is_lazy:
+            return chunked.map_chunks(_unboxed, c.parts, dtype=c.dtype, chunks=c.chunks)
+        whole = np.empty(c.shape, c.dtype)
+        for part, place in zip(c.parts.flat, chunked.places(c.chunks), strict=True):
+            whole[place] = decompress(part)
+        return whole
     if not isinstance(c, CompressedArray):
         c = CompressedArray.frombytes(c)
     if c.encoding != "dpred":

@@ -11,7 +11,6 @@ Hyperparameters were chosen on validation parts; the test parts are only reporte
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import platform
@@ -19,8 +18,9 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from json import dumps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from fmtlib.files import replaced
 from fmtlib.hardware.designs.dynamic_stripes import DynamicStripes
 from fmtlib.hardware.designs.fast import Fast
 from fmtlib.hardware.designs.stripes import Stripes
+from fmtlib.options import Json, Quiet, option, progress
 from fmtlib.training.plots import draw_mantissas
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def train_one(network: str, recipe: str, split: int, settings: Settings) -> Trai
     return Trained(network, recipe, split, result, model if keep else None)
 
 
-def train_all(settings: Settings, workers: int) -> list[Trained]:
-    """Every network under every recipe on every split, with a progress bar."""
+def train_all(settings: Settings, workers: int, progress: bool) -> list[Trained]:
+    """Every network under every recipe on every split, with a progress bar if it is wanted."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -150,7 +151,7 @@ def train_all(settings: Settings, workers: int) -> list[Trained]:
     # spawn: a forked child would inherit the threads' locks but not the threads
     context = multiprocessing.get_context("spawn")
     with (
-        Progress(*columns, console=Console(stderr=True)) as bar,
+        Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
         ProcessPoolExecutor(workers, mp_context=context) as pool,
     ):
         shown = bar.add_task("", total=len(tasks))
@@ -483,7 +484,42 @@ def plot_widths(layers: list[hardware.Layer]) -> Figure:
 # --- the whole ------------------------------------------------------------------------------
 
 
-def run(output: str | os.PathLike[str], *, quick: bool = False, workers: int | None = None) -> Path:
+def demo(
+    *,
+    quick: Annotated[bool, option("A look in under 30 seconds.", "--quick")] = False,
+    out: Annotated[
+        Path, option("Folder for the results.", "--out", "--output", metavar="DIR")
+    ] = Path("demo-results"),
+    workers: Annotated[
+        int | None, option("Processes; one per core if left out.", metavar="N", min=1)
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train on real data in several formats, and count accelerator cycles.
+
+    An MLP and a CNN learn scikit-learn's digits in FP32, FP8, block floating point and FAST; the
+    CNN's tensors then go through the hardware counters. Two tables are printed; plots and
+    `results.json`, which is what `--json` prints, are in a folder.
+
+    It takes the extra: `pip install "fmtlib[demo]"`.
+
+    Examples
+    --------
+    $ fmtlib demo --quick
+    $ fmtlib demo --out demo-results --workers 2
+    """
+    run(out, quick=quick, workers=workers, json=json, progress=progress(quiet))
+
+
+def run(
+    output: str | os.PathLike[str],
+    *,
+    quick: bool = False,
+    workers: int | None = None,
+    json: bool = False,
+    progress: bool = False,
+) -> Path:
     """Run the demonstration and write its results.
 
     Parameters
@@ -494,6 +530,10 @@ def run(output: str | os.PathLike[str], *, quick: bool = False, workers: int | N
         Few epochs and splits, for a look: its accuracies say little.
     workers : int, optional
         Processes; by default one per core.
+    json : bool
+        Print what is in ``results.json``, and no tables.
+    progress : bool
+        Whether to draw a bar on standard error.
 
     Returns
     -------
@@ -516,8 +556,8 @@ def run(output: str | os.PathLike[str], *, quick: bool = False, workers: int | N
     settings = QUICK if quick else FULL
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    runs = train_all(settings, workers or cores())
+    console = Console(quiet=json)
+    runs = train_all(settings, workers or cores(), progress)
     records = accuracy_records(runs)
     console.print(accuracy_table(records))
 
@@ -577,7 +617,10 @@ def run(output: str | os.PathLike[str], *, quick: bool = False, workers: int | N
             for r in runs
         ],
     }
+    text = dumps(summary, indent=1) + "\n"
     with replaced(folder / "results.json") as temporary:
-        temporary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+    if json:
+        print(text, end="")
     console.print(f"{seconds:.0f} s; tables, plots and results.json are in {folder}/")
     return folder

@@ -254,7 +254,10 @@ def load_array(path: str | os.PathLike[str]) -> NDArray[Any]:
     ...     load_array(path)
     array([0, 1, 2])
     """
-    return _from_npy(bytearray(Path(path).read_bytes()), str(path))
+    try:
+        return _from_npy(bytearray(Path(path).read_bytes()), str(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is no array of NumPy's, or not whole: {error}") from None
 
 
 def load_json(
@@ -383,6 +386,7 @@ def _take_apart(
         if fmt is not None and fmt != value.format:
             raise ValueError(f"{name!r} is in {value.format.name}, formats says {fmt.name}")
         element, scale = _block_fields(value.format)
+        value = value.compute()
         parts = {
             name: _packed(value.codes, element),
             f"{name}.scales": _packed(value.scales, scale),

@@ -15,7 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -615,15 +615,19 @@ class BlockFormat(_ValueSet):
                 "every value of a block must be a normal float64 number (2**-1022 to 2**1023), "
                 f"got 2**{self.quantum_exponent} to 2**{self.max_exponent}"
             )
-        vars(self)["_hash"] = hash(self._facts())
+
+    # What calls of encoders and products ask for is found once: the hash, for caches, and dtypes.
 
     def __hash__(self) -> int:
-        """Computed once: caches that go by formats ask for it in every call."""
-        return int(vars(self)["_hash"])
+        return self._hash
 
     def __reduce__(self) -> Any:
         """Pickled without the hash, which is another in another process."""
-        return BlockFormat, self._facts()
+        return type(self), self._facts()
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._facts())
 
     def _facts(self) -> tuple[Any, ...]:
         return tuple(getattr(self, field.name) for field in fields(self))
@@ -697,12 +701,12 @@ class BlockFormat(_ValueSet):
         assert isinstance(self.block_size, int)
         return self.scale.bits + self.block_size // self.micro_size
 
-    @property
+    @cached_property
     def scale_dtype(self) -> np.dtype[Any]:
         """NumPy type of the scale codes."""
         return np.dtype(f"u{_bytes_for(self.scale_bits)}")
 
-    @property
+    @cached_property
     def code_dtype(self) -> np.dtype[Any]:
         """NumPy type of the element codes, unsigned."""
         return np.dtype(f"u{_bytes_for(self.bits)}")

@@ -82,7 +82,7 @@ class Listing:
         if left_out:
             note = f"... {left_out} codes left out: give start and stop"
             lines.insert(1 + _EDGE_ROWS, note)
-        return "\n".join([*_facts(self.fmt), "", *lines])
+        return "\n".join([*facts(self.fmt), "", *lines])
 
     __repr__ = __str__
 
@@ -94,8 +94,8 @@ class Listing:
                 _EDGE_ROWS,
                 f'<tr><td colspan="{len(_COLUMNS)}">… {left_out} codes left out</td></tr>',
             )
-        facts = "<br>".join(html.escape(line) for line in _facts(self.fmt))
-        return f"<p>{facts}</p><table>{_html_row('th', _COLUMNS)}{''.join(cells)}</table>"
+        about = "<br>".join(html.escape(line) for line in facts(self.fmt))
+        return f"<p>{about}</p><table>{_html_row('th', _COLUMNS)}{''.join(cells)}</table>"
 
     def _rows(self) -> tuple[list[tuple[str, ...]], int]:
         """The rows to show, and how many are left out in the middle."""
@@ -176,8 +176,10 @@ def show(fmt: str | Format, start: int | None = None, stop: int | None = None) -
     return Listing(fmt, first, last, whole)
 
 
-def exact_text(value: reference.Value) -> str:
+def exact_text(value: reference.Value, longest: int = _LONGEST_DECIMAL) -> str:
     """The value, unrounded: a decimal if it is short, else a multiple of a power of two.
+
+    A decimal has at most `longest` characters, its sign not counted.
 
     Examples
     --------
@@ -197,7 +199,7 @@ def exact_text(value: reference.Value) -> str:
     whole, fraction = digits[: len(digits) - places], digits[len(digits) - places :]
     text = f"{whole}.{fraction}" if places else whole
     sign = "-" if value < 0 else ""
-    if len(text) <= _LONGEST_DECIMAL:
+    if len(text) <= longest:
         return sign + text
     factor, exponent = abs(value.numerator), -places
     while factor % 2 == 0:
@@ -265,7 +267,15 @@ def _html_row(tag: str, cells: Sequence[str]) -> str:
 # --- facts ----------------------------------------------------------------------------------
 
 
-def _facts(fmt: Format) -> list[str]:
+def bits_per_element(fmt: Format) -> float:
+    """Bits of a code, and of a block format its part of the block's scale."""
+    if not isinstance(fmt, BlockFormat):
+        return fmt.bits
+    size = fmt.block_size
+    return fmt.bits + fmt.scale_bits / (math.prod(size) if isinstance(size, tuple) else size)
+
+
+def facts(fmt: Format) -> list[str]:
     """The format in words."""
     if isinstance(fmt, BlockFormat):
         return _block_facts(fmt)
@@ -306,19 +316,17 @@ def _float_facts(fmt: FloatFormat) -> list[str]:
 
 def _block_facts(fmt: BlockFormat) -> list[str]:
     size = fmt.block_size
-    elements = math.prod(size) if isinstance(size, tuple) else size
     shape = " x ".join(map(str, size)) if isinstance(size, tuple) else str(size)
-    per_element = fmt.bits + fmt.scale_bits / elements
     besides = "; a float32 scale for the whole array" if fmt.tensor_scale else ""
     if fmt.micro_size is not None:
         besides = f"; a bit for each {fmt.micro_size} elements that halves their scale"
     return [
         f"{fmt.name}: blocks of {shape} elements that share a scale",
         f"element {fmt.element.name}, {fmt.bits} bits; scale {fmt.scale.name}, "
-        f"{fmt.scale_bits} bits; {per_element:g} bits per element",
+        f"{fmt.scale_bits} bits; {bits_per_element(fmt):g} bits per element",
         f"scale rule {fmt.scale_rule}; carry {fmt.carry}; nonfinite {fmt.nonfinite}{besides}",
         "",
-        *_facts(fmt.element),
+        *facts(fmt.element),
     ]
 
 

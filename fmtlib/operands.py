@@ -40,13 +40,11 @@ def _fits_kernel(fmt: BlockFormat) -> bool:
 
 def has_integer_kernel(*operands: BlockArray) -> bool:
     """Whether the fMAC's own kernel multiplies them."""
-    longest = _LONGEST + 1
-    for b in operands:
-        if not _fits_kernel(b.format):
-            return False
-        [(axis, size)] = b.blocks.items()
-        longest = min(longest, size, b.shape[axis])
-    return longest <= _LONGEST
+    if not all(_fits_kernel(b.format) for b in operands):
+        return False
+    return any(
+        min(size, b.shape[axis]) <= _LONGEST for b in operands for axis, size in b.blocks.items()
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -180,7 +178,7 @@ def pack_operand(x: BlockArray, side: Side = "b") -> PackedOperand:
     [1. 2. 3. 4.]
     [0. 1. 0. 1.]
     """
-    return PackedOperand(x, side)
+    return PackedOperand(x.compute() if isinstance(x, BlockArray) else x, side)
 
 
 def native(codes: NDArray[Any]) -> NDArray[Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from typing import Any, Literal, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmtlib import chunked
 from fmtlib._core import kernels
 from fmtlib.arguments import as_array, whole_number
 from fmtlib.blocks import (
@@ -116,7 +119,8 @@ def group_bits(
     -----
     In sign-magnitude the most negative value of a type needs one bit more than the type has.
 
-    Contiguous arrays are read where they are; of others one slab at a time is copied.
+    Contiguous arrays are read where they are; of others one slab at a time is copied.  Widths of a
+    dask array whose chunks hold whole groups are a dask array.
 
     References
     ----------
@@ -138,6 +142,12 @@ def group_bits(
     >>> fl.group_bits([0.25, -0.5, 3.0], 1, fmt=fl.FixedFormat(3, 4))
     array([4, 4, 7], dtype=uint8)
     """
+    if (lazy := chunked.dask_array(x)) is not None:
+        if signed == "tensor":
+            raise ValueError("signed='tensor' would look at all of a dask array; say True or False")
+        how = {"ends": ends, "signed": signed, "encoding": encoding, "even_widths": even_widths}
+        look = partial(group_bits, group_size=group_size, axis=axis, fmt=fmt, **how)
+        return _of_chunks(look, lazy, grouping(group_size, axis, lazy.ndim))
     found = _Widths(x, group_size, axis, signed, encoding, fmt).find(_checked_ends(ends))
     high, low = _even(*found) if _flag("even_widths", even_widths) else found
     return high if low is None else (high, low)
@@ -290,6 +300,10 @@ def terms(
     >>> fl.terms(x, "naf", group_size=2)
     array([3, 5])
     """
+    if (lazy := chunked.dask_array(x)) is not None:
+        look = partial(terms, recoding=recoding, group_size=group_size, axis=axis)
+        groups = {} if group_size is None else grouping(group_size, axis, lazy.ndim)
+        return _of_chunks(look, lazy, groups)
     array = integer_array(x)
     if recoding not in kernels.RECODINGS:
         raise ValueError(
@@ -343,6 +357,20 @@ def _sums(counts: NDArray[np.uint8], groups: dict[int, int]) -> NDArray[np.int64
         starts = np.arange(0, counts.shape[axis], size)
         sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.int64)
     return sums
+
+
+def _of_chunks(look: Callable[..., Any], x: Any, groups: dict[int, int]) -> Any:
+    """What a function makes of each chunk of a dask array, which holds whole groups."""
+    chunked.check_whole(x, groups)
+    none = look(np.zeros((0,) * x.ndim, x.dtype))  # which checks the arguments
+    chunks = chunked.shortened(x.chunks, groups)
+    if not isinstance(none, tuple):
+        return chunked.map_chunks(look, x, dtype=none.dtype, chunks=chunks)
+    parts = chunked.map_chunks(look, x, dtype=object)
+    return tuple(
+        chunked.map_chunks(itemgetter(i), parts, dtype=one.dtype, chunks=chunks)
+        for i, one in enumerate(none)
+    )
 
 
 def integer_slabs(

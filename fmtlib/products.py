@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import codec
+from fmtlib import codec, lazy_products
 from fmtlib._core import kernels
 from fmtlib.accumulators import PRESETS, Accumulator, Register
 from fmtlib.arguments import whole_number
@@ -97,6 +97,9 @@ def dot(
     256.00024
     256.0
     """
+    if lazy_products.are_lazy(a, b):
+        how = {"accumulator": accumulator, "formats": formats, "dtype": dtype}
+        return lazy_products.dot(dot, a, b, c, **how)
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:
@@ -173,6 +176,9 @@ def matmul(
 
     Notes
     -----
+    Dask arrays, and BlockArrays of them, give a dask array in chunks of the operands' rows and
+    columns; the reduction must lie in one chunk.
+
     Blocks of different sizes multiply in the groups that share both scales.  The float32 scale of a
     whole tensor (NVFP4) is a factor of each of its blocks' scales.
 
@@ -197,10 +203,17 @@ def matmul(
     >>> fl.matmul(x, y, formats=("e5m2", "e4m3"), accumulator=to_bfloat16)
     array([[320.]], dtype=float32)
     """
-    if type(a) is type(b) is BlockArray and c is formats is dtype is workers is None:
+    if (
+        type(a) is type(b) is BlockArray
+        and type(a.codes) is type(b.codes) is np.ndarray
+        and c is formats is dtype is workers is None
+    ):
         usual = _usual_product(a, b, accumulator)
         if usual is not None:
             return usual
+    if lazy_products.are_lazy(a, b):
+        how = {"accumulator": accumulator, "formats": formats, "dtype": dtype}
+        return lazy_products.matmul(matmul, a, b, c, **how, workers=workers)
     task = _Task(a, b, formats, accumulator, dtype)
     x, y = task.a, task.b
     if x.codes.ndim == 0 or y.codes.ndim == 0:
@@ -253,12 +266,19 @@ def _usual_product(
         or not has_integer_kernel(a, b)
     ):
         return None
-    batch, (rows, _), columns = a.shape[:-2], a.shape[-2:], b.shape[-1]
-    product = np.empty((*batch, rows, columns), np.float32)
-    matrices = product.reshape(math.prod(batch), rows, columns)
-    x, y = _plain_operand(a).rows(), _plain_operand(b).swapped().rows()
+    *batch, rows, _ = a.shape
+    product = np.empty((*batch, rows, b.shape[-1]), np.float32)
+    x = _stack(a.format, native(a.codes), a.scales)
+    y = _stack(b.format, native(b.codes).swapaxes(-1, -2), b.scales.swapaxes(-1, -2))
+    matrices = product.reshape(math.prod(batch), *product.shape[-2:])
     kernels.matmul_blocks(x, y, matrices, fresh=True)
     return product
+
+
+def _stack(fmt: BlockFormat, *arrays: NDArray[Any]) -> _Operand:
+    """Codes and scales of vectors along the last axis, their leading axes made one."""
+    codes, scales = (x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in arrays)
+    return _Operand(codes, fmt, {}, scales)
 
 
 @lru_cache(maxsize=1024)

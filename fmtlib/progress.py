@@ -52,7 +52,7 @@ def reporting(
         from rich.progress import Progress
     except ImportError as error:
         raise ImportError(
-            'progress=True draws its bar with rich: pip install "fmtlib[demo]"'
+            'progress=True draws its bar with rich: pip install "fmtlib[cli]"'
         ) from error
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(title, total=None)

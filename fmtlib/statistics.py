@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import codec
+from fmtlib import chunked, codec
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import Elementwise, get_ufunc
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import is_lazy, whole_number
 from fmtlib.blocks import BlockArray, for_kernels, normalize_axis, split_axis
-from fmtlib.codec import Seed
 from fmtlib.formats import BlockFormat, FixedFormat, Format, Overflow, Rounding, get_format
+from fmtlib.random_words import Seed, Words
 
 # Elements are quantised and looked at this many at a time, so that they stay in the cache.
 _PIECE = 1 << 14
@@ -138,7 +140,11 @@ class ErrorStatistics:
         )
 
     def total(self) -> ErrorStatistics:
-        """The statistics of all channels or blocks together."""
+        """The statistics of all channels or blocks together; computed, if they are lazy."""
+        if is_lazy(self.count):
+            sums = {field.name: _over_chunks(self, field.name) for field in fields(self)}
+            found = chunked.computed(sums)
+            return ErrorStatistics(**{name: _plain(value) for name, value in found.items()})
         return ErrorStatistics(
             *(
                 _plain(np.max(values, initial=0) if field.name in _GREATEST else np.sum(values))
@@ -154,6 +160,20 @@ class ErrorStatistics:
 
 
 _GREATEST = ("max_error", "max_ulp_error")
+
+
+def _over_chunks(statistics: ErrorStatistics, name: str) -> Any:
+    """The sum or the greatest of a lazy field, itself lazy."""
+    values: Any = getattr(statistics, name)
+    if name not in _GREATEST:
+        return values.sum()
+    ones = tuple((1,) * n for n in values.numblocks)
+    return chunked.map_chunks(_greatest_of, values, dtype=values.dtype, chunks=ones).max()
+
+
+def _greatest_of(part: NDArray[np.float64]) -> NDArray[np.float64]:
+    greatest: NDArray[np.float64] = np.max(part, initial=0, keepdims=True)
+    return greatest
 
 
 @overload
@@ -245,7 +265,9 @@ def error_statistics(
     which the float32 steps of NVFP4 may fall short.
 
     Sums are the same for any number of workers, strides and instruction sets: the order of
-    additions depends on the shape alone.
+    additions depends on the shape alone, and on the chunks of a dask array.  A dask array is looked
+    at when the function is called, chunk by chunk; statistics of its blocks have dask arrays as
+    fields, which `ErrorStatistics.total` adds up.
 
     Examples
     --------
@@ -260,23 +282,26 @@ def error_statistics(
     (4, 63)
     """
     fmt = get_format(fmt)
-    array = _values(x, fmt)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     mode = codec.Mode.of(fmt, rounding, overflow, random_bits)
-    key = codec.word_key(seed, mode)
+    words = mode.words(seed)
     modes: dict[str, Any] = {"rounding": rounding, "overflow": overflow, "random_bits": random_bits}
-    modes |= {"seed": key if mode.stochastic else None, "workers": workers}
+    modes |= {"workers": workers}
+    if (lazy := chunked.dask_array(x)) is not None:
+        if return_values:
+            raise TypeError("the values of a dask array are those of quantize, which are lazy")
+        scaling = {"scale": scale, "zero_point": zero_point}
+        return _of_chunks(lazy, fmt, mode, words, axis, block_size, scaling, modes)
+    array = _values(x, fmt)
+    if words is not None:
+        words.check(array.shape)
+    modes["seed"] = words
     values: Any = None
     along: Any = axis
     if isinstance(fmt, BlockFormat):
-        if block_size is not None:
-            raise ValueError(f"{fmt.name} has blocks of its own: block_size must be None")
-        codec.refuse_for_blocks(scale, zero_point)
+        _refuse_for_blocks(fmt, block_size, scale, zero_point)
         encoded = codec.encode(array, fmt, axis=along, **modes)
-        values = codec.decode(encoded, dtype=array.dtype)
-        given = _Elements(_block_element(fmt), mode, array, values, _block_scales(encoded))
-        given.words = codec.all_words(key, array.shape) if mode.stochastic else None
-        statistics = _per_block(given, _tuple(encoded.axis), _tuple(fmt.block_size), workers)
+        statistics, values = _of_blocks(array, encoded, mode, words, workers)
         return (statistics, values) if return_values else statistics
     fmt = codec.elementwise(fmt)
     if block_size is not None:
@@ -288,14 +313,15 @@ def error_statistics(
         codec.refuse_scaling(zero_point, None)
         if return_values:
             values = np.empty(array.shape, array.dtype)
-        statistics = _per_channel(_Elements(fmt, mode, array, values, key=key), along, workers)
+        given = _Elements(fmt, mode, array, values, source=words, quantised=False)
+        statistics = _per_channel(given, along, workers)
     else:
         per_channel = max(np.ndim(part) for part in (scale, zero_point))  # type: ignore[arg-type]
         scale_axis = along if per_channel else None
         modes |= {"axis": scale_axis, "scale": scale, "zero_point": zero_point}
         values = np.asarray(codec.quantize(array, fmt, **modes))
         given = _Elements(fmt, mode, array, values)
-        given.words = codec.all_words(key, array.shape) if mode.stochastic else None
+        given.words = None if words is None else words.all_of(array.shape)
         if scale is not None:
             scales, zeros = codec.scaling_arrays(fmt, array.shape, scale_axis, scale, zero_point)
             given.scales = np.ascontiguousarray(np.broadcast_to(scales, array.shape))
@@ -352,6 +378,96 @@ def _block_element(fmt: BlockFormat) -> Elementwise:
     return fmt.element
 
 
+def _refuse_for_blocks(
+    fmt: BlockFormat, block_size: object, scale: object, zero_point: object
+) -> None:
+    if block_size is not None:
+        raise ValueError(f"{fmt.name} has blocks of its own: block_size must be None")
+    codec.refuse_for_blocks(scale, zero_point)
+
+
+def _of_blocks(
+    x: NDArray[Any], encoded: BlockArray, mode: codec.Mode, words: Words | None, workers: int
+) -> tuple[ErrorStatistics, NDArray[Any]]:
+    """The statistics of each block, and the values."""
+    fmt = encoded.format
+    values = codec.decode(encoded, dtype=x.dtype)
+    given = _Elements(_block_element(fmt), mode, x, values, _block_scales(encoded))
+    given.words = None if words is None else words.all_of(x.shape)
+    return _per_block(given, _tuple(encoded.axis), _tuple(fmt.block_size), workers), values
+
+
+# --- of dask arrays -------------------------------------------------------------------------
+
+
+def _of_chunks(
+    x: Any,
+    fmt: Format,
+    mode: codec.Mode,
+    words: Words | None,
+    axis: Any,
+    block_size: int | None,
+    scaling: dict[str, Any],
+    modes: dict[str, Any],
+) -> ErrorStatistics:
+    """The statistics of a dask array: its chunks', added up; of blocks lazy."""
+    if isinstance(fmt, BlockFormat):
+        _refuse_for_blocks(fmt, block_size, **scaling)
+        encoded = codec.encode(x, fmt, axis=axis, seed=words, **modes)
+        tensor = [] if encoded.tensor_scale is None else [encoded.tensor_scale]
+        how = {"fmt": fmt, "axis": encoded.axis, "mode": mode, "workers": modes["workers"]}
+        arrays = x, encoded.codes, encoded.scales, *tensor
+        part = partial(_of_part, **how)
+        parts = chunked.map_chunks(part, *arrays, dtype=object, words=words)
+        return _lazy_fields(parts, chunked.shortened(x.chunks, encoded.blocks))
+    codec.elementwise(fmt)
+    axis = None if axis is None and block_size is None else normalize_axis(axis, x.ndim)
+    scaling |= {"axis": axis}
+    look: Callable[..., ErrorStatistics] = partial(error_statistics, fmt=fmt, **modes)
+    if block_size is not None:
+        groups = {axis: whole_number("block_size", block_size, 1)}
+        chunked.check_whole(x, groups)
+        look = partial(look, block_size=block_size)
+        parts = chunked.map_chunks(look, x, dtype=object, words=words, scaling=scaling)
+        return _lazy_fields(parts, chunked.shortened(x.chunks, groups))
+    if axis is not None or words is not None:
+        chunked.check_known(x, "a seed or an axis")
+    at: Callable[..., ErrorStatistics]
+    at = partial(chunked.call_at, function=look, words=words, scaling=scaling)
+    found = chunked.reduce(x, at, operator.add, axis)
+    if axis is None:
+        whole: ErrorStatistics = found[0]
+        return whole
+    names = [field.name for field in fields(ErrorStatistics)]
+    return ErrorStatistics(*(np.concatenate([getattr(f, name) for f in found]) for name in names))
+
+
+def _of_part(
+    x: NDArray[Any],
+    codes: NDArray[Any],
+    scales: NDArray[Any],
+    tensor: np.float32 | None = None,
+    *,
+    fmt: BlockFormat,
+    axis: int | tuple[int, int],
+    mode: codec.Mode,
+    workers: int,
+    seed: Words | None = None,
+) -> ErrorStatistics:
+    encoded = BlockArray(codes, scales, fmt, axis, None if tensor is None else np.float32(tensor))
+    return _of_blocks(_values(x, fmt), encoded, mode, seed, workers)[0]
+
+
+def _lazy_fields(parts: Any, chunks: chunked.Chunks) -> ErrorStatistics:
+    """Statistics whose fields are dask arrays, of what chunks became."""
+
+    def field_of(name: str) -> Any:
+        dtype = kernels.ERRORS[name]
+        return chunked.map_chunks(operator.attrgetter(name), parts, dtype=dtype, chunks=chunks)
+
+    return ErrorStatistics(*(field_of(field.name) for field in fields(ErrorStatistics)))
+
+
 # --- sums -----------------------------------------------------------------------------------
 
 
@@ -359,7 +475,7 @@ def _block_element(fmt: BlockFormat) -> Elementwise:
 class _Elements:
     """Elements to look at, C-contiguous, and what they were quantised to.
 
-    With a key they have yet to be: into `values` if there is such an array.
+    Unless they are yet to be: into `values` if there is such an array.
     """
 
     fmt: Elementwise
@@ -369,7 +485,8 @@ class _Elements:
     scales: NDArray[Any] | None = None
     zero_points: NDArray[Any] | None = None
     words: NDArray[np.uint32] | None = None
-    key: tuple[int, int] | None = None  # of the random words to quantise with
+    source: Words | None = None  # of random words to quantise with
+    quantised: bool = True
 
     def rearranged(self, part: tuple[slice, ...], lengths: tuple[int, ...]) -> _Elements:
         """A part of the arrays, one block after the other, of these lengths along each axis."""
@@ -474,7 +591,7 @@ def _add(
     sums: NDArray[Any],
 ) -> None:
     """Add elements start to stop, quantising them if they are not yet."""
-    mode, key = given.mode, given.key
+    mode = given.mode
     for begin in range(start, stop, _PIECE):
         end = min(begin + _PIECE, stop)
 
@@ -482,12 +599,12 @@ def _add(
             return None if array is None else array.reshape(-1)[begin:end]
 
         x, q, words = here(given.x), here(given.values), here(given.words)
-        if key is not None:
+        if not given.quantised:
             quantise = get_ufunc(
                 "quantize", given.fmt, mode.rounding, mode.overflow, mode.random_bits
             )
-            if mode.stochastic:
-                words = kernels.philox_words(*key, begin, end - begin)
+            if given.source is not None:
+                words = given.source.take(begin, end - begin)
             q = quantise(x, *(() if words is None else (words,)), out=q)
         kernels.add_errors(
             given.fmt,

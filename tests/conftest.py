@@ -1,11 +1,12 @@
 """Fixtures and settings that every test module shares."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
 
+from fmtlib import cli
 from fmtlib._core import kernels
 
 settings.register_profile("default", deadline=None)
@@ -19,3 +20,16 @@ def target(request: pytest.FixtureRequest) -> Iterator[str]:
     kernels.force_target(request.param)
     yield request.param
     kernels.force_target(None)
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command of the console script prints, which has to go well."""
+
+    def call(*arguments: str) -> str:
+        assert cli.main(arguments) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    return call

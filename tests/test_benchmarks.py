@@ -201,6 +201,7 @@ def test_limits_are_those_of_the_instruction_set_that_is_measured():
 def test_the_command(ran):
     folder, shown = ran
     assert shown.returncode == 0, shown.stderr
+    assert "yardstick" in shown.stdout.splitlines()[2]  # a table, no JSON
     found = results.load(folder / "a.json")
     assert found["schema"] == results.SCHEMA
     assert found["command"].startswith("fmtlib bench --quick --no-peers --select")
@@ -250,6 +251,20 @@ def test_compare_of_the_command(ran):
 def test_list(capsys):
     assert cli.main(["bench", "--list"]) == 0
     assert capsys.readouterr().out.splitlines() == list(TASKS)
+    assert cli.main(["bench", "--list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == list(TASKS)
+
+
+def test_json_is_all_that_is_printed(tmp_path, capsys):
+    arguments = ["--quick", "--no-peers", "--select", "^encode float8_e5m2$", "--sizes", "300"]
+    saved = str(tmp_path / "a.json")
+    assert cli.main(["bench", *arguments, "--out", saved, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert (json.loads(out), err) == (results.load(saved), "")
+    assert cli.main(["bench", *arguments, "--compare", saved, "--json"]) == 0
+    assert [one["task"] for one in json.loads(capsys.readouterr().out)["changes"]] == [
+        "encode float8_e5m2", "encode float8_e5m2",
+    ]  # fmt: skip
 
 
 def test_wrong_arguments(tmp_path, capsys):
@@ -275,15 +290,13 @@ def test_wrong_arguments(tmp_path, capsys):
         assert error.startswith("fmtlib: error: ")
         assert error.count("\n") == 1
         assert words in error
-    with pytest.raises(SystemExit):
-        cli.main(["bench", "--seconds", "-1"])
+    for usage in (["--seconds", "-1"], ["--seconds", "nan"], ["a.json"], ["--quick", "no"]):
+        assert cli.main(["bench", *usage]) == 2
+        assert "Usage: fmtlib bench" in capsys.readouterr().err
 
 
 def test_a_missing_extra_is_named(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "rich", None)
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "rich" else object()
-    )
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     assert cli.main(["bench", "--quick"]) == 1
     assert 'pip install "fmtlib[bench]"' in capsys.readouterr().err
 

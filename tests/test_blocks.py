@@ -202,6 +202,17 @@ def test_axes_and_sizes(axis, block_size, name):
     check(np.asfortranarray(x), fmt, axis, "stochastic", 3)
 
 
+@pytest.mark.parametrize("rounding", ["nearest_even", "toward_zero", "stochastic"])
+@pytest.mark.parametrize("columns", [2, 16, 37, 200, 256, 257])
+def test_short_rows_along_the_first_axis(columns, rounding):
+    """Rows that are taken several at a time, up to a chunk of 512 elements."""
+    seed = 3 if rounding == "stochastic" else None
+    x = mixed((2, 21, columns), "float32")
+    x[0, 3, 1], x[1, 2, 0] = np.nan, 1e-44  # not arithmetic, in one of the groups
+    for carry in ("saturate", "bump"):
+        check(x, fl.bfp(4, block_size=17, carry=carry), 1, rounding, seed)
+
+
 @pytest.mark.parametrize("axes", [(0, 1), (1, 0), (-2, -1), (0, 2), (2, 1), (3, 0)])
 @pytest.mark.parametrize("block_size", [(2, 3), (1, 4), (7, 1), (600, 2), (2, 600)])
 @pytest.mark.parametrize("name", [n for n in FAMILIES if n != "smx6"])

@@ -1,6 +1,7 @@
 """``fmtlib count``, as a user runs it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -61,16 +62,17 @@ def folder(tmp_path_factory):
     return path
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, **environment):
     # -P: not the tree beside us, which holds no compiled kernels
     return subprocess.run(
         [sys.executable, "-P", "-m", "fmtlib", "count", *arguments],
-        capture_output=True, text=True, cwd=folder, env=None,
+        capture_output=True, text=True, cwd=folder, env={**os.environ, **environment},
     )  # fmt: skip
 
 
 def test_the_whole_job_in_one_command(folder):
-    shown = run(folder, "model.onnx", "--input", "photo.jpg", "--designs", "all", "--out", "report")
+    shown = run(folder, "model.onnx", "--input", "photo.jpg", "--designs", "all",
+                "--out", "report", FORCE_COLOR="1", NO_COLOR="1", COLUMNS="200")  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     assert "counting" in shown.stderr or "100%" in shown.stderr  # the bar
     assert all(name in shown.stdout for name in design_names())
@@ -114,10 +116,13 @@ def main(folder, capsys, *arguments):
 def test_inputs_of_every_kind(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     macs = {}
-    for inputs in (["x.npy"], ["x.npz"], ["photo.png", "photo.jpg"]):
-        status, captured = main(folder, capsys, "model.onnx", "--input", *inputs)
+    for inputs in (
+        ["--input", "x.npy"], ["--input", "x.npz"], ["--input", "photo.png", "photo.jpg"],
+        ["--input", "photo.png", "--input", "photo.jpg"], ["photo.png", "photo.jpg"],
+    ):  # fmt: skip
+        status, captured = main(folder, capsys, "model.onnx", *inputs)
         assert status == 0, captured.err
-        macs[inputs[0]] = json.loads(captured.out)["records"][-1]["macs"]
+        macs[tuple(inputs)] = json.loads(captured.out)["records"][-1]["macs"]
     assert len(set(macs.values())) == 1  # two images each
     # Channels last, height 12 and width 10.
     values = command.read_inputs("last.onnx", ["photo.png"], (0.5, 0.25, 0.0), (2.0,))
@@ -164,10 +169,10 @@ def test_errors_of_a_process(folder):
     wrong = run(folder, "no.onnx", "--input", "x.npy")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr == "fmtlib: error: there is no model 'no.onnx'\n"
-    for arguments in (["model.onnx"], ["model.onnx", "--input", "x.npy", "--mean", "red"]):
+    for arguments in (["model.onnx"], ["model.onnx", "x.npy", "--mean", "red"], ["--rows", "0"]):
         wrong = run(folder, *arguments)
         assert wrong.returncode == 2
-        assert "usage: fmtlib count" in wrong.stderr
+        assert "Usage: fmtlib count" in wrong.stderr
     assert "--designs" in run(folder, "--help").stdout
 
 

@@ -182,6 +182,33 @@ def test_bad_operands():
             call()
 
 
+@pytest.mark.parametrize("order", ["CC", "FC", "CF", "FF"])
+@pytest.mark.parametrize("shape", [(70, 33, 20), (64, 16, 144), (160, 48, 32), (32, 5000, 40)])
+@pytest.mark.parametrize("m", [4, 8])
+def test_ways_to_one_product(target, m, shape, order):
+    """By operands' places in memory, exchanged or not, from zeros or from what is there."""
+    rows, depth, columns = shape
+    x, y, _ = operands(np.random.default_rng(4), rows, depth, columns, fl.bfp(m), fl.bfp(m))
+    x, y = (
+        fl.BlockArray(*(np.asarray(z, order=o) for z in (b.codes, b.scales)), b.format, b.axis)
+        for b, o in zip((x, y), order, strict=True)
+    )
+    product = fl.matmul(x, y)
+    for other in (
+        fl.matmul(x, y, workers=1),
+        fl.matmul(x, y, c=0.0),
+        fl.matmul(y.T, x.T).T,
+        fl.matmul(fl.pack_operand(x, "a"), fl.pack_operand(y)),
+        np.stack([fl.matmul(row, y) for row in x]),
+    ):
+        assert_array_equal(other, product)
+    stack = fl.BlockArray(
+        *(np.stack([z, z[::-1]])[:, None] for z in (x.codes, x.scales)), x.format, 3
+    )
+    ys = fl.BlockArray(*(np.stack([z, z])[:, None] for z in (y.codes, y.scales)), y.format, 2)
+    assert_array_equal(fl.matmul(stack, ys), [[product], [product[::-1]]])
+
+
 def test_empty_products():
     a = fl.encode(np.zeros((2, 0), np.float32), fl.bfp(4), axis=1)
     b = fl.encode(np.zeros((0, 3), np.float32), fl.bfp(4), axis=0)

@@ -14,6 +14,7 @@ import fmtlib as fl
 from fmtlib import reference
 from fmtlib._core import kernels
 from fmtlib.formats import FORMATS, STOCHASTIC
+from fmtlib.random_words import Words
 
 # Known answers of Philox4x32-10 (Random123's kat_vectors): counter and key all zeros, all ones.
 ZEROS = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
@@ -21,7 +22,7 @@ ONES = [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
 
 
 def test_known_answers(target):
-    assert kernels.philox_words(0, 0, 0, 4).tolist() == ZEROS
+    assert Words(0, 0).take(0, 4).tolist() == ZEROS
     assert [reference.philox_word(0, 0, i) for i in range(4)] == ZEROS
     # a counter of all ones is the last block of the last stream; its index has 66 bits
     ones = 2**64 - 1
@@ -35,7 +36,7 @@ def test_known_answers(target):
     st.integers(0, 200),
 )
 def test_words_are_the_reference_s(seed, stream, first, count):
-    words = kernels.philox_words(seed, stream, first, count)
+    words = Words(seed, stream, first=first).take(0, count)
     expected = [reference.philox_word(seed, stream, first + i) for i in range(count)]
     assert words.tolist() == expected
 
@@ -44,21 +45,19 @@ def test_words_do_not_depend_on_the_target_or_the_start():
     whole = None
     for name in kernels.available_targets():
         kernels.force_target(name)
-        found = kernels.philox_words(3, 9, 0, 5000)
+        found = Words(3, 9).take(0, 5000)
         whole = found if whole is None else whole
         assert_array_equal(found, whole)
         for first, count in ((1, 3), (2, 700), (63, 66), (64, 64), (4999, 1)):
-            assert_array_equal(
-                kernels.philox_words(3, 9, first, count), whole[first : first + count]
-            )
+            assert_array_equal(Words(3, 9).take(first, count), whole[first : first + count])
     kernels.force_target(None)
 
 
 def test_any_run_of_words(target):
-    whole = kernels.philox_words(5, 2**40 + 1, 2**34 - 100, 300)
+    whole = Words(5, 2**40 + 1).take(2**34 - 100, 300)
     for first in range(40):
         for count in range(100):
-            found = kernels.philox_words(5, 2**40 + 1, 2**34 - 100 + first, count)
+            found = Words(5, 2**40 + 1).take(2**34 - 100 + first, count)
             assert_array_equal(found, whole[first : first + count])
 
 
@@ -169,7 +168,7 @@ def test_seeds():
 
 def test_unbiased_with_all_bits():
     """Over many words the mean of a value is the value, well within five standard errors."""
-    words = kernels.philox_words(0, 0, 0, 1 << 16)
+    words = Words(0, 0).take(0, 1 << 16)
     x = np.float32(1.03)
     values = fl.ufunc("quantize", "e4m3", rounding="stochastic")(x, words).astype(float)
     p = 0.03 * 8

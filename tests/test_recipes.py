@@ -324,6 +324,87 @@ def test_tensors_are_rounded_once_for_two_products(recipe, monkeypatch):
         assert_array_equal(product, expected)
 
 
+@pytest.mark.parametrize("accumulator", [None, "exact"])
+@pytest.mark.parametrize("scaling", ["current", "delayed"])
+@pytest.mark.parametrize("side", [8, 9])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size": 3, "padding": 1},
+        {"size": (3, 1), "stride": (2, 1)},
+        {"size": 3, "groups": 2},
+        {"size": 2, "stride": 2},
+        {"size": 1, "stride": 2},
+        {"size": 1},
+        {"size": 3, "stride": 3, "padding": 2},
+    ],
+    ids=str,
+)
+def test_rounded_images_make_rounded_patches(options, side, scaling, accumulator):
+    class OfPatches(training.FP8):
+        """Rounds the operands themselves."""
+
+        def round_input(self, x, operand):
+            return None
+
+    found = []
+    for recipe in (training.FP8, OfPatches):
+        layer = training.Conv2d(4, 6, generator=np.random.default_rng(0), **options)
+        run = recipe(scaling=scaling, accumulator=accumulator).start()
+        for step in range(3):
+            out = layer.forward(normal(5, 4, side, side, seed=step), run)
+            found.append((out, layer.backward(normal(*out.shape, seed=7), run)))
+            found[-1] += layer.weight.gradient, layer.bias.gradient, *run.state().values()
+            run.advance()
+    for ours, theirs in zip(found[:3], found[3:], strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            assert_array_equal(a, b)
+
+
+def test_patches_are_of_rounded_images(monkeypatch):
+    sizes = []
+    quantize = fl.quantize
+    monkeypatch.setattr(
+        fl, "quantize", lambda x, *a, **k: sizes.append(x.size) or quantize(x, *a, **k)
+    )
+    layer = training.Conv2d(4, 6, 3, np.random.default_rng(0), padding=1)
+    out = layer.forward(normal(5, 4, 8, 8), run := training.FP8().start())
+    layer.backward(out, run)
+    assert sorted(sizes) == sorted([5 * 4 * 8 * 8, layer.weight.value.size, out.size])
+
+
+@pytest.mark.parametrize(("weight_rounding", "times"), [("nearest_even", 2), ("stochastic", 12)])
+def test_weights_of_recurrent_layers_are_encoded_once(weight_rounding, times, monkeypatch):
+    """Once for each of the products that they enter, at the places of a sequence but one."""
+    sizes = []
+    encode = fl.encode
+    monkeypatch.setattr(fl, "encode", lambda x, *a, **k: sizes.append(x.size) or encode(x, *a, **k))
+    layer = training.LSTM(3, 5, np.random.default_rng(0))
+    layer.hidden.index = 1
+    run = training.BFP(4, weight_rounding=weight_rounding).start(2)
+    layer.backward(layer.forward(normal(2, 7, 3), run), run)
+    assert sizes.count(layer.hidden.weight.value.size) == times
+
+
+def test_weights_that_are_kept_are_the_same(monkeypatch):
+    found = []
+    for keeps in (True, False):
+        if not keeps:
+            monkeypatch.setattr("fmtlib.training.recipes.bfp.reuse_weight", lambda f, x, _: f(x))
+        network = training.recurrent(11, 5, width=3, depth=2)
+        run = training.BFP(4).start(network.products)
+        optimizer = training.SGD(network.parameters)
+        x = np.random.default_rng(1).integers(0, 11, (4, 7))
+        for _ in range(3):
+            _, gradient = training.softmax_cross_entropy(network.forward(x, run), x)
+            network.backward(gradient, run)
+            optimizer.step(0.5)
+            run.advance()
+        found.append(network.state())
+    for name, array in found[0].items():
+        assert_array_equal(array, found[1][name])
+
+
 @pytest.mark.parametrize(
     ("recipe", "formats"),
     [

@@ -287,6 +287,29 @@ def test_stochastic_scaled_quotients():
         assert_array_equal(values, fl.decode(codes, name, scale=0.01))
 
 
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "int8", "int16", "bfp_m4"])
+def test_one_scale_as_a_float(name):
+    """The short way, and where there is none."""
+    x = 5 * np.random.default_rng(2).standard_normal((40, 30)).astype(np.float32)
+    if name.startswith("bfp"):
+        with pytest.raises(ValueError, match="scale and zero_point must be None"):
+            fl.quantize(x, fl.bfp(4), scale=0.3)
+        return
+    for array in (x, np.asfortranarray(x), x[::2], x[:3], x.astype(np.float64)):
+        found = fl.quantize(array, name, scale=0.3)
+        expected = fl.quantize(array, name, scale=np.array(0.3), workers=1)
+        assert found.dtype == expected.dtype
+        assert found.strides == expected.strides
+        assert_array_equal(found, expected)
+    for wrong in (0.0, -1.0, np.inf, np.nan):
+        with pytest.raises(ValueError, match="scale must be positive and finite"):
+            fl.quantize(x, name, scale=float(wrong))
+    x[1, 2] = np.nan
+    with np.errstate(invalid="ignore"):
+        found = fl.quantize(x, name, scale=0.3)
+    assert np.isnan(found[1, 2]) == name.startswith("float")
+
+
 def test_special_values():
     x = np.array([np.inf, -np.inf, 3e38, -3e38, 0.0, -0.0], np.float32)
     assert_array_equal(fl.encode(x, "int8", scale=1e-30), [127, -127, 127, -127, 0, 0])

@@ -1,5 +1,10 @@
 """The table itself: names, facts, and that every row is tested."""
 
+import copy
+import pickle
+import subprocess
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -142,3 +147,15 @@ def test_fits():
     assert not fl.get_format("bfloat16").fits("float16")
     assert fl.bfp(4).fits("float32")
     assert not fl.bfp(8).fits("bfloat16")  # 8 bits, but down to 2**-134
+
+
+def test_block_formats_are_found_in_other_processes():
+    """Their hash is kept, and hashes of text differ from process to process."""
+    fmt = fl.get_format("mxfp8_e4m3_rceil")
+    hash(fmt)
+    code = (
+        "import pickle, sys; from fmtlib import get_format; fmt = pickle.load(sys.stdin.buffer);"
+        f"assert {{get_format({fmt.name!r}): 1}}[fmt]"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], input=pickle.dumps(fmt), check=True)
+    assert copy.deepcopy(fmt) == fmt

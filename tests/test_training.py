@@ -344,6 +344,24 @@ def test_fast_decisions_against_the_formula():
     assert len(decisions) == 3 * layers * iterations
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0**120], ids=["near 1", "sums beyond float32"])
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("role", ["activation", "gradient"])
+def test_fast_compares_exactly(role, order, scale):
+    """Also where float32 cannot tell the loss from the threshold, and in parts of a tensor."""
+    x = np.asarray(normal(300, 211) * np.float32(scale), order=order)
+    noise = {"rounding": "stochastic", "random_bits": 8, "seed": (0, 3)}
+    gradient = role == "gradient"
+    loss = relative_loss(x, 0, **noise) if gradient else relative_loss(x, 1, rounding="toward_zero")
+    for alpha, bits in ((loss, 4), (np.nextafter(loss, 1), 2), (0.9 * loss, 4), (1.1 * loss, 2)):
+        run = training.FAST(alpha=float(alpha), beta=0.0).start()
+        if gradient:
+            run.gemm(np.ones((2, 300), np.float32), x, "weight_gradient", 0)
+        else:
+            run.gemm(x, np.ones((211, 2), np.float32), "forward", 0)
+        assert run.decisions.bits[run.decisions.role == role].tolist() == [bits]
+
+
 @pytest.mark.parametrize("x", [np.zeros_like(A), -np.zeros_like(A)], ids=["+0", "-0"])
 def test_fast_takes_the_low_width_for_zeros(x):
     run = training.FAST(alpha=-1.0, beta=0.0).start()  # no loss is below the threshold

@@ -3,6 +3,7 @@
 import csv
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import ml_dtypes
 import numpy as np
@@ -13,8 +14,8 @@ from scipy.signal import max_len_seq
 
 import fmtlib as fl
 from fmtlib import cli, reference, vectors
-from fmtlib.codec import all_words
 from fmtlib.formats import ROUNDINGS, STOCHASTIC, get_format
+from fmtlib.random_words import Words
 from fmtlib.vectors import LFSR, blocks
 
 ONE_AXIS = [name for name in BLOCK_NAMES if isinstance(get_format(name).block_size, int)]
@@ -296,7 +297,7 @@ def test_blocks_with_philox_words_are_encode(name, rounding):
     """What makes the blocks with an LFSR's noise makes encode's with its words."""
     fmt = get_format(name)
     x = numbers(vectors.block_vectors(name, count=20).columns["x"])[::3]
-    words = all_words((5, 1), x.shape)
+    words = Words(5, 1).all_of(x.shape)
     codes, scales, tensor_scale = blocks._encoded_with(x, words, fmt, rounding, 7)
     with np.errstate(all="ignore"):
         wanted = fl.encode(x, fmt, rounding=rounding, random_bits=7, seed=(5, 1), axis=1)
@@ -553,8 +554,18 @@ def test_command(tmp_path, capsys):
     for wrong in (["--op", "decode", "--rounding", "up"], ["--op", "encode", "--lfsr-seed", "0"]):
         assert cli.main(["vectors", "e4m3", *wrong, "--out", out]) == 1
         assert capsys.readouterr().err.count("\n") == 1
-    with pytest.raises(SystemExit):
-        cli.main(["vectors", "e4m3"])
+    assert cli.main(["vectors", "e4m3"]) == 2
+    assert "--op" in capsys.readouterr().err
+
+
+def test_command_as_json(tmp_path, capsys):
+    arguments = ["uint4", "--op", "encode", "--rounding", "up", "--count", "0"]
+    assert cli.main(["vectors", *arguments, "--out", str(tmp_path), "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [one["overflow"] for one in made] == ["saturate", "wrap"]
+    for one in made:
+        folder = Path(one.pop("folder"))
+        assert json.loads((folder / "manifest.json").read_text()) == one
 
 
 def test_every_float_format_has_vectors_of_all_operations():

@@ -6,6 +6,7 @@ from typing_extensions import disjoint_base
 
 from fmtlib.accumulators import Accumulator, Register
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
+from fmtlib.random_words import Words
 
 TARGETS: tuple[str, ...]
 
@@ -30,7 +31,7 @@ def apply(
     scales: NDArray[np.float64] | None,
     zeros: NDArray[np.int64] | None,
     inner: int,
-    key: tuple[int, int] | None,
+    words: Words | None,
     start: int,
     stop: int,
 ) -> bool | None: ...
@@ -45,7 +46,7 @@ def register_bfloat16(
     random_bits: int,
     dtype: np.dtype[Any],
 ) -> None: ...
-def philox_words(seed: int, stream: int, first: int, count: int) -> NDArray[np.uint32]: ...
+def random_words(words: Words, first: int, count: int) -> NDArray[np.uint32]: ...
 def finite_max(x: NDArray[Any], source: str) -> tuple[np.float32, bool]: ...
 
 @disjoint_base
@@ -65,8 +66,7 @@ class BlockCodec:
         x: NDArray[Any],
         out: NDArray[Any],
         scales: NDArray[Any] | None,
-        seed: int,
-        stream: int,
+        words: Words | None,
         first: int,
         encode_scale: float | np.float32,
         decode_scale: float | np.float32,

@@ -107,11 +107,16 @@ cdef extern from "kernels.h" nogil:
         fmt_spec spec, narrow
         fmt_nearest nearest
 
+    ctypedef struct fmt_key:
+        uint64_t seed, stream, first
+        const uint64_t *starts
+        Py_ssize_t run, before
+
     ctypedef struct fmt_block_plan:
         int source, target
         Py_ssize_t outer, rows, middle, columns, inner, tile_rows, tile_columns
         int stochastic, bump
-        uint64_t seed, stream, first
+        fmt_key key
         int arithmetic, rule, scale_type
         int32_t emax, precision
         uint32_t max_significand
@@ -197,9 +202,7 @@ cdef extern from "kernels.h" nogil:
         const int64_t *zeros
         Py_ssize_t count, inner
 
-    ctypedef struct fmt_key:
-        uint64_t seed, stream
-
+    void fmt_random_words(const fmt_key *, Py_ssize_t, uint32_t *, Py_ssize_t) noexcept nogil
     int fmt_apply(const fmt_plan *, const char *, char *, Py_ssize_t, Py_ssize_t,
                   const fmt_channels *, const fmt_key *)
     void fmt_elementwise_loop(char **, const Py_ssize_t *, const Py_ssize_t *, void *)
@@ -743,11 +746,11 @@ def register_bfloat16(ufunc, str verb, fmt, str rounding, str overflow, int rand
 
 # --- random words ---------------------------------------------------------------------------
 
-def apply(ufunc, x, out, scales, zeros, Py_ssize_t inner, key, Py_ssize_t start, Py_ssize_t stop):
+def apply(ufunc, x, out, scales, zeros, Py_ssize_t inner, words, Py_ssize_t start, Py_ssize_t stop):
     """One of the ufuncs on elements start ... stop - 1 of C-contiguous arrays of one size.
 
     Scales and zero points are those of channels, of which element i is number i // inner modulo
-    their count; random words those of the elements' numbers.  Either is None if there are none.
+    their count; random words those of `fmtlib.random_words.Words`.  None if there are none.
 
     Returns
     -------
@@ -759,7 +762,7 @@ def apply(ufunc, x, out, scales, zeros, Py_ssize_t inner, key, Py_ssize_t start,
     cdef cnp.ndarray target = _check(out, out.dtype, x.shape)
     cdef fmt_plan *plan = NULL
     cdef fmt_channels channels
-    cdef fmt_key words
+    cdef fmt_key key
     cdef int i, status, nargs = function.nin + function.nout
     for i in range(function.ntypes):
         if (
@@ -770,7 +773,7 @@ def apply(ufunc, x, out, scales, zeros, Py_ssize_t inner, key, Py_ssize_t start,
             break
     if plan == NULL or plan.spec.report or TYPE_LONG_DOUBLE in (plan.source, plan.target):
         return None
-    if plan.scaled != (scales is not None) or plan.stochastic != (key is not None):
+    if plan.scaled != (scales is not None) or plan.stochastic != (words is not None):
         raise TypeError("scales or random words do not fit the ufunc")
     if not 0 <= start <= stop <= x.size:
         raise ValueError(f"no elements {start} to {stop} of {x.size}")
@@ -780,22 +783,39 @@ def apply(ufunc, x, out, scales, zeros, Py_ssize_t inner, key, Py_ssize_t start,
         channels.zeros = <int64_t *>cnp.PyArray_DATA(_check(zeros, np.int64, (len(scales),)))
         if channels.count < 1 or inner < 1:
             raise ValueError("there must be a channel, and an element of each")
-    if key is not None:
-        words.seed, words.stream = key
+    if words is not None:
+        key = _key(words, 0, stop)
     cdef const char *from_data = <const char *>cnp.PyArray_DATA(source)
     cdef char *to_data = <char *>cnp.PyArray_DATA(target)
     with nogil:
-        status = fmt_apply(plan, from_data, to_data, start, stop, &channels, &words)
+        status = fmt_apply(plan, from_data, to_data, start, stop, &channels, &key)
     return status & STATUS_INVALID != 0
 
 
-def philox_words(uint64_t seed, uint64_t stream, uint64_t first, Py_ssize_t count):
-    """Words first ... first + count - 1 of the stream, as uint32."""
-    cdef cnp.ndarray words = np.empty(count, np.uint32)
-    cdef uint32_t *to = <uint32_t *>cnp.PyArray_DATA(words)
+cdef fmt_key _key(words, Py_ssize_t before, Py_ssize_t size) except *:
+    """`fmtlib.random_words.Words`, without so many at the front, if it has `size` more."""
+    cdef fmt_key key
+    cdef cnp.ndarray starts
+    if before < 0:
+        raise ValueError(f"no words before those of element 0, got {before}")
+    key.seed, key.stream, key.run = words.seed, words.stream, words.run
+    key.first, key.before, key.starts = words.first + before, before, NULL
+    if words.starts is not None:
+        starts = _check(words.starts, np.uint64, words.starts.shape)
+        key.starts = <const uint64_t *>cnp.PyArray_DATA(starts)
+        if key.run < 1 or before + size > cnp.PyArray_SIZE(starts) * key.run:
+            raise ValueError(f"there are no words of {before + size} elements")
+    return key
+
+
+def random_words(words, Py_ssize_t first, Py_ssize_t count):
+    """Of the elements first ... first + count - 1, as uint32; see `fmtlib.random_words.Words`."""
+    cdef cnp.ndarray found = np.empty(count, np.uint32)
+    cdef uint32_t *to = <uint32_t *>cnp.PyArray_DATA(found)
+    cdef fmt_key key = _key(words, first, count)
     with nogil:
-        fmt_active.philox(seed, stream, first, to, count)
-    return words
+        fmt_random_words(&key, 0, to, count)
+    return found
 
 
 # --- blocks ---------------------------------------------------------------------------------
@@ -855,21 +875,23 @@ cdef class BlockCodec:
         )
         self.scale_size = fmt.scale_dtype.itemsize
 
-    def run(self, tuple shape, x, out, scales, uint64_t seed, uint64_t stream, uint64_t first,
-            float encode_scale, float decode_scale, Py_ssize_t part, Py_ssize_t parts):
+    def run(self, tuple shape, x, out, scales, words, Py_ssize_t first, float encode_scale,
+            float decode_scale, Py_ssize_t part, Py_ssize_t parts):
         """Work on the share `part` of `parts` of an (outer, rows, middle, columns, inner) array.
 
         Blocks along one axis have it as `columns`, rows and middle being 1.  `scales`, one per
-        tile, is read or written; quantising has none.  `first` is the position of x's first
-        element in the array that the random words count; then come the scales of the tensor.
+        tile, is read or written; quantising has none.  `words` (`fmtlib.random_words.Words`) has
+        those of x's elements from number `first` on, and is None if rounding takes none; then come
+        the scales of the tensor.
         """
         cdef fmt_block_plan plan = self.plan
         plan.outer, plan.rows, plan.middle, plan.columns, plan.inner = shape
-        plan.seed, plan.stream, plan.first = seed, stream, first
         plan.encode_scale, plan.decode_scale = encode_scale, decode_scale
         cdef Py_ssize_t size = plan.outer * plan.rows * plan.middle * plan.columns * plan.inner
         cdef Py_ssize_t tiles = (plan.outer * -(-plan.rows // plan.tile_rows) * plan.middle
                                  * -(-plan.columns // plan.tile_columns) * plan.inner)
+        if plan.stochastic:
+            plan.key = _key(words, first, size)
         if not 0 <= part < parts:
             raise ValueError(f"expected a part of {parts}, got {part}")
         cdef void *x_data = cnp.PyArray_DATA(_flat(x, size, self.source_size))

@@ -184,8 +184,9 @@ def measure(
     peers: bool = True,
     quick: bool = False,
     seconds: float | None = None,
+    progress: bool = False,
 ) -> dict[str, Any]:
-    """Run benchmarks on one thread, with a progress bar on the standard error.
+    """Run benchmarks on one thread.
 
     Headlines, and what is selected, run in every size and on every instruction set that is asked
     for; the others in the greatest and on the best.
@@ -204,6 +205,8 @@ def measure(
         Only headlines, smaller arrays, few rounds: a look.
     seconds : float, optional
         For the rounds of one task, of which there are five at least.
+    progress : bool
+        Whether to draw a bar on standard error.
 
     Returns
     -------
@@ -239,7 +242,8 @@ def measure(
         TextColumn("{task.description:44}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     )  # fmt: skip
     rows, left_out = [], []
-    with Progress(*columns, console=Console(stderr=True)) as bar, threadpool_limits(1):
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not progress) as bar, threadpool_limits(1):
         shown = bar.add_task("importing peers" if peers else "", total=len(work))
         others = installed() if peers else []
         with threadpool_limits(1):  # of libraries that peers have brought, too

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
-from itertools import accumulate, pairwise
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib import codec
+from fmtlib import chunked, codec
 from fmtlib.blocks import normalize_axis
 
 T = TypeVar("T")
@@ -53,45 +52,34 @@ class Blocks:
         self.axis = None if axis is None else normalize_axis(axis, x.ndim)
         self.dtype = np.dtype(x.dtype)
         codec.real_array(np.empty(0, self.dtype))  # which checks the type
-        blocks = x.to_delayed()
-        if self.axis is None:
-            self._runs = [(slice(None), blocks.ravel().tolist())]
-            return
-        lengths = x.chunks[self.axis]
-        if any(length != length for length in lengths):
+        self._x = x
+        if self.axis is not None and any(n != n for n in x.chunks[self.axis]):
             raise ValueError(
                 "the lengths of x's chunks along the axis of channels are unknown: see "
                 "dask.array.Array.compute_chunk_sizes"
             )
-        ends = pairwise(accumulate(lengths, initial=0))
-        rows = np.moveaxis(blocks, self.axis, 0)
-        self._runs = [
-            (slice(*run), row.ravel().tolist()) for run, row in zip(ends, rows, strict=True)
-        ]
 
     def reduce(self, look: Look[T], combine: Callable[[T, T], T]) -> list[T]:
         """Look at every block, and combine what was found two by two."""
-        dask: Any = import_module("dask")
-        join = dask.delayed(combine)
-        found = []
-        for channels, blocks in self._runs:
-            seen = dask.delayed(look(channels))
-            parts = [seen(block) for block in blocks]
-            while len(parts) > 1:
-                pairs = [join(*pair) for pair in zip(parts[::2], parts[1::2], strict=False)]
-                parts = pairs + parts[len(parts) & ~1 :]
-            found.append(parts[0])
-        return list(dask.compute(*found))
+        return chunked.reduce(self._x, partial(_look, look, self.axis), combine, self.axis)
+
+
+def _look(
+    look: Look[T],
+    axis: int | None,
+    block: NDArray[Any],
+    place: chunked.Place,
+    shape: tuple[int, ...],
+) -> T:
+    channels = slice(None) if axis is None else place[axis]
+    assert channels is not None
+    return look(channels)(block)
 
 
 def source_of(x: ArrayLike, axis: int | None) -> Whole | Blocks:
     """The source of what a user gave."""
-    held: Any = x
-    if hasattr(held, "__dask_graph__") and not hasattr(held, "to_delayed"):
-        held = getattr(held, "data", held)  # an xarray.DataArray of a dask array
-    if hasattr(held, "__dask_graph__") and hasattr(held, "to_delayed") and hasattr(held, "chunks"):
-        return Blocks(held, axis)
-    return Whole(codec.real_array(x), axis)
+    held = chunked.dask_array(x)
+    return Whole(codec.real_array(x), axis) if held is None else Blocks(held, axis)
 
 
 def working_type(dtype: np.dtype[Any]) -> type[np.float32] | type[np.float64]:

@@ -1,30 +1,172 @@
-"""What ``fmtlib count`` does: trace, count, report."""
+"""``fmtlib count``: trace, count, report."""
 
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from fmtlib.choices import split_choice
 from fmtlib.files import load, load_array
-from fmtlib.hardware.counters import count
+from fmtlib.hardware import counters
 from fmtlib.hardware.designs import Design, design, design_names
 from fmtlib.hardware.energy import Energy
 from fmtlib.hardware.memory import Memory
 from fmtlib.hardware.report import Report
 from fmtlib.hardware.trace import Trace, trace
+from fmtlib.options import Json, Quiet, option, progress
 from fmtlib.tables import console
 
 Floats = NDArray[np.float32]
 
 _ARRAYS = (".npy", ".npz")
+
+# Groups of the options.
+_OF_INPUTS, _OF_ARRAY, _OF_MEMORY = "Inputs", "Accelerators", "Memory and energy"
+
+
+_Inputs = Annotated[
+    list[Path] | None,
+    option(
+        "The same, before those.", "--input", metavar="FILE", panel=_OF_INPUTS, show_default=False
+    ),
+]
+_Mean = Annotated[
+    str,
+    option("Of a photograph's channels, pixels from 0 to 1.", metavar="M[,M,M]", panel=_OF_INPUTS),
+]
+_Deviation = Annotated[
+    str, option("The model gets (pixel − M) / D.", metavar="D[,D,D]", panel=_OF_INPUTS)
+]
+_Bits = Annotated[
+    int | None,
+    option(
+        "Round activations and weights to N bits, 2 to 16; if left out 16, and the widths that the "
+        "tensors then need.",
+        metavar="N", panel=_OF_INPUTS, min=1,
+    ),
+]  # fmt: skip
+_Designs = Annotated[
+    str,
+    option(
+        "`all`, or designs with commas between, parameters after colons: "
+        "`stripes,loom:serial_bits=2`.",
+        metavar="NAMES", panel=_OF_ARRAY, names=lambda: ["all", *design_names()], several=True,
+    ),
+]  # fmt: skip
+_Storage = Annotated[
+    Literal["raw", "profiled", "dpred", "shapeshifter"],
+    option(
+        "How tensors are stored: `raw`, `profiled`, `dpred` or `shapeshifter`.",
+        metavar="KIND", panel=_OF_MEMORY,
+    ),
+]  # fmt: skip
+_Energy = Annotated[
+    Literal["estimates_45nm", "horowitz_45nm", "none"],
+    option(
+        "Constants: `estimates_45nm`, `horowitz_45nm` or `none`; designs of which one is missing "
+        "go without.",
+        metavar="TABLE", panel=_OF_MEMORY,
+    ),
+]  # fmt: skip
+
+
+def _size(name: str) -> Any:
+    says = f"{name.capitalize()} of every array; each design's own if left out."
+    return option(says, metavar="N", panel=_OF_ARRAY, min=1)
+
+
+def _amount(says: str) -> Any:
+    return option(says, metavar="N", panel=_OF_MEMORY, min=1)
+
+
+def count(
+    model: Annotated[
+        Path, typer.Argument(metavar="MODEL", help="An ONNX file.", show_default=False)
+    ],
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="INPUT",
+            show_default=False,
+            help="Photographs, which are resized to the model's input, or .npy: a batch together; "
+            "or one .npz with an array for each input.",
+        ),
+    ] = None,
+    *,
+    inputs: _Inputs = None,
+    mean: _Mean = "0",
+    deviation: _Deviation = "1",
+    bits: _Bits = None,
+    designs: _Designs = "all",
+    tiles: Annotated[int | None, _size("tiles")] = None,
+    lanes: Annotated[int | None, _size("lanes")] = None,
+    columns: Annotated[int | None, _size("columns")] = None,
+    rows: Annotated[int | None, _size("rows")] = None,
+    storage: _Storage = "dpred",
+    group_size: Annotated[int, _amount("Values per group.")] = 16,
+    activation_bytes: Annotated[int, _amount("On-chip memory of activations.")] = 2 << 20,
+    weight_bytes: Annotated[int, _amount("On-chip memory of weights.")] = 2 << 20,
+    dram_megabytes_per_second: Annotated[int, _amount("Bandwidth of DRAM.")] = 12_800,
+    clock_megahertz: Annotated[int, _amount("Clock of the array.")] = 1_000,
+    energy: _Energy = "estimates_45nm",
+    out: Annotated[Path | None, option("Folder for the report.", metavar="DIR")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count a network's cycles, traffic and energy on accelerators.
+
+    Runs an ONNX model on real inputs; counts the cycles, the work, the traffic and the energy of
+    its layers; prints a table, and writes a report into `--out`: an HTML page, Markdown, CSV, JSON
+    and plots.
+
+    `--json` prints the report's `report.json`: `records`, one for each layer and design, with
+    units in the names of columns, `histograms`, `memory` and `energy`.
+
+    It takes the extra: `pip install "fmtlib[count]"`.
+
+    Examples
+    --------
+    $ fmtlib count model.onnx photo.jpg --out report
+    $ fmtlib count model.onnx --input batch.npy --designs stripes,loom:serial_bits=2 --bits 8
+    $ fmtlib count model.onnx photo.jpg --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225
+    $ fmtlib count model.onnx inputs.npz --storage raw --energy none --json
+    """
+    files = [*(inputs or ()), *(more or ())]
+    if not files:
+        raise typer.BadParameter("give the model's input", param_hint="INPUT")
+    memory = Memory(
+        storage=storage, group_size=group_size, activation_bytes=activation_bytes,
+        weight_bytes=weight_bytes, dram_megabytes_per_second=dram_megabytes_per_second,
+        clock_megahertz=clock_megahertz,
+    )  # fmt: skip
+    run(
+        str(model), list(map(str, files)), designs=designs, out=out, json=json,
+        array={"tiles": tiles, "lanes": lanes, "columns": columns, "rows": rows}, memory=memory,
+        energy=None if energy == "none" else Energy(table=energy, missing="omit"), bits=bits,
+        mean=_numbers(mean, "--mean"), deviation=_numbers(deviation, "--deviation"),
+        progress=progress(quiet),
+    )  # fmt: skip
+
+
+def _numbers(text: str, option: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise typer.BadParameter(
+            f"must be numbers with commas between, got {text!r}", param_hint=option
+        )
+    return numbers
 
 
 def run(
@@ -32,7 +174,7 @@ def run(
     inputs: Sequence[str],
     *,
     designs: str = "all",
-    out: str | None = None,
+    out: Path | None = None,
     json: bool = False,
     array: dict[str, int | None],
     memory: Memory,
@@ -53,7 +195,7 @@ def run(
         each input by its name.
     designs : str
         "all", or designs with commas between, see `parse_designs`.
-    out : str, optional
+    out : Path, optional
         Folder of the report.
     json : bool
         Print the report as JSON, and not its table.
@@ -75,10 +217,10 @@ def run(
     """
     sizes = {name: size for name, size in array.items() if size is not None}
     chosen = [replace(item, **sizes) for item in parse_designs(designs)]
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise ValueError(f"{out!r} is there and is no folder")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ValueError(f"{str(out)!r} is there and is no folder")
     layers = _traced(model, inputs, bits, mean, deviation)
-    result = count(layers, chosen, memory=memory, energy=energy, progress=progress)
+    result = counters.count(layers, chosen, memory=memory, energy=energy, progress=progress)
     report = result.report(Path(model).stem)
     written = report.write(out) if out is not None else []
     if json:

@@ -14,7 +14,7 @@ import fmtlib as fl
 from fmtlib.arguments import whole_number
 from fmtlib.files import load_json, replaced
 from fmtlib.hardware.counters import CountProgress, count
-from fmtlib.hardware.designs import DESIGNS, Design, design
+from fmtlib.hardware.designs import Design, design
 from fmtlib.hardware.energy import Energy
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.memory import Memory
@@ -170,7 +170,7 @@ def _points(
                     size = None
                 if size is not None and memory is not None:
                     used = _with_groups(memory, size)
-                point = (DESIGNS[item.name](**parameters), size, used)
+                point = (type(item)(**parameters), size, used)
                 if point not in seen:
                     seen.add(point)
                     yield point

@@ -96,7 +96,7 @@ from fmtlib.training.recipes import (
     nm_mask,
 )
 from fmtlib.training.schedules import Steps, Warmup, constant, cosine
-from fmtlib.training.setup import Setup, parse_recipe
+from fmtlib.training.setup import Setup, Trained, parse_recipe
 from fmtlib.training.sweep import SweepProgress, sweep
 
 __all__ = [
@@ -164,6 +164,7 @@ __all__ = [
     "SwitchAt",
     "Tanh",
     "Text",
+    "Trained",
     "Warmup",
     "WeightedLayer",
     "clip_gradients",

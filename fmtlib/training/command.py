@@ -1,17 +1,17 @@
-"""What ``fmtlib train`` does: train, write curves and plots, say how it went."""
+"""``fmtlib train``: train, write curves and plots, say how it went."""
 
 from __future__ import annotations
 
 import inspect
-import json as json_module
-import textwrap
 from importlib.util import find_spec
+from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import fmtlib as fl
 from fmtlib.choices import parameters_of
 from fmtlib.files import replaced
+from fmtlib.options import Json, Quiet, number, option, progress
 from fmtlib.tables import console, finite, write_csv
 from fmtlib.training import plots
 from fmtlib.training.fit import Result
@@ -22,12 +22,104 @@ from fmtlib.training.setup import HIDDEN, TABLES, Setup
 SCHEMA, VERSION = "fmtlib.training", 1
 
 
+_WHAT, _HOW, _KEPT = "What is trained", "How", "Checkpoints"  # groups of the options
+
+
+def _named(says: str, table: str, metavar: str, panel: str) -> Any:
+    return option(says, metavar=metavar, panel=panel, names=lambda: TABLES[table])
+
+
+_Network = Annotated[
+    str | None, _named("`mlp`, and `lstm` for text, if left out.", "network", "NETWORK", _WHAT)
+]
+_Recipe = Annotated[str, _named("Which formats products take.", "recipe", "RECIPE", _WHAT)]
+_Seed = Annotated[
+    int,
+    option(
+        "Of the split, the weights, all that is random.", metavar="N", panel=_WHAT, parser=number
+    ),
+]
+_Optimizer = Annotated[str, _named("`sgd` has momentum 0.9.", "optimizer", "NAME", _HOW)]
+_LearningRate = Annotated[
+    float | None,
+    option("At its peak; 0.1, of adam and adamw 0.002, if left out.", metavar="RATE", panel=_HOW),
+]
+_ClipNorm = Annotated[
+    float | None,
+    option("Scale gradients down to this norm; not if left out.", metavar="NORM", panel=_HOW),
+]
+_LossScale = Annotated[
+    str | None, _named("Of the gradients; none if left out.", "loss scale", "SCALE", _HOW)
+]
+_Weights = Annotated[
+    Path | None,
+    option("Begin from the weights of a checkpoint.", metavar="FILE", panel=_KEPT),
+]
+_Checkpoint = Annotated[
+    Path | None,
+    option("Write one at each epoch's end: .npz or .safetensors.", metavar="FILE", panel=_KEPT),
+]
+_CheckpointEvery = Annotated[
+    int | None,
+    option("Write it after so many steps, too.", metavar="STEPS", panel=_KEPT, min=1),
+]
+
+
+def train(
+    *,
+    data: Annotated[str, _named("Data set.", "data set", "DATA", _WHAT)] = "digits",
+    network: _Network = None,
+    recipe: _Recipe = "float32",
+    seed: _Seed = 0,
+    epochs: Annotated[int, option("Passes over the data.", metavar="N", panel=_HOW, min=1)] = 15,
+    batch_size: Annotated[int, option("Samples of a step.", metavar="N", panel=_HOW, min=1)] = 64,
+    optimizer: _Optimizer = "sgd",
+    schedule: Annotated[str, _named("Of the learning rate.", "schedule", "NAME", _HOW)] = "cosine",
+    learning_rate: _LearningRate = None,
+    clip_norm: _ClipNorm = None,
+    loss_scale: _LossScale = None,
+    weights: _Weights = None,
+    checkpoint: _Checkpoint = None,
+    checkpoint_every: _CheckpointEvery = None,
+    resume: Annotated[bool, option("Go on from the checkpoint.", "--resume", panel=_KEPT)] = False,
+    out: Annotated[Path, option("Folder for the results.", metavar="DIR")] = Path("train-results"),
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network on real data in a number format.
+
+    Every operand of every matrix product is in the formats of a recipe. Prints loss and accuracy of
+    each epoch; writes `result.json`, which is what `--json` prints, `curves.png` and, of recipes
+    that decide on mantissas, `mantissas.csv` and `mantissas.png`. The same arguments give the same
+    bits. The exit status is 1 if training stops because the loss or a gradient is not finite.
+
+    It takes the extra: `pip install "fmtlib[train]"`.
+
+    Examples
+    --------
+    $ fmtlib train --data digits --network cnn --recipe fast:alpha=0.35:beta=0.15
+    $ fmtlib train --network cnn --checkpoint cnn.npz --checkpoint-every 10
+    $ fmtlib train --network cnn --checkpoint cnn.npz --checkpoint-every 10 --resume
+    $ fmtlib train --network cnn --weights cnn.npz --recipe int8 --learning-rate 0.01 --epochs 2
+    """
+    text = data.partition(":")[0] == "text"
+    setup = Setup(
+        data=data, network=network or ("lstm" if text else "mlp"), recipe=recipe, epochs=epochs,
+        batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer, schedule=schedule,
+        clip_norm=clip_norm, loss_scale=loss_scale, seed=seed,
+    )  # fmt: skip
+    run(
+        setup, out=out, weights=weights, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
+        resume=resume, json=json, progress=progress(quiet),
+    )  # fmt: skip
+
+
 def run(
     setup: Setup,
     *,
-    out: str = "train-results",
-    weights: str | None = None,
-    checkpoint: str | None = None,
+    out: Path = Path("train-results"),
+    weights: Path | None = None,
+    checkpoint: Path | None = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
     json: bool = False,
@@ -38,7 +130,7 @@ def run(
     Parameters
     ----------
     setup : Setup
-    out : str
+    out : Path
         Folder that gets ``result.json``, ``curves.png`` and, if a recipe chose different widths of
         mantissas, ``mantissas.csv`` and ``mantissas.png``; made if missing.
     weights, checkpoint, checkpoint_every, resume
@@ -60,25 +152,24 @@ def run(
             raise ImportError(f'`fmtlib train` needs {name}: pip install "fmtlib[train]"')
     if resume and checkpoint is None:
         raise ValueError("--resume needs the --checkpoint to resume from")
-    if resume and not Path(checkpoint or "").exists():
-        raise ValueError(f"there is no checkpoint {checkpoint!r} to resume from")
-    if checkpoint is not None and not resume and Path(checkpoint).exists():
+    if checkpoint is not None and checkpoint.exists() != resume:
         raise ValueError(
-            f"{checkpoint!r} is there: --resume goes on from it; to begin anew, remove it"
+            f"there is no checkpoint {str(checkpoint)!r} to resume from"
+            if resume
+            else f"{str(checkpoint)!r} is there: --resume goes on from it; to begin anew, remove it"
         )
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{out!r} is there and is no folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{str(out)!r} is there and is no folder")
+    out.mkdir(parents=True, exist_ok=True)
     result = setup.train(
         weights=weights, checkpoint=checkpoint, checkpoint_every=checkpoint_every, resume=resume,
         progress=progress,
     )  # fmt: skip
-    text = json_module.dumps(as_json(setup, result), indent=1, allow_nan=False) + "\n"
-    with replaced(folder / "result.json") as temporary:
+    text = dumps(as_json(setup, result), indent=1, allow_nan=False) + "\n"
+    with replaced(out / "result.json") as temporary:
         temporary.write_text(text, encoding="utf-8")
-    _write_decisions(result.decisions, folder / "mantissas.csv")
-    pictures = plots.write(result, folder)
+    _write_decisions(result.decisions, out / "mantissas.csv")
+    pictures = plots.write(result, out)
     if json:
         print(text, end="")
     else:
@@ -157,24 +248,22 @@ def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
     shown.print(f"Look at {listed}", markup=False, soft_wrap=True)
 
 
-def listing() -> str:
-    """All names that a setup knows, with their parameters and defaults, from the tables."""
-    lines = [
-        "Names, and parameters that follow them after colons (fast:alpha=0.35:beta=0.15).",
-        "Several numbers: commas between (mlp:hidden=64,64). A recipe in another: parentheses",
-        "(nm:kept=1:recipe=(bfp:mantissa_bits=4)). int8 is calibrated on the network of --weights.",
-        "A seed of data or network stands for that of --seed.",
+def names() -> str:
+    """All names that a setup knows, with their parameters and defaults, as Markdown."""
+    parts = [
+        "Names, and parameters that follow them after colons (fast:alpha=0.35:beta=0.15). Several "
+        "numbers: commas between (mlp:hidden=64,64). A recipe in another: parentheses "
+        "(nm:kept=1:recipe=(bfp:mantissa_bits=4)). int8 is calibrated on the network of "
+        "`--weights`. A seed of data or network stands for that of `--seed`."
     ]
     for what, table in TABLES.items():
-        lines += ["", f"{what}s:"]
+        lines = []
         for name, function in table.items():
             known = parameters_of(function, HIDDEN[what])
             said = " ".join(_parameter(item.name, item.default) for item in known.values())
-            lines += textwrap.wrap(
-                f"{name}: {said}" if said else name, 96, initial_indent="  ",
-                subsequent_indent="      ", break_long_words=False, break_on_hyphens=False,
-            )  # fmt: skip
-    return "\n".join(lines)
+            lines.append(f"- **{name}**: {said}" if said else f"- **{name}**")
+        parts += [f"*{what}s*", "\n".join(lines)]
+    return "\n\n".join(parts)
 
 
 def _parameter(name: str, default: Any) -> str:

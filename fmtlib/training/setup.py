@@ -156,6 +156,13 @@ class Trained(NamedTuple):
         With its last weights.
     data : Dataset
     result : Result
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> network, data, result = training.Setup(network="mlp:hidden=32", epochs=3).trained()
+    >>> network.predict(data.test.x).shape
+    (450,)
     """
 
     network: Network
@@ -317,15 +324,7 @@ class Setup:
         resume: bool = False,
         progress: Callable[[Progress], object] | bool | None = None,
     ) -> Trained:
-        """The same as `train`, with the network and the data.
-
-        Examples
-        --------
-        >>> from fmtlib import training
-        >>> trained = training.Setup(network="mlp:hidden=32", epochs=3).trained()
-        >>> trained.network.predict(trained.data.test.x).shape
-        (450,)
-        """
+        """The same as `train`, with the network and the data."""
         with one_blas_thread(extra="train"), np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             data = self.load()

@@ -77,7 +77,7 @@ def sweep(
         Each of what `Setup` takes. Functions must be of a module, so that other processes find
         them, and are known by their names.
     measure : callable, optional
-        A function of a module from a setup and what it left, a `Trained`, to more columns: what
+        A function of a module from a setup and what it left, a ``Trained``, to more columns: what
         JSON knows, lists among it. It may train the network further.
     folder : path, optional
         Gets a file for every run that has ended, from which an interrupted sweep goes on; made if

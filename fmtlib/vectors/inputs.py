@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib import random_words as philox
 from fmtlib._core.ufuncs import Elementwise
 from fmtlib.arguments import whole_number
-from fmtlib.codec import all_words, code_range, decode, encode
+from fmtlib.codec import code_range, decode, encode
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, IntegerFormat
 from fmtlib.vectors.words import FIELDS, Words, bits_of, infinity_of
 
@@ -26,7 +27,7 @@ def random_words(seed: int, what: str, count: int) -> Words:
     """Random 64-bit words, for each purpose others."""
     purposes = ("codes", "patterns", "range", "blocks", "a", "b", "c")
     seed = whole_number("seed", seed, 0, 2**64 - 1)
-    pairs = all_words((seed, 1 + purposes.index(what)), (count, 2)).astype(np.uint64)
+    pairs = philox.Words(seed, 1 + purposes.index(what)).all_of((count, 2)).astype(np.uint64)
     words: Words = pairs[:, 0] << np.uint64(32) | pairs[:, 1]
     return words
 

@@ -22,6 +22,7 @@ import numpy as np
 import fmtlib as fl
 from fmtlib._core import kernels
 from fmtlib.formats import FORMATS, ROUNDINGS, STOCHASTIC, BlockFormat, FloatFormat, IntegerFormat
+from fmtlib.random_words import Words
 
 try:
     import ml_dtypes  # noqa: F401 - gives NumPy bfloat16
@@ -202,13 +203,13 @@ def scaled() -> Calls:
 
 def stochastic() -> Calls:
     for first, n in product([0, 1, 2, 3, 4, 61, 2**32 * 4 - 6, 2**63], [0, 1, 5, 31, 64, 67, 1000]):
-        yield partial(kernels.philox_words, 0x123456789ABCDEF, 2**40 + 7, first, n)
+        yield partial(Words(0x123456789ABCDEF, 2**40 + 7, first=first).take, 0, n)
     for name, rounding in product(ELEMENTWISE, STOCHASTIC):
         for dtype, bits in [("float32", None), ("float32", 5), ("float64", 17), ("float16", None)]:
             x = floats(dtype, 11)
             yield partial(fl.encode, x, name, rounding=rounding, random_bits=bits, seed=(5, 9))
         yield partial(fl.quantize, floats("float64", 11), name, rounding=rounding, seed=1)
-    words = kernels.philox_words(1, 2, 3, 1200)
+    words = Words(1, 2).take(3, 1200)
     for name, n in product(SOME, range(66)):
         encode = fl.ufunc("encode", name, rounding="stochastic")
         yield partial(encode, normal(1200, 5, spread=8)[n:][:n], words[:n])

@@ -30,7 +30,7 @@ import safetensors.numpy
 from choices import Choices
 
 import fmtlib as fl
-from fmtlib import bricks, choices, hardware, onnx_models, training
+from fmtlib import bricks, choices, hardware, onnx_models, stored_chunks, training
 from fmtlib._core.kernels import crc32c
 from fmtlib.benchmarks import results
 from fmtlib.blocks import Planes
@@ -263,6 +263,30 @@ def _compressed() -> Iterable[bytes]:
     yield from _both_ways(fl.compress(np.zeros((0, 3), np.int16)).tobytes())
 
 
+def _stored() -> tuple[Any, ...]:
+    from fmtlib.numcodecs_codecs import Compress, Quantize
+
+    return Quantize("e2m1", "float32"), Quantize(fl.bfp(4), "float32"), Compress("int16")
+
+
+def _stored_chunks() -> Iterable[bytes]:
+    x = np.linspace(-3, 3, 36, dtype=np.float32).reshape(2, 18)
+    for number, codec in enumerate(_stored()):
+        for array in (x, np.asfortranarray(x)):
+            data = codec.encode(array.astype(codec.dtype))
+            yield from (bytes([number | flag]) + data for flag in (0, 0x80))
+
+
+@target(_stored_chunks)
+def stored_chunk(data: bytes) -> None:
+    """What numcodecs' codecs read, and zarr's in it; by the first bit, with the right checksum."""
+    codecs, (number, chunk) = _stored(), (data[:1] or b"\0", data[1:])
+    start = 2 + 8 * chunk[0] if chunk else 0  # behind the shape
+    if number >= b"\x80" and len(chunk) > start + 4:
+        chunk = chunk[:-4] + struct.pack("<I", crc32c(chunk[start:-4]))
+    codecs[(number[0] & 0x7F) % len(codecs)].decode(chunk)
+
+
 @target(_compressed)
 def compressed_array(data: bytes) -> None:
     """`decompress`, and reading of groups."""
@@ -311,6 +335,27 @@ def chunk_planes(data: bytes) -> None:
     )
     b = Planes(tuple(planes), exponents, fmt, shape, 0).read()
     assert b.shape == shape
+
+
+def _configurations() -> Iterable[bytes]:
+    for number, codec in enumerate((
+        stored_chunks.Quantized("int8", rounding="nearest_away", scale=0.5, zero_point=3),
+        stored_chunks.Compressed(7, 0),
+        stored_chunks.Quantized("mxfp4_e2m1", axis=0),
+    )):  # fmt: skip
+        yield bytes([number]) + json.dumps(stored_chunks.configuration_of(codec)).encode()
+
+
+@target(_configurations, ValueError, TypeError)
+def stored_configuration(data: bytes) -> None:
+    """A codec of zarr or numcodecs, as their JSON has it."""
+    given = Choices(data)
+    kind = given.pick((stored_chunks.Quantized, stored_chunks.Compressed))
+    found = json.loads(given.rest())
+    if isinstance(found, dict):
+        codec = stored_chunks.configured(kind, found)
+        again = json.loads(json.dumps(stored_chunks.configuration_of(codec)))
+        assert stored_chunks.configured(kind, again) == codec
 
 
 def _idx() -> Iterable[bytes]:

@@ -373,16 +373,17 @@ static const uint32_t *random_words(const fmt_block_plan *plan, ptrdiff_t index,
 {
     if (!plan->stochastic)
         return NULL;
-    const uint64_t first = plan->first + (uint64_t)index;
-    const int follows = first == s->noise_end;
+    const fmt_key *key = &plan->key;
+    const uint64_t first = key->first + (uint64_t)index;
+    const int follows = !key->starts && first == s->noise_end;
     s->noise_end = first + (uint64_t)n;
     if (n > NOISE_AHEAD / 2 || !follows) {
-        fmt_active->philox(plan->seed, plan->stream, first, s->words, n);
+        fmt_random_words(key, index, s->words, n);
         return s->words;
     }
     if (first < s->noise_first || s->noise_end > s->noise_first + NOISE_AHEAD) {
         s->noise_first = first & ~(uint64_t)3; /* where a block of words starts */
-        fmt_active->philox(plan->seed, plan->stream, s->noise_first, s->noise, NOISE_AHEAD);
+        fmt_active->philox(key->seed, key->stream, s->noise_first, s->noise, NOISE_AHEAD);
     }
     return s->noise + (first - s->noise_first);
 }
@@ -549,6 +550,39 @@ static void column_max(const fmt_block_plan *plan, const void *x, const region *
         k->absmax(load(plan, x, run_index(r, i), r->n, s), max, r->n);
 }
 
+/* Element i of numbers of the plan's width. */
+static void *element(const fmt_block_plan *plan, lanes *of, ptrdiff_t i)
+{
+    return is_wide(plan) ? (void *)(of->wide + i) : (void *)(of->narrow + i);
+}
+
+/* The same where runs are neighbours in memory, `many` of them at a time, a chunk at most. */
+static void column_max_of_neighbours(const fmt_block_plan *plan, const void *x, const region *r,
+                                     ptrdiff_t many, lanes *max, stages *s)
+{
+    const fmt_group_kernels *k = group_kernels(s->wide);
+    const ptrdiff_t n = r->n;
+    memset(max, 0, (size_t)(n * many) * (is_wide(plan) ? 8 : 4));
+    for (ptrdiff_t i = 0; i < r->width; i += many) {
+        const ptrdiff_t all = smaller(many, r->width - i) * n;
+        k->absmax(load(plan, x, run_index(r, i), all, s), max, all);
+    }
+    for (ptrdiff_t left = many; left > 1; left -= left / 2) /* the last half of the runs to the first */
+        k->absmax(element(plan, max, (left - left / 2) * n), max, left / 2 * n);
+}
+
+/* Has what n elements round by again and again, for `many` runs. */
+static void repeat(const fmt_block_plan *plan, ptrdiff_t n, ptrdiff_t many, stages *s)
+{
+    scaling *to = &s->elements;
+    const size_t size = (size_t)n * (is_wide(plan) ? 8 : 4);
+    for (ptrdiff_t i = n; i < many * n; i += n) {
+        memcpy(element(plan, &to->inverses, i), &to->inverses, size);
+        if (plan->target < TYPE_INT1)
+            memcpy(element(plan, &to->scales, i), &to->scales, size);
+    }
+}
+
 /* Rows of n elements, at most a chunk, whose groups are runs of tile_columns over all rows. */
 static void encode_panel(const fmt_block_plan *plan, const void *x, const region *r, void *out,
                          void *scales, stages *s)
@@ -634,9 +668,19 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, const regi
                            void *scales, stages *s)
 {
     const ptrdiff_t n = r->n, runs = r->depth * r->width;
-    column_max(plan, x, r, &s->maxima, s);
+    /* runs that are taken together: short ones that are neighbours in memory */
+    const int neighbours = r->depth == 1 && r->step == n && plan->arithmetic && !plan->micro;
+    ptrdiff_t many = neighbours ? smaller(CHUNK / n, runs) : 1;
+    if (many > 1)
+        column_max_of_neighbours(plan, x, r, many, &s->maxima, s);
+    else
+        column_max(plan, x, r, &s->maxima, s);
     set_scales(plan, n, s);
     spread(plan, &s->groups, n, 1, n, s);
+    if (s->arithmetic && !by_codes(plan))
+        repeat(plan, n, many, s);
+    else
+        many = 1;
     if (plan->bump && !s->arithmetic) {
         memset(s->carries, 0, (size_t)n);
         for (ptrdiff_t i = 0; i < runs; i++)
@@ -645,7 +689,7 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, const regi
             bump(plan, s->carries[j], j, s);
         spread(plan, &s->groups, n, 1, n, s);
     }
-    for (ptrdiff_t i = 0; i < runs; i++) {
+    for (ptrdiff_t i = 0; i < runs; i += many) {
         if (plan->micro && i % plan->micro == 0) {
             region part = *r;
             part.index = run_index(r, i);
@@ -654,7 +698,7 @@ static void encode_columns(const fmt_block_plan *plan, const void *x, const regi
             set_micro(plan, n, 1, n, plan->micro_shift + (int32_t)(i / plan->micro), s);
             spread(plan, &s->units, n, 1, n, s);
         }
-        round_run(plan, x, NULL, run_index(r, i), n, out, s);
+        round_run(plan, x, NULL, run_index(r, i), smaller(many, runs - i) * n, out, s);
     }
     store_scales(plan, scales, r->scale, n, s);
 }

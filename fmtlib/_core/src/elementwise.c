@@ -623,7 +623,7 @@ int fmt_apply(const fmt_plan *plan, const char *x, char *out, ptrdiff_t start, p
         if (plan->scaled)
             n = find_scales(channels, i, n, &by, &s);
         if (plan->stochastic) {
-            fmt_active->philox(key->seed, key->stream, (uint64_t)i, s.words, n);
+            fmt_random_words(key, i, s.words, n);
             words = s.words;
         }
         if ((stop - start) * in_size > FMT_LONG)

@@ -447,9 +447,18 @@ typedef struct {
     ptrdiff_t count, inner;
 } fmt_channels;
 
+/* The random words of elements go by the elements' numbers in an array, of which ours may be a part:
+ * ours then lie in it as runs of equal length. */
 typedef struct {
     uint64_t seed, stream;
+    uint64_t first;         /* number of our first element, and the others follow; unless there are */
+    const uint64_t *starts; /* numbers of the first elements of our runs, NULL if not */
+    ptrdiff_t run;          /* length of these */
+    ptrdiff_t before;       /* elements in these runs before ours */
 } fmt_key;
+
+/* The words of our elements index ... index + n - 1. */
+void fmt_random_words(const fmt_key *key, ptrdiff_t index, uint32_t *words, ptrdiff_t n);
 
 /* What the loop does, of elements start ... stop - 1 of a C-contiguous array, with the scales of
  * their channels and the random words of their numbers.  Returns enum fmt_status. */
@@ -469,7 +478,7 @@ typedef struct fmt_block_plan {
     int source, target; /* enum fmt_type; target TYPE_INT*: codes, else values */
     ptrdiff_t outer, rows, middle, columns, inner, tile_rows, tile_columns;
     int stochastic, bump;
-    uint64_t seed, stream, first; /* first: of x's elements, in the array that words count */
+    fmt_key key; /* of the random words */
     int arithmetic; /* round_codes and round_values serve the elements and the rounding */
     enum { RULE_FLOOR, RULE_CEIL, RULE_EVEN, RULE_RCEIL, RULE_HBFP, RULE_AMAX } rule;
     int scale_type;           /* TYPE_INT* of the stored scales */

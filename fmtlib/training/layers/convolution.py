@@ -116,7 +116,8 @@ class Conv2d(WeightedLayer):
             self._rounded = False
         else:
             rounded = None
-            if self._repeats(height, width):
+            # NumPy adds stacks up in other orders by where they lie: groups stay as they are
+            if self.groups == 1 and self._repeats(height, width):
                 pixels = x.transpose(0, 2, 3, 1)  # as they lie in memory
                 rounded = run.round_input(pixels, self.index, taps=self._taps)
             self._rounded = rounded is not None

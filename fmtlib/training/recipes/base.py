@@ -352,8 +352,8 @@ class Run:
             raise ValueError(f"taps must divide the {depth} rows of b, got {taps}")
         nth = self._calls[gemm, index]
         self._calls[gemm, index] += 1
-        left = self._operand(a, gemm, 0, index, nth, roles[0], taps, rounded)
-        right = self._operand(b, gemm, 1, index, nth, roles[1], taps)
+        left = self._decided_on(a, self._operand(gemm, 0, index, nth, roles[0], taps, rounded))
+        right = self._decided_on(b, self._operand(gemm, 1, index, nth, roles[1], taps))
         product, passes = self.recipe.product(a, b, left, right)
         matrices = math.prod(a.shape[:-2])
         self.macs += matrices * rows * depth * columns
@@ -369,7 +369,7 @@ class Run:
     def round_input(self, x: Floats, index: int, *, taps: int = 1) -> Floats | None:
         """What `Recipe.round_input` makes of the input of a layer's next forward product."""
         nth = self._calls["forward", index]
-        operand = self._describe("forward", 0, index, nth, "activation", taps)
+        operand = self._operand("forward", 0, index, nth, "activation", taps)
         return self.recipe.round_input(x, operand)
 
     def store(self, parameters: Sequence[Parameter]) -> None:
@@ -443,28 +443,17 @@ class Run:
                 raise ValueError(f"not the state of a run: array {name}")
             self._memory[int(layer)][rest] = np.array(array)
 
-    def _operand(
-        self,
-        x: Floats,
-        gemm: Gemm,
-        side: int,
-        layer: int,
-        nth: int,
-        role: Role,
-        taps: int,
-        rounded: bool = False,
-    ) -> Operand:
-        operand = self._describe(gemm, side, layer, nth, role, taps, rounded)
-        place = (layer, operand.tensor, operand.call)
+    def _decided_on(self, x: Floats, operand: Operand) -> Operand:
+        """The operand, which nobody else has yet, with the mantissa bits of its tensor x."""
+        place = (operand.layer, operand.tensor, operand.call)
         if place not in self._bits:
-            bits = self.recipe.choose_bits(x, operand)
-            self._bits[place] = bits
+            bits = self._bits[place] = self.recipe.choose_bits(x, operand)
             if bits:
-                self._decided.append((self.iteration, layer, role, bits))
-        bits = self._bits[place]
-        return Operand(**vars(operand) | {"bits": bits}) if bits else operand
+                self._decided.append((self.iteration, operand.layer, operand.role, bits))
+        vars(operand)["bits"] = self._bits[place]
+        return operand
 
-    def _describe(
+    def _operand(
         self,
         gemm: Gemm,
         side: int,

@@ -1,6 +1,7 @@
 """Block floating point whose width changes during training: by a rule, or at one point of it."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,10 +10,12 @@ from fmtlib.arguments import whole_number
 from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats
 from fmtlib.training.recipes.base import Operand
-from fmtlib.training.recipes.bfp import BlockRecipe
+from fmtlib.training.recipes.bfp import BlockRecipe, lies_transposed
 
-# How far sums of float32, added pairwise, can be from the sums that decide; by far.
+# More than sums of float32, which NumPy adds pairwise, can be off.
 _DOUBT = 1e-3
+# Elements that are looked at together, so that all that is made of them stays in a cache.
+_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,11 @@ class FAST(BlockRecipe):
 
     def choose_bits(self, x: Floats, operand: Operand) -> int:
         """`low` or `high`, by the rule above."""
-        high, low = (self.quantize(x, operand, bits) for bits in (self.high, self.low))
-        np.abs(np.subtract(high, low, out=high), out=high)
-        np.abs(low, out=low)
         threshold = self.threshold(
             operand.layer, operand.layers, operand.iteration, operand.iterations
         )
-        for dtype in (np.float32, np.float64):  # the former takes a fraction of the time
-            with np.errstate(over="ignore"):
-                lost, magnitude = (float(part.ravel("K").sum(dtype=dtype)) for part in (high, low))
+        for dtype in (np.float32, np.float64):  # sums of the former take a fraction of the time
+            lost, magnitude = self._sums(x, operand, dtype)
             if magnitude == 0:
                 return self.low
             certain = math.isfinite(lost + magnitude)
@@ -91,9 +90,35 @@ class FAST(BlockRecipe):
                 break
         return self.low if lost / magnitude < threshold else self.high
 
+    def _sums(self, x: Floats, operand: Operand, dtype: type[np.floating]) -> tuple[float, float]:
+        """``Σ|Q_high(X) - Q_low(X)|`` and ``Σ|Q_low(X)|``, in float64 of sums in `dtype`."""
+        lost = magnitude = 0.0
+        random = "seed" in self._rounding(operand)  # words go by the place in the whole tensor
+        for part in [x] if random else _slabs(x, self.group_size):
+            high, low = (self.quantize(part, operand, bits) for bits in (self.high, self.low))
+            np.abs(np.subtract(high, low, out=high), out=high)
+            np.abs(low, out=low)
+            with np.errstate(over="ignore"):
+                lost += float(high.ravel("K").sum(dtype=dtype))
+                magnitude += float(low.ravel("K").sum(dtype=dtype))
+        return lost, magnitude
+
     def threshold(self, layer: int, layers: int, iteration: int, iterations: int) -> float:
         """``ε(l, i)``, the relative loss that a tensor may suffer at the low width."""
         return self.alpha - self.beta * iteration / iterations - self.beta * layer / layers
+
+
+def _slabs(x: Floats, group: int) -> Iterator[Floats]:
+    """Parts of a matrix that are neighbours in memory and hold whole groups along either axis."""
+    if x.ndim != 2:
+        yield x
+        return
+    turned = lies_transposed(x)
+    rows = x.T if turned else x
+    step = max(1, _AT_ONCE // max(1, rows.shape[1]) // group) * group
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        yield part.T if turned else part
 
 
 @dataclass(frozen=True)
