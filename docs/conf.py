@@ -85,7 +85,7 @@ nitpicky = True  # a reference that leads nowhere is a warning, except
 nitpick_ignore_regex = [
     ("py:obj", r"[a-z_][a-z_0-9]*"),  # parameters and attributes, which numpydoc quotes alike
     ("py:(obj|class)", r"(numpy|abc|collections|pydoc_data)\..*"),  # others: no inventory
-    ("py:class", r"fmtlib\..*\.(_\w+|RoleFormats|Compressed|Quantized)"),  # bases that are not public
+    ("py:class", r"fmtlib\..*\.(_\w+|RoleFormats|Compressed|Quantized)"),  # not public
 ]
 pygments_style = "sphinx"
 highlight_language = "none"  # of blocks that name none
