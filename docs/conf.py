@@ -1,6 +1,8 @@
 """Sphinx configuration: ``sphinx-build -W -b html docs docs/_build``."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -19,14 +21,14 @@ project_copyright = author
 version = release = fmtlib.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]
 templates_path = ["_templates"]
 
 WIDE = (
@@ -57,6 +59,24 @@ html_theme_options = {
 }
 html_sidebars = {"index": []}  # elsewhere: the pages of the section
 
+# Tutorials run when the site is built; what fails or warns in them, fails the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 300
+nb_output_stderr = "warn"
+nb_merge_streams = True
+nb_render_markdown_format = "gfm"
+# Their kernels draw SVG, and do not warn that they are talked to through the loopback device.
+kernel_settings = tempfile.TemporaryDirectory()
+os.environ["IPYTHONDIR"] = kernel_settings.name
+profile = Path(kernel_settings.name, "profile_default", "ipython_kernel_config.py")
+profile.parent.mkdir()
+profile.write_text("""\
+c.IPKernelApp.log_level = "ERROR"
+c.InlineBackend.figure_formats = {"svg"}
+""")
+
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
@@ -65,7 +85,7 @@ nitpicky = True  # a reference that leads nowhere is a warning, except
 nitpick_ignore_regex = [
     ("py:obj", r"[a-z_][a-z_0-9]*"),  # parameters and attributes, which numpydoc quotes alike
     ("py:(obj|class)", r"(numpy|abc|collections|pydoc_data)\..*"),  # others: no inventory
-    ("py:class", r"fmtlib\..*\.(_\w+|RoleFormats)"),  # bases that are not public
+    ("py:class", r"fmtlib\..*\.(_\w+|RoleFormats|Compressed|Quantized)"),  # not public
 ]
 pygments_style = "sphinx"
 highlight_language = "none"  # of blocks that name none

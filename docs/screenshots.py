@@ -17,6 +17,7 @@ PAGES = (
     "index", "guide", "hardware", "formats", "_generated/formats/float8_e4m3fn",
     "_generated/formats/nvfp4", "_generated/formats/fixed_s15_16", "rounding", "blocks", "products",
     "testing", "designs", "counting", "recipes", "benchmarks", "design", "exactness",
+    "tutorials/formats", "tutorials/blocks", "tutorials/counting",
     "_generated/api", "_generated/api/fmtlib.encode",
 )  # fmt: skip
 

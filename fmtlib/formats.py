@@ -180,7 +180,10 @@ class FloatFormat(_ValueSet):
         if self.bits > 19:
             raise ValueError(f"a FloatFormat has at most 19 bits, got {self.bits}")
         if self.nan == "ieee" and not (self.infinities and self.mantissa_bits):
-            raise ValueError('nan="ieee" needs infinities=True and mantissa_bits >= 1')
+            raise ValueError(
+                'nan="ieee" needs infinities=True and mantissa_bits >= 1; without them nan is '
+                '"all_ones", "negative_zero" or "none"'
+            )
         if self.nan == "negative_zero" and not (self.signed and self.subnormals):
             raise ValueError('nan="negative_zero" needs a signed format with a zero')
         if self.signed and not self.subnormals:

@@ -21,7 +21,14 @@ Value: TypeAlias = Fraction | float
 
 
 def as_value(x: SupportsFloat | Fraction) -> Value:
-    """A Python or NumPy number, exactly; also integers and `numpy.longdouble` beyond float64."""
+    """A Python or NumPy number, exactly; also integers and `numpy.longdouble` beyond float64.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> reference.as_value(0.3125), reference.as_value(-0.0)
+    (Fraction(5, 16), -0.0)
+    """
     if isinstance(x, Fraction):
         return x
     if isinstance(x, Integral):
@@ -41,19 +48,41 @@ def _magnitude(value: Value) -> Fraction:
 
 
 def is_negative(value: Value) -> bool:
-    """Whether the sign is minus, that of -0.0 and NaN included."""
+    """Whether the sign is minus, that of -0.0 and NaN included.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> reference.is_negative(-0.0)
+    True
+    """
     return value < 0 if isinstance(value, Fraction) else math.copysign(1, value) < 0
 
 
 def floor_log2(value: Fraction) -> int:
-    """The exponent E with ``2**E <= value < 2**(E + 1)``, for a positive value."""
+    """The exponent E with ``2**E <= value < 2**(E + 1)``, for a positive value.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import reference
+    >>> reference.floor_log2(Fraction(7, 2))
+    1
+    """
     exponent = value.numerator.bit_length() - value.denominator.bit_length()
     return exponent if value >= power_of_two(exponent) else exponent - 1
 
 
 @cache
 def power_of_two(exponent: int) -> Fraction:
-    """``2**exponent``, exactly."""
+    """``2**exponent``, exactly.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> reference.power_of_two(-9)
+    Fraction(1, 512)
+    """
     return Fraction(2**exponent) if exponent >= 0 else Fraction(1, 2**-exponent)
 
 
@@ -80,6 +109,17 @@ def round_magnitude(
         Ties to even look at the last bit of the floor plus this.
     word : int
         The 32-bit random word, of which the top `random_bits` count.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import reference
+    >>> [reference.round_magnitude(Fraction(5, 2), how) for how in ("nearest_even", "nearest_away")]
+    [2, 3]
+    >>> words = [k << 30 for k in range(4)]  # two random bits: up once in four
+    >>> how = {"rounding": "stochastic", "random_bits": 2}
+    >>> [reference.round_magnitude(Fraction(9, 4), word=word, **how) for word in words]
+    [2, 2, 2, 3]
     """
     down, rest = divmod(magnitude.numerator, magnitude.denominator)
     twice, whole = 2 * rest, magnitude.denominator  # the discarded fraction is rest / whole
@@ -311,7 +351,14 @@ def quantize(
     word: int = 0,
     random_bits: int = 32,
 ) -> Value:
-    """The value of the format that stands for x: ``decode(encode(x))``."""
+    """The value of the format that stands for x: ``decode(encode(x))``.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> reference.quantize(0.3, get_format("e4m3"))
+    Fraction(5, 16)
+    """
     code = encode(x, fmt, rounding, overflow, word=word, random_bits=random_bits)
     return decode(code, fmt)
 
@@ -331,6 +378,12 @@ class Threshold(NamedTuple):
         belongs to the threshold before.
     code : int
         The code of all numbers from here up to the next threshold.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> reference.thresholds(get_format("e4m3"))[1]
+    Threshold(magnitude=Fraction(1, 1024), inclusive=False, code=1)
     """
 
     magnitude: Value
@@ -527,7 +580,15 @@ def _exponent_window(fmt: BlockFormat) -> tuple[int, int]:
 
 
 def block_exponent(values: Sequence[Value], fmt: BlockFormat) -> int:
-    """Exponent of the scale that the rule of the format gives finite values."""
+    """Exponent of the scale that the rule of the format gives finite values.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import get_format, reference
+    >>> reference.block_exponent([Fraction(5), Fraction(-100)], get_format("mxfp8_e4m3"))
+    -2
+    """
     least, greatest = _exponent_window(fmt)
     amax = max(map(_magnitude, values), default=Fraction(0))
     if amax == 0:
@@ -597,6 +658,12 @@ def tensor_scales(amax: float | Fraction, fmt: BlockFormat) -> tuple[Fraction, F
     ----------
     amax : number
         The greatest finite magnitude of the tensor.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> reference.tensor_scales(6.0, get_format("nvfp4"))
+    (Fraction(448, 1), Fraction(9586981, 4294967296))
     """
     greatest = _float32(Fraction(as_value(amax)))
     if greatest == 0:
@@ -689,7 +756,15 @@ def _decode_element(code: int, fmt: BlockFormat) -> Value:
 
 
 def round_to_float32(value: Fraction) -> Value:
-    """Round to nearest, ties to even, to IEEE binary32."""
+    """Round to nearest, ties to even, to IEEE binary32.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import reference
+    >>> reference.round_to_float32(Fraction(2**24 + 1))
+    Fraction(16777216, 1)
+    """
     if value == 0:
         return value
     quantum = max(floor_log2(abs(value)), -126) - 23
@@ -716,6 +791,13 @@ def dot_blocks(
     ----------
     arXiv 2110.15456: one exponent addition per pair of groups, no alignment inside a group,
     conversion to float32 after the integer sum.
+
+    Examples
+    --------
+    >>> from fmtlib import bfp, reference
+    >>> blocks = [([8, 1], 127)]  # 1 and 1/8, under the exponent 0
+    >>> reference.dot_blocks(blocks, bfp(4, block_size=2), blocks, bfp(4, block_size=2))
+    1.015625
     """
     total: Value = as_value(c)
     for (a_codes, a_scale), (b_codes, b_scale) in zip(a, b, strict=True):
@@ -740,6 +822,13 @@ class Term(NamedTuple):
 
     `exponent` is what the product is aligned by, and `scale_exponent` what its scale adds to it;
     `group` numbers the pair of blocks that it is in.
+
+    Examples
+    --------
+    >>> from fmtlib import get_format, reference
+    >>> e4m3 = get_format("e4m3")
+    >>> reference.terms([0x38], e4m3, [0xC4], e4m3)[0].b
+    Fraction(-3, 1)
     """
 
     a: Value
@@ -795,13 +884,29 @@ def _signed(magnitude: Value, negative: bool) -> Value:
 
 
 def leading_exponent(value: Value, least: int) -> int:
-    """Exponent of the leading bit of a finite value, but at least that of the least normal one."""
+    """Exponent of the leading bit of a finite value, but at least that of the least normal one.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import reference
+    >>> [reference.leading_exponent(value, -6) for value in (Fraction(5), Fraction(1, 512))]
+    [2, -6]
+    """
     magnitude = _magnitude(value) if _is_finite(value) else Fraction(0)
     return max(floor_log2(magnitude), least) if magnitude else least
 
 
 def multiply(a: Value, b: Value) -> Value:
-    """The exact product, with the sign that IEEE 754 gives it."""
+    """The exact product, with the sign that IEEE 754 gives it.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import reference
+    >>> reference.multiply(Fraction(0), Fraction(-3))
+    -0.0
+    """
     negative = is_negative(a) != is_negative(b)
     if _is_finite(a) and _is_finite(b):
         return _signed(_magnitude(a) * _magnitude(b), negative)
@@ -811,7 +916,15 @@ def multiply(a: Value, b: Value) -> Value:
 
 
 def exact_sum(values: Sequence[Value], zero: str = "signed", rounding: str = "") -> Value:
-    """The exact sum; `zero` as in `fmtlib.Accumulator`, for a sum that will be rounded so."""
+    """The exact sum; `zero` as in `fmtlib.Accumulator`, for a sum that will be rounded so.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import reference
+    >>> reference.exact_sum([Fraction(1), Fraction(1, 2**100), Fraction(-1)]) * 2**100
+    Fraction(1, 1)
+    """
     special = {float(value) for value in values if not _is_finite(value)}
     if special:
         return special.pop() if len(special) == 1 else math.nan  # infinities of both signs
@@ -825,7 +938,15 @@ def exact_sum(values: Sequence[Value], zero: str = "signed", rounding: str = "")
 
 
 def round_to_register(value: Value, register: Register | None) -> Value:
-    """Bring a value into a register of an accumulator; None takes everything as it is."""
+    """Bring a value into a register of an accumulator; None takes everything as it is.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import Register, reference
+    >>> reference.round_to_register(Fraction(1, 3), Register(8, 3))
+    Fraction(11, 32)
+    """
     if register is None:
         return value
     negative = is_negative(value)
@@ -856,7 +977,15 @@ def round_to_register(value: Value, register: Register | None) -> Value:
 
 
 def add(a: Value, b: Value, register: Register | None) -> Value:
-    """The sum of two numbers, rounded once to a register."""
+    """The sum of two numbers, rounded once to a register.
+
+    Examples
+    --------
+    >>> from fractions import Fraction
+    >>> from fmtlib import Register, reference
+    >>> reference.add(Fraction(1), Fraction(1, 3), Register(8, 3))
+    Fraction(11, 8)
+    """
     return round_to_register(
         exact_sum([a, b], rounding=register.rounding if register else ""), register
     )
@@ -975,7 +1104,14 @@ def _multiple(value: Value, quantum: Fraction, rounding: str) -> Value:
 def group_bits(
     values: Sequence[int], signed: bool, encoding: str = "twos_complement"
 ) -> tuple[int, int]:
-    """Bits that a group of integers needs, and the position of its lowest set bit."""
+    """Bits that a group of integers needs, and the position of its lowest set bit.
+
+    Examples
+    --------
+    >>> from fmtlib import reference
+    >>> reference.group_bits([4, -12], signed=True)
+    (5, 2)
+    """
     magnitudes = [abs(x) for x in values]
     if signed and encoding == "twos_complement":
         magnitudes = [x if x >= 0 else ~x for x in values]

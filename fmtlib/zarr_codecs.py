@@ -71,7 +71,7 @@ class _Codec(ArrayBytesCodec):
 class Quantize(_Codec):
     """The codec "fmtlib.quantize": floats as packed codes of any format, read as floats.
 
-    A serializer of `zarr.create_array`, for float16, float32 and float64.  What is read is
+    A serializer of ``zarr.create_array``, for float16, float32 and float64.  What is read is
     ``fmtlib.quantize`` of each chunk: of the whole array, if the format has no scale of the tensor
     and no chunk cuts a block, which is checked.
 
@@ -142,7 +142,7 @@ class Quantize(_Codec):
 class Compress(_Codec):
     """The codec "fmtlib.compress": integers without loss, groups at widths of their own.
 
-    A serializer of `zarr.create_array`, for integers of 8, 16 and 32 bits; see `fmtlib.compress`.
+    A serializer of ``zarr.create_array``, for integers of 8, 16 and 32 bits; see `fmtlib.compress`.
 
     Parameters
     ----------

@@ -393,7 +393,8 @@ def test_files(result, tmp_path):
     ]
     assert rows == expected
     for suffix in ("png", "svg"):
-        result.plot(tmp_path / f"counts.{suffix}")
+        figure = result.plot(tmp_path / f"counts.{suffix}")
+        assert len(figure.axes[0].patches) == len(result.to_records())
         assert (tmp_path / f"counts.{suffix}").stat().st_size > 1000
     assert "matplotlib.pyplot" not in sys.modules
     assert sorted(p.name for p in tmp_path.iterdir()) == [

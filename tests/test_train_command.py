@@ -77,6 +77,20 @@ def test_json_alone_on_standard_output(train, tmp_path):
     assert not (tmp_path / "out/mantissas.csv").exists()
 
 
+def test_plots():
+    fitted = training.fit(
+        training.mlp(64, [], 10), training.digits(), recipe=training.FAST(), epochs=2
+    )
+    loss, accuracy = training.plot_curves(fitted).axes
+    assert list(loss.lines[0].get_ydata()) == list(fitted.train_loss)
+    assert list(accuracy.lines[1].get_ydata()) == [100 * a for a in fitted.validation_accuracy]
+    (image,) = training.plot_decisions(fitted.decisions).axes[0].images
+    bits = fitted.decisions.bits[fitted.decisions.role == "weight"]
+    assert image.get_array()[0].tolist() == bits.tolist()
+    with pytest.raises(ValueError, match="no decisions"):
+        training.plot_decisions(training.Float32().start().decisions)
+
+
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_resumed_is_as_never_interrupted(suffix, train, tmp_path, monkeypatch):
     options = ("--recipe", "bfp:mantissa_bits=2", "--optimizer", "adam", "--checkpoint-every", "3")

@@ -11,6 +11,7 @@ from fmtlib.hardware.report import Report, geometric_mean
 from fmtlib.hardware.sweep import sweep
 from fmtlib.hardware.tensors import Shape
 from fmtlib.hardware.trace import Trace, TracedLayer, trace
+from fmtlib.hardware.walk import Walk, fixed_cycles, serial_cycles, sum_over_macs
 
 __all__ = [
     "CountProgress",
@@ -25,15 +26,19 @@ __all__ = [
     "SkippedNode",
     "Trace",
     "TracedLayer",
+    "Walk",
     "count",
     "design",
     "design_names",
     "energy_table",
+    "fixed_cycles",
     "footprint",
     "geometric_mean",
     "headlines",
     "published_network",
     "published_networks",
+    "serial_cycles",
+    "sum_over_macs",
     "sweep",
     "trace",
 ]

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fmtlib.hardware import plots
 from fmtlib.hardware.designs import Design, design
@@ -20,6 +20,9 @@ from fmtlib.hardware.tensors import Shape
 from fmtlib.precision import width_statistics
 from fmtlib.progress import check_progress, reporting
 from fmtlib.tables import write_csv
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -498,12 +501,19 @@ class CountResult:
                 remarks.append(remark)
         return list(dict.fromkeys(remarks))
 
-    def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the speed-ups, layer by layer and in total; the suffix gives the format.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draw the speed-ups, layer by layer and in total.
 
         As bars, or, of more than five designs, as a table of colours without totals.
 
-        The file appears whole or not at all.
+        Parameters
+        ----------
+        path : str or PathLike, optional
+            Where to save it too, whole or not at all; the suffix gives the format.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
 
         Raises
         ------
@@ -512,7 +522,10 @@ class CountResult:
         ValueError
             A suffix Matplotlib cannot write.
         """
-        plots.save(path, lambda: plots.layer_bars(self.to_records(), BASELINE))
+        figure = plots.layer_bars(self.to_records(), BASELINE)
+        if path is not None:
+            plots.save(figure, path)
+        return figure
 
 
 def _array_columns(item: Design, c: Counts) -> dict[str, Any]:

@@ -101,6 +101,11 @@ def energy_table(name: str) -> EnergyTable:
     ------
     ValueError
         If there is no such table.
+
+    Examples
+    --------
+    >>> energy_table("estimates_45nm").title
+    'Horowitz, 45 nm, with our estimates'
     """
     if name not in ENERGY_TABLES:
         raise ValueError(f"no energy table {name!r}; there are {', '.join(ENERGY_TABLES)}")
@@ -331,6 +336,22 @@ class Headline:
 
 
 def headlines(name: str | None = None) -> list[Headline]:
-    """The papers' headlines, of one design or of all."""
+    """The papers' headlines, of one design or of all.
+
+    Parameters
+    ----------
+    name : str, optional
+        Of a design.
+
+    Returns
+    -------
+    list of Headline
+        Empty where a paper has none.
+
+    Examples
+    --------
+    >>> [found.speedup for found in headlines("tartan")]
+    [1.9]
+    """
     found = [Headline(**entry) for entry in table("headlines")["headline"]]
     return [headline for headline in found if name in (None, headline.design)]

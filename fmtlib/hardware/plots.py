@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ def _new(height: float, width: float = _WIDTH) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save(path: str | os.PathLike[str], draw: Callable[[], Figure]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure; the suffix gives the format; whole or not at all.
 
     Raises
@@ -44,7 +44,6 @@ def save(path: str | os.PathLike[str], draw: Callable[[], Figure]) -> None:
     ValueError
         A suffix Matplotlib cannot write.
     """
-    figure = draw()
     file_format = Path(path).suffix[1:]
     supported = sorted(figure.canvas.get_supported_filetypes())
     if file_format not in supported:

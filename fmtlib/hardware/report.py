@@ -56,6 +56,14 @@ def peak_remark(label: str, array: str, peak: int, baseline_peak: int) -> str | 
 def geometric_mean(values: Sequence[float]) -> float:
     """The geometric mean of positive numbers.
 
+    Parameters
+    ----------
+    values : sequence of float
+
+    Returns
+    -------
+    float
+
     Raises
     ------
     ValueError

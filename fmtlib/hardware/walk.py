@@ -253,7 +253,27 @@ def lane_masks(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
 
 
 def fixed_cycles(walk: Walk, cost: int) -> int:
-    """Cycles of one image or sample of a layer whose every step, or brick, takes `cost` cycles."""
+    """Cycles of one image or sample of a layer whose every step, or brick, takes `cost` cycles.
+
+    Parameters
+    ----------
+    walk : Walk
+        See `Design.walk`.
+    cost : int
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmtlib import hardware
+    >>> layer = hardware.Layer.conv(np.ones((1, 24, 6, 6), int), np.ones((40, 24, 3, 3), int))
+    >>> walk = hardware.design("stripes").walk(layer)
+    >>> walk.steps, hardware.fixed_cycles(walk, 8)
+    (54, 432)
+    """
     if walk.layer.has_windows:
         return walk.steps * cost
     return round_robin(np.full(walk.taps, cost), walk.filter_sets, walk.columns)
@@ -270,6 +290,22 @@ def serial_cycles(walk: Walk, costs: npt.NDArray[Any], run_ahead: int = 0) -> in
         layer bricks go round-robin to the columns.
     run_ahead : int
         Registers per column that let columns run ahead of each other; see `run_ahead_cycles`.
+
+    Returns
+    -------
+    int
+        Of all images.
+
+    Examples
+    --------
+    Two windows side by side, whose two bricks of 16 channels take 3 and 1, and 2 and 2 cycles:
+
+    >>> import numpy as np
+    >>> from fmtlib import hardware
+    >>> layer = hardware.Layer.conv(np.ones((1, 32, 2, 1), int), np.ones((16, 32, 1, 1), int))
+    >>> walk = hardware.design("stripes").walk(layer)
+    >>> hardware.serial_cycles(walk, np.array([[3, 2], [1, 2]]).reshape(1, 1, 2, 2, 1))
+    5
     """
     if not walk.layer.has_windows:
         return sum(round_robin(row.reshape(-1), walk.filter_sets, walk.columns) for row in costs)
@@ -301,6 +337,21 @@ def sum_over_macs(
         folded.
     of_weights : uint8 array, optional
         One number per weight; None: 1 for each.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    How many products have no zero in them:
+
+    >>> import numpy as np
+    >>> from fmtlib import hardware
+    >>> x, w = np.array([[3, 0, 5]]), np.array([[1, 1, 0], [2, 2, 2]])
+    >>> layer = hardware.Layer.linear(x, w)
+    >>> hardware.sum_over_macs(layer, np.uint8(x != 0), np.uint8(w != 0))
+    3
     """
     groups, filters = layer.groups, layer.filters // layer.groups
     if of_activations is None:

@@ -65,6 +65,7 @@ from fmtlib.training.optimizers import (
     StateFormat,
     clip_gradients,
 )
+from fmtlib.training.plots import plot_curves, plot_decisions
 from fmtlib.training.precision import Fixed, PrecisionTask, precision_task
 from fmtlib.training.recipes import (
     BF16,
@@ -182,6 +183,8 @@ __all__ = [
     "mnist1d",
     "nm_mask",
     "parse_recipe",
+    "plot_curves",
+    "plot_decisions",
     "precision_task",
     "read_idx",
     "recurrent",

@@ -45,6 +45,12 @@ def mlp(inputs: int, hidden: int | Sequence[int], classes: int, seed: int = 0) -
     Returns
     -------
     Network
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> training.mlp(64, [32, 16], 10).products
+    3
     """
     generator = np.random.default_rng(seed)
     sizes = [inputs, *([hidden] if isinstance(hidden, int) else hidden), classes]

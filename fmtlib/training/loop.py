@@ -47,6 +47,15 @@ def evaluate(
     -------
     loss, accuracy : float
         The latter is NaN if the labels are no integers.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> data, network = training.digits(), training.mlp(64, [], 10)
+    >>> _ = training.fit(network, data, epochs=2)
+    >>> loss, accuracy = training.evaluate(network, data.test)
+    >>> accuracy > 0.8
+    True
     """
     outputs = network.logits(part.x, None if run is None else run.evaluation())
     value, _ = loss(outputs, part.y)

@@ -19,8 +19,29 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 60  # windows of iterations that widths are the means of
 
 
-def curves(result: Result) -> Figure:
-    """Loss and accuracy over the epochs, of training and validation, and the test's at the end."""
+def plot_curves(result: Result) -> Figure:
+    """Draw loss and accuracy over the epochs, of training and validation, the test's at the end.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Matplotlib is missing: install ``fmtlib[train]``.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> result = training.fit(training.mlp(64, [], 10), training.digits(), epochs=2)
+    >>> [axes.get_ylabel() for axes in training.plot_curves(result).axes]
+    ['loss', 'accuracy (%)']
+    """
     figure = _new(10, 4)
     loss, accuracy = figure.subplots(1, 2)
     last = len(result.train_loss)
@@ -45,8 +66,37 @@ def curves(result: Result) -> Figure:
     return figure
 
 
-def mantissas(decisions: Decisions) -> Figure:
-    """The mantissa widths that a recipe chose, of every tensor over the iterations."""
+def plot_decisions(decisions: Decisions) -> Figure:
+    """Draw the mantissa widths that a recipe chose, of every tensor over the iterations.
+
+    Parameters
+    ----------
+    decisions : Decisions
+        Those of a `Result`, of a recipe that decides, such as `FAST`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        Matplotlib is missing: install ``fmtlib[train]``.
+    ValueError
+        There are no decisions.
+
+    Examples
+    --------
+    >>> from fmtlib import training
+    >>> result = training.fit(
+    ...     training.mlp(64, [], 10), training.digits(), recipe=training.FAST(), epochs=2
+    ... )
+    >>> rows = training.plot_decisions(result.decisions).axes[0].get_yticklabels()
+    >>> [row.get_text() for row in rows]
+    ['layer 1 weight', 'layer 1 activation', 'layer 1 gradient']
+    """
+    if not len(decisions):
+        raise ValueError("there are no decisions to draw: the recipe has none")
     rows = len({*zip(decisions.layer.tolist(), decisions.role.tolist(), strict=True)})
     figure = _new(9, min(12.0, 1.5 + 0.3 * rows))
     draw_mantissas(figure.subplots(), decisions)
@@ -85,9 +135,9 @@ def draw_mantissas(axes: Axes, decisions: Decisions) -> None:
 
 def write(result: Result, folder: Path) -> list[Path]:
     """Write the pictures that there is something to see in, as PNG; return their paths."""
-    drawn = {"curves.png": curves(result)}
+    drawn = {"curves.png": plot_curves(result)}
     if len(np.unique(result.decisions.bits)) > 1:
-        drawn["mantissas.png"] = mantissas(result.decisions)
+        drawn["mantissas.png"] = plot_decisions(result.decisions)
     for name, figure in drawn.items():
         with replaced(folder / name) as temporary:
             figure.savefig(temporary, format="png", dpi=120)

@@ -13,7 +13,7 @@ Schedule: TypeAlias = Callable[[float, int, int], float]
 
 
 def constant(peak: float, step: int, steps: int) -> float:
-    """Always `peak`.
+    """Always `peak`, whatever the `step` of how many `steps`.
 
     Examples
     --------

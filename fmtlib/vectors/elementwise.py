@@ -96,7 +96,18 @@ def quantize_vectors(
 ) -> Vectors:
     """Vectors for a circuit that rounds numbers to those of a format, in the inputs' own type.
 
-    Parameters and inputs are those of `encode_vectors`; ``expected`` has the bits of `dtype`.
+    Inputs are those of `encode_vectors`.
+
+    Parameters
+    ----------
+    fmt, rounding, overflow, random_bits, lfsr, seed, count
+        As for `encode_vectors`.
+    dtype : {"float32", "float16", "bfloat16", "float64"}
+        Type of the inputs and of ``expected``.
+
+    Returns
+    -------
+    Vectors
 
     Raises
     ------

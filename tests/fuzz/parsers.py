@@ -30,7 +30,7 @@ import safetensors.numpy
 from choices import Choices
 
 import fmtlib as fl
-from fmtlib import bricks, choices, hardware, onnx_models, training
+from fmtlib import bricks, choices, hardware, onnx_models, stored_chunks, training
 from fmtlib._core.kernels import crc32c
 from fmtlib.benchmarks import results
 from fmtlib.blocks import Planes
@@ -335,6 +335,27 @@ def chunk_planes(data: bytes) -> None:
     )
     b = Planes(tuple(planes), exponents, fmt, shape, 0).read()
     assert b.shape == shape
+
+
+def _configurations() -> Iterable[bytes]:
+    for number, codec in enumerate((
+        stored_chunks.Quantized("int8", rounding="nearest_away", scale=0.5, zero_point=3),
+        stored_chunks.Compressed(7, 0),
+        stored_chunks.Quantized("mxfp4_e2m1", axis=0),
+    )):  # fmt: skip
+        yield bytes([number]) + json.dumps(stored_chunks.configuration_of(codec)).encode()
+
+
+@target(_configurations, ValueError, TypeError)
+def stored_configuration(data: bytes) -> None:
+    """A codec of zarr or numcodecs, as their JSON has it."""
+    given = Choices(data)
+    kind = given.pick((stored_chunks.Quantized, stored_chunks.Compressed))
+    found = json.loads(given.rest())
+    if isinstance(found, dict):
+        codec = stored_chunks.configured(kind, found)
+        again = json.loads(json.dumps(stored_chunks.configuration_of(codec)))
+        assert stored_chunks.configured(kind, again) == codec
 
 
 def _idx() -> Iterable[bytes]:
