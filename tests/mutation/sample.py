@@ -1,7 +1,8 @@
 """A pytest plugin that thins out parametrised tests: ``pytest -p mutation.sample --cases 6``.
 
-A mutant that is wrong is mostly wrong in any case of a test; so at most this many cases of each test function are
-kept, evenly spaced, the first and the last among them.  With ``--seconds``, a test that takes more ends the process.
+A mutant that is wrong is mostly wrong in any case of a test; so at most this many cases of each
+test function are kept, evenly spaced, the first and the last among them.  With ``--seconds``, a
+test that takes more of the CPU ends the process.
 """
 
 from __future__ import annotations
