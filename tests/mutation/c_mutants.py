@@ -76,7 +76,12 @@ class Mutant:
 
     @property
     def place(self) -> tuple[str, int, str]:
-        return self.file, self.line, self.after
+        return self.file, self.line, short(self.after)
+
+
+def short(text: str) -> str:
+    """Without the blanks and what continues the lines of a macro."""
+    return " ".join(text.split()).rstrip("\\ ")
 
 
 def generated(area: str) -> list[Mutant]:
@@ -206,7 +211,9 @@ def main() -> None:
                         status = known.status
                         continue
                     status = bench.status(mutant)
-                    write(args.out, astuple(replace(mutant, status=status)))
+                    before, after = short(mutant.before), short(mutant.after)
+                    row = replace(mutant, before=before, after=after, status=status)
+                    write(args.out, astuple(row))
 
 
 if __name__ == "__main__":
