@@ -6,7 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-COLUMNS = ("invalid", "same", "no tests", "killed", "timeout", "killed since", "explained", "open")
+COLUMNS = (
+    "invalid",
+    "same",
+    "no tests",
+    "killed",
+    "timeout",
+    "killed by others",
+    "equivalent",
+    "open",
+)
 MARKS = ("<!-- counts -->\n", "<!-- end of counts -->\n")
 
 
@@ -14,9 +23,10 @@ def fate(row: dict[str, str]) -> str:
     """The column of a mutant."""
     if row["status"] != "survived":
         return row["status"]
-    if row["reason"].startswith("killed since"):
-        return "killed since"
-    return "explained" if row["reason"] else "open"
+    why = row["reason"]
+    if why.startswith("killed"):
+        return "killed by others"
+    return "equivalent" if why.startswith("equivalent") else "open"
 
 
 def table() -> str:
