@@ -785,7 +785,8 @@ def _check_real_dtype(dtype: np.dtype[Any]) -> None:
 
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
     if dtype.newbyteorder("=") != fmt.code_dtype:
-        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}")
+        remedy = f"; make them np.asarray(codes, np.{fmt.code_dtype})" if dtype.kind in "iu" else ""
+        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}{remedy}")
 
 
 def code_range(fmt: Elementwise) -> tuple[int, int]:

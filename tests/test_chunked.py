@@ -160,6 +160,8 @@ def test_errors_that_come_at_once():
         fl.quantize(lazy.astype(np.float16), "bfloat16")
     with pytest.raises(TypeError, match="codes of float8_e4m3fn are uint8, got float32"):
         fl.decode(lazy, "e4m3")
+    with pytest.raises(TypeError, match=r"got int64; make them np.asarray\(codes, np.uint8\)"):
+        fl.decode(np.int64([42]), "e4m3")
 
 
 def test_xarray_keeps_coordinates_and_seeds():

@@ -189,6 +189,7 @@ def test_one_code_and_one_value(command):
         assert part in shown
     assert "nonsaturating" not in shown  # nothing overflows
     assert "OverflowError" in command("show", "e4m3", "--value", "-1e9")
+    assert command("show", "e4m3", "--value", "nan").count("hex") == 1  # no table of neighbours
 
 
 def test_json(command):
