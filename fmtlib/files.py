@@ -419,7 +419,10 @@ def _take_apart(
         return {}, {name: _plain(array)}
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"{name!r} is no BlockArray, formats says {fmt.name}")
-    codes, _ = checked_codes(array, fmt)
+    try:
+        codes, _ = checked_codes(array, fmt)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name!r}, by formats in {fmt.name}: {error}") from None
     return _meaning(fmt, codes.shape), {name: _packed(codes, fmt)}
 
 
