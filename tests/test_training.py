@@ -713,6 +713,33 @@ def test_recipes_are_values():
         training.FAST().alpha = 1.0
 
 
+class Returning(training.Recipe):
+    def __init__(self, made):
+        self.made = made
+
+    def product(self, a, b, left, right):
+        return self.made(a @ b)
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "message"),
+    [
+        (lambda ab: ab, TypeError, "Returning.product must return the product and its passes"),
+        (lambda ab: (ab.T, None), ValueError, r"shape \(2, 3\), got \(3, 2\)"),
+    ],
+)
+def test_what_a_recipe_returns_is_checked(made, error, message):
+    with pytest.raises(error, match=message):
+        Returning(made).start().gemm(
+            np.ones((2, 4), np.float32), np.ones((4, 3), np.float32), "forward", 0
+        )
+
+
+def test_labels_beyond_the_classes():
+    with pytest.raises(ValueError, match="labels must be from 0 to 2, as there are 3 logits, got"):
+        training.softmax_cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 3]))
+
+
 def test_reprs_are_short():
     data = training.split(np.zeros((20, 3), np.float32), np.arange(20) % 2, validation=0)
     assert repr(data).startswith("Dataset(train=Part(x=float32 (16, 3), y=int64 (16,)), valid")
