@@ -519,7 +519,7 @@ def test_missing_extras_are_named(tiny, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
         training.digits()
-    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[cli\]"'):
         training.fit(training.mlp(20, 8, 3), tiny, progress=True)
 
 
