@@ -873,7 +873,10 @@ def refuse_scaling(zero_point: object, axis: object) -> None:
     if zero_point is not None:
         raise ValueError("zero_point needs scale")
     if axis is not None:
-        raise ValueError("axis is for block formats and for one-dimensional scales")
+        raise ValueError(
+            "axis is for block formats and for one-dimensional scales; an elementwise format "
+            "without scale takes none"
+        )
 
 
 def scaling_arrays(
