@@ -218,6 +218,7 @@ def test_json(command):
         (["int8", "--code", "0x80"], "0x80 is no code of int8"),
         (["e4m3", "--code", "256"], "256"),
         (["e4m3", "--value", "many"], "a value is a number such as"),
+        (["e4m3", "--value", "abc"], "a value is a number such as"),
         (["mxfp4_e2m1", "--value", "1"], "its elements are float4_e2m1fn"),
     ],
 )
