@@ -80,6 +80,7 @@ SHORT = {
     "mlp": "Perceptron", "cnn": "CNN", "resnet": "ResNet", "fashion": "CNN, Fashion-MNIST",
     "approximate": "small CNN", "lstm": "LSTM", "transformer": "Transformer",
     "longer": "Transformer, longer", "evaluated": "Transformer, evaluated",
+    "wide": "Transformer, wide", "wide_longer": "Transformer, wide, longer",
 }  # fmt: skip
 # Of which two the first is, or is not, expected to beat the second.
 PAIRS = (
@@ -270,6 +271,7 @@ SEQUENCES = (
     *ROUNDINGS,
 )  # fmt: skip
 TRANSFORMER = "transformer:width=32:heads=4:depth=1"
+WIDE = "transformer:width=128:heads=4:depth=1"
 WARM = {"schedule": "warmup:steps=50:then=cosine"}
 TEXT = {
     "data": "text:length=32:characters=150000:test=0.15:validation=0.1",
@@ -341,6 +343,17 @@ EXPERIMENTS = {
         "The same Transformer, trained for longer",
         network=TRANSFORMER, recipes=few("FP8", LINEAR_FP8, *INT8, "BFP m=4"),
         learning_rates=(0.01,),
+        options={"epochs": 10, **WARM, **TEXT_OPTIONS}, **TEXT,
+    ),
+    "wide": Experiment(
+        "A Transformer of width 128, next character of English text",
+        network=WIDE, recipes=few("FP8", *INT8, "BFP m=4"),
+        learning_rates=(0.0025, 0.005),
+        options={"epochs": 4, **WARM, **TEXT_OPTIONS}, **TEXT,
+    ),
+    "wide_longer": Experiment(
+        "The Transformer of width 128, trained for longer",
+        network=WIDE, recipes=few("FP8", *INT8), learning_rates=(0.0025,),
         options={"epochs": 10, **WARM, **TEXT_OPTIONS}, **TEXT,
     ),
     "evaluated": Experiment(

@@ -338,7 +338,7 @@ def quantize(
             x, elementwise(fmt), mode, words, axis, scale, zero_point, out, where
         )
     array = _values_of(x, lazy, words)
-    _check_fits(fmt, array.dtype.name)
+    _check_fits(fmt, array.dtype.name, _OWN_TYPE)
     check_out(where, out, array.dtype)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
@@ -718,7 +718,7 @@ def _quantize_foreign(
 ) -> Any:
     dtypes = _foreign_dtypes(x)
     for dtype in dtypes:
-        _check_fits(fmt, dtype.name)
+        _check_fits(fmt, dtype.name, _OWN_TYPE)
     if scale is None:
         refuse_scaling(zero_point, axis)
         return _call_foreign(get_ufunc("quantize", fmt, *mode), mode, words, x, (), out, where)
@@ -785,7 +785,8 @@ def _check_real_dtype(dtype: np.dtype[Any]) -> None:
 
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
     if dtype.newbyteorder("=") != fmt.code_dtype:
-        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}")
+        remedy = f"; make them np.asarray(codes, np.{fmt.code_dtype})" if dtype.kind in "iu" else ""
+        raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}{remedy}")
 
 
 def code_range(fmt: Elementwise) -> tuple[int, int]:
@@ -832,15 +833,18 @@ def _least_dtype(fmt: Format) -> np.dtype[Any]:
     return np.dtype("float32" if fmt.fits("float32") else "float64")
 
 
+_OWN_TYPE = "; quantize gives x's own type: convert x first"
+
+
 @lru_cache(maxsize=4096)
-def _check_fits(fmt: Format, dtype: str) -> None:
+def _check_fits(fmt: Format, dtype: str, remedy: str = "") -> None:
     if dtype in (*_FLOATS, *_INTEGERS) and not fmt.fits(dtype):
         smallest = fmt.smallest_dtype
         if dtype in _INTEGERS:
             smallest = next((name for name in _INTEGERS if fmt.fits(name)), smallest)
         raise TypeError(
             f"{dtype} cannot hold every value of {fmt.name}; {smallest} is the smallest type "
-            "that can"
+            f"that can{remedy}"
         )
 
 
@@ -869,7 +873,10 @@ def refuse_scaling(zero_point: object, axis: object) -> None:
     if zero_point is not None:
         raise ValueError("zero_point needs scale")
     if axis is not None:
-        raise ValueError("axis is for block formats and for one-dimensional scales")
+        raise ValueError(
+            "axis is for block formats and for one-dimensional scales; an elementwise format "
+            "without scale takes none"
+        )
 
 
 def scaling_arrays(

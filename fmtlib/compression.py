@@ -288,7 +288,7 @@ class CompressedChunks:
     >>> import dask.array as da, fmtlib as fl
     >>> c = fl.compress(da.arange(5000, chunks=1000, dtype="int16")).compute()
     >>> c
-    CompressedChunks(shape=(5000,), dtype=int16, chunks=5, nbytes=8346)
+    CompressedChunks(shape=(5000,), dtype=int16, chunks=5, nbytes=7494)
     >>> int(fl.decompress(c)[-1])
     4999
     """

@@ -194,6 +194,8 @@ def _neighbours(
 def _number(text: str) -> reference.Value:
     """The number that a text is, exactly; -0 keeps its sign."""
     for read in (Fraction, float, float.fromhex):
+        if read == float.fromhex and "0x" not in text.lower():
+            break  # "abc" is no number
         try:
             value: Any = read(text)
         except (ValueError, ZeroDivisionError, OverflowError):

@@ -140,6 +140,9 @@ def convert(
     if json:
         print_json(records)
         return
+    if not records:
+        console().print("no array was converted; all are as they were")
+        return
     columns = ["name", "format or type", "shape", ">bytes before", ">bytes"]
     shown = _table(*columns, *([] if target is None else [">SQNR (dB)", ">overflows", ">flushed"]))
     for one in records:

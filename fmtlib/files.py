@@ -151,6 +151,11 @@ def save(
     """
     path = Path(path)
     container = _container(path)
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            f"values must be a mapping of names to arrays, got {type(values).__name__}; "
+            'one array is {"x": array}'
+        )
     known = values.formats if formats is None and isinstance(values, Archive) else {}
     wanted = {
         name: get_format(fmt) for name, fmt in (known if formats is None else formats).items()
@@ -303,6 +308,8 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
     ('whole', 1)
     """
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(target.parent)!r} to write {path!s} to")
     temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
@@ -412,7 +419,10 @@ def _take_apart(
         return {}, {name: _plain(array)}
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"{name!r} is no BlockArray, formats says {fmt.name}")
-    codes, _ = checked_codes(array, fmt)
+    try:
+        codes, _ = checked_codes(array, fmt)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name!r}, by formats in {fmt.name}: {error}") from None
     return _meaning(fmt, codes.shape), {name: _packed(codes, fmt)}
 
 

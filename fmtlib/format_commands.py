@@ -116,7 +116,10 @@ def show(
         if json:
             print_json({**described, "value": found})
         else:
-            shown.print(drawing.neighbour_table(found), drawing.rounding_table(found))
+            neighbours = drawing.neighbour_table(found)
+            if neighbours.row_count:  # NaN has none
+                shown.print(neighbours)
+            shown.print(drawing.rounding_table(found))
     elif json:
         codes = {}
         if listed or record.bits <= drawing.TABLE_BITS:

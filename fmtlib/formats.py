@@ -1170,8 +1170,10 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     if isinstance(fmt, (np.dtype, type)):
         name = np.dtype(fmt).name
         if not isinstance(FORMATS.get(name), FloatFormat):
+            integers = [known for known in (name, f"{name}_full") if known in FORMATS]
+            hint = f"; there is {' and '.join(map(repr, integers))}" if integers else ""
             raise ValueError(
-                f"the dtype {name!r} is no float format of the table; give a name or a record"
+                f"the dtype {name!r} is no float format of the table; give a name or a record{hint}"
             )
         return FORMATS[name]
     raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")
@@ -1182,10 +1184,25 @@ def _named(given: str) -> Format:
     name = ALIASES.get(given, given)
     found = FORMATS.get(name) or _from_derived_name(name)
     if found is None:
-        near = difflib.get_close_matches(given, [*FORMATS, *ALIASES], n=4, cutoff=0.5)
+        near = _of_width(given) or difflib.get_close_matches(
+            given.lower(), [*FORMATS, *ALIASES], n=4, cutoff=0.5
+        )
         hint = f"; near matches: {', '.join(near)}" if near else ""
         raise ValueError(f"unknown format {given!r}{hint}; fmtlib.formats() lists all")
     return found
+
+
+def _of_width(given: str) -> list[str]:
+    """The aliases of the floats that a name such as fp8 or float6, which is none, may mean."""
+    width = re.fullmatch(r"(?:fp|float)(\d+)", given.lower())
+    if width is None:
+        return []
+    start = f"float{width[1]}_"
+    return [
+        alias
+        for alias, name in ALIASES.items()
+        if name.startswith(start) and re.fullmatch(r"e\d+m\d+", alias)
+    ]
 
 
 def formats() -> Mapping[str, Format]:

@@ -79,7 +79,9 @@ def feeds_of(model: ModelProto, inputs: Any) -> Arrays:
             )
         inputs = {needed[0]: inputs}
     if missing := [name for name in needed if name not in inputs]:
-        raise ValueError(f"inputs must have arrays for {needed}, but {missing} are missing")
+        raise ValueError(
+            f"inputs must have arrays for {needed}, got {list(inputs)}: {missing} are missing"
+        )
     if unknown := [name for name in inputs if name not in known]:
         raise ValueError(f"the model's inputs are {list(known)}; it has no {unknown}")
     feeds = {name: as_array(values) for name, values in inputs.items()}

@@ -109,8 +109,8 @@ class Quantize(_Codec):
     >>> stored[:] = x
     >>> np.array_equal(stored[:], fl.quantize(x, fl.bfp(4), axis=1))
     True
-    >>> x.nbytes, stored.nbytes_stored()
-    (80000, 18568)
+    >>> x.nbytes > 4 * stored.nbytes_stored()
+    True
     """
 
     name = "fmtlib.quantize"

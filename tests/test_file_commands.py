@@ -63,6 +63,11 @@ def test_converted_and_back(command):
     )
 
 
+def test_nothing_to_convert_is_said(command):
+    assert "no array was converted" in command("convert", "a.npz", "--out", "b.npz")
+    assert command("convert", "a.npz", "--out", "b.npz", "--json").strip() == "[]"
+
+
 def test_options_of_convert(command):
     command("convert", "a.npz", "--format", "mxfp8_e4m3", "--axis", "0", "--select", "weight",
             "--rounding", "stochastic", "--seed", "0x7", "--out", "b.npz")  # fmt: skip

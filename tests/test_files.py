@@ -804,3 +804,15 @@ def test_links_stay(tmp_path):
     assert link.is_symlink()
     assert fl.load(path)["x"] == 2
     assert Path(link).readlink() == Path(path.name)
+
+
+def test_codes_that_are_none_are_named(tmp_path):
+    with pytest.raises(TypeError, match="'w', by formats in float8_e4m3fn: codes must be integers"):
+        fl.save(tmp_path / "a.npz", {"w": np.ones(3)}, formats={"w": "e4m3"})
+
+
+def test_what_is_no_mapping_and_folders_that_are_missing_are_named(tmp_path):
+    with pytest.raises(TypeError, match="mapping of names to arrays, got ndarray"):
+        fl.save(tmp_path / "a.npz", np.ones(3))
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing.* to write"):
+        fl.save(tmp_path / "missing" / "a.npz", {"x": 1})

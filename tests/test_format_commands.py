@@ -189,6 +189,7 @@ def test_one_code_and_one_value(command):
         assert part in shown
     assert "nonsaturating" not in shown  # nothing overflows
     assert "OverflowError" in command("show", "e4m3", "--value", "-1e9")
+    assert command("show", "e4m3", "--value", "nan").count("hex") == 1  # no table of neighbours
 
 
 def test_json(command):
@@ -217,6 +218,7 @@ def test_json(command):
         (["int8", "--code", "0x80"], "0x80 is no code of int8"),
         (["e4m3", "--code", "256"], "256"),
         (["e4m3", "--value", "many"], "a value is a number such as"),
+        (["e4m3", "--value", "abc"], "a value is a number such as"),
         (["mxfp4_e2m1", "--value", "1"], "its elements are float4_e2m1fn"),
     ],
 )

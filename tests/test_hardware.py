@@ -468,3 +468,18 @@ def test_what_is_remembered_of_a_layer_is_bounded_and_found_again():
     assert [find(key) for key in range(12)] == list(range(12))
     assert find(0) == 0
     assert calls == [*range(12), 0]
+
+
+def test_a_layer_shows_its_shapes_not_its_tensors():
+    layer = Layer.linear(np.ones((1, 40), int), np.ones((8, 40), int), name="fc")
+    assert repr(layer) == (
+        "Layer(linear 'fc', activations (1, 40) of 1 bits, weights (8, 40) of 1 bits)"
+    )
+
+
+def test_a_design_needs_a_name():
+    class Nameless(type(hardware.design("stripes"))):
+        name = None
+
+    with pytest.raises(TypeError, match="Nameless needs a name"):
+        Nameless()

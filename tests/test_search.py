@@ -393,7 +393,7 @@ def test_missing_extras_are_named(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
         found.plot()
-    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[cli\]"'):
         search_precision(Evaluator(), START, SIZES, progress=True)
 
 

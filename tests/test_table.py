@@ -104,6 +104,20 @@ def test_dtypes_that_are_no_format(dtype):
         fl.get_format(dtype)
 
 
+def test_dtypes_of_integers_tell_the_names():
+    with pytest.raises(ValueError, match="there is 'int8' and 'int8_full'"):
+        fl.get_format(np.int8)
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [("fp8", "e4m3, e5m2,"), ("FLOAT6", "e2m3, e3m2;"), ("fp4", "e2m1;"), ("E4M3", "e4m3,")],
+)
+def test_wrong_names_of_a_width_or_in_capitals_tell_the_right_ones(given, near):
+    with pytest.raises(ValueError, match=f"near matches: {near}"):
+        fl.get_format(given)
+
+
 @pytest.mark.parametrize(
     ("make", "error"),
     [

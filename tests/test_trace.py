@@ -505,7 +505,7 @@ def test_zeros_have_a_width_of_one():
         (X[0], ValueError, r"must have shape \(batch, 4\), not \(4,\)"),
         (X[:, :3], ValueError, r"must have shape \(batch, 4\), not \(2, 3\)"),
         (X[:0], ValueError, "must not be empty"),
-        ({}, ValueError, r"arrays for \['x'\], but \['x'\] are missing"),
+        ({"y": X}, ValueError, r"arrays for \['x'\], got \['y'\]: \['x'\] are missing"),
         ({"x": X, "z": X}, ValueError, r"inputs are \['x'\]; it has no \['z'\]"),
         (np.ma.masked_array(X), TypeError, "masked"),
         (X * np.float32(np.nan), ValueError, "activations of 'y'"),

@@ -519,7 +519,7 @@ def test_missing_extras_are_named(tiny, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
         training.digits()
-    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[cli\]"'):
         training.fit(training.mlp(20, 8, 3), tiny, progress=True)
 
 
@@ -631,7 +631,7 @@ def test_split_depends_on_the_seed_alone():
         ({"network": training.ReLU()}, TypeError, "network must be a Network"),
         ({"data": (1, 2)}, TypeError, "data must be a Dataset"),
         ({"recipe": training.FAST}, TypeError, "recipe must be a Recipe, .*calling it"),
-        ({"recipe": "fast"}, TypeError, "recipe must be a Recipe"),
+        ({"recipe": "fast"}, TypeError, r"must be a Recipe, .*parse_recipe\('fast'\)"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1"),
         ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": -1}, ValueError, "batch_size must be at least 1"),
@@ -685,6 +685,8 @@ def test_fit_needs_training_samples(tiny):
         (lambda: training.Network([]), ValueError, "at least one layer with weights"),
         (lambda: training.Network([training.Linear]), TypeError, "made of Layer objects"),
         (lambda: training.cnn(image=(1, 7, 8)), ValueError, "even height and width"),
+        (lambda: training.cnn(channels=(4,)), ValueError, "channels must be of two convolutions"),
+        (lambda: training.FAST(alpha="x"), TypeError, "alpha must be a number, got 'x'"),
         (lambda: training.split(A, A), TypeError, "y must be integers"),
         (lambda: training.split(A, np.arange(19), test=1.0), ValueError, "test must be"),
         (lambda: training.Part(A, np.arange(3)), ValueError, "one entry per sample"),
@@ -709,3 +711,36 @@ def test_recipes_are_values():
     assert hash(training.BFP(4)) == hash(training.BFP(4)) != hash(training.BFP(2))
     with pytest.raises(dataclasses.FrozenInstanceError):
         training.FAST().alpha = 1.0
+
+
+class Returning(training.Recipe):
+    def __init__(self, made):
+        self.made = made
+
+    def product(self, a, b, left, right):
+        return self.made(a @ b)
+
+
+@pytest.mark.parametrize(
+    ("made", "error", "message"),
+    [
+        (lambda ab: ab, TypeError, "Returning.product must return the product and its passes"),
+        (lambda ab: (ab.T, None), ValueError, r"shape \(2, 3\), got \(3, 2\)"),
+    ],
+)
+def test_what_a_recipe_returns_is_checked(made, error, message):
+    with pytest.raises(error, match=message):
+        Returning(made).start().gemm(
+            np.ones((2, 4), np.float32), np.ones((4, 3), np.float32), "forward", 0
+        )
+
+
+def test_labels_beyond_the_classes():
+    with pytest.raises(ValueError, match="labels must be from 0 to 2, as there are 3 logits, got"):
+        training.softmax_cross_entropy(np.zeros((2, 3), np.float32), np.array([0, 3]))
+
+
+def test_reprs_are_short():
+    data = training.split(np.zeros((20, 3), np.float32), np.arange(20) % 2, validation=0)
+    assert repr(data).startswith("Dataset(train=Part(x=float32 (16, 3), y=int64 (16,)), valid")
+    assert repr(training.mlp(3, 2, 2)) == "Network(Flatten, Linear, ReLU, Linear)"

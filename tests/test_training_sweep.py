@@ -202,6 +202,7 @@ def setup_run(network):
         ((training.BFP(),), {}, TypeError, "put the single one in a list"),
         ((["float33"],), {}, ValueError, "did you mean 'float32'"),
         ((["float32", "int8"],), {}, ValueError, "int8 is calibrated on trained weights"),
+        ((["float32"],), {"networks": training.mlp(2, 2, 2)}, TypeError, "single one in a list"),
         (([],), {}, ValueError, "nothing to train"),
         ((["float32", "float32"],), {}, ValueError, "one training is there twice"),
         ((["float32"],), {"epoch": 3}, TypeError, "no 'epoch'; did you mean 'epochs'"),

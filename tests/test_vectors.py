@@ -468,20 +468,28 @@ def test_seeds_and_counts():
         assert [b - a for a, b in pairwise(sizes)] == [1, 6, 1]
 
 
+def test_the_repr_is_short():
+    made = vectors.encode_vectors("e2m1", count=0)
+    assert (
+        repr(made)
+        == f"Vectors('float4_e2m1fn-encode-nearest_even-saturate', {len(made)} rows of x, expected)"
+    )
+
+
 # --- arguments ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: vectors.encode_vectors(fl.bfp(4)), TypeError, "see block_vectors"),
-        (lambda: vectors.block_vectors("e4m3"), TypeError, "no block format"),
+        (lambda: vectors.encode_vectors(fl.bfp(4)), TypeError, "--op bfp .* block_vectors"),
+        (lambda: vectors.block_vectors("e4m3"), TypeError, "no block format: --op encode"),
         (lambda: vectors.block_vectors(fl.bfp(4, block_size=(2, 2))), ValueError, "one axis"),
         (lambda: vectors.encode_vectors("e4m3", dtype="int8"), ValueError, "dtype must be one of"),
         (lambda: vectors.encode_vectors("e4m3", count=-1), ValueError, "count must be at least 0"),
         (lambda: vectors.encode_vectors("e4m3", seed=-1), ValueError, "seed must be from 0"),
         (lambda: vectors.encode_vectors("e4m3", rounding="odd"), ValueError, "rounding must be"),
-        (lambda: vectors.encode_vectors("e4m3", overflow="raise"), ValueError, "not for ufuncs"),
+        (lambda: vectors.encode_vectors("e4m3", overflow="raise"), ValueError, "has no vectors"),
         (lambda: vectors.encode_vectors("e4m3", overflow="wrap"), ValueError, "no meaning"),
         (lambda: vectors.encode_vectors("e4m3", random_bits=4), ValueError, "need a stochastic"),
         (

@@ -271,6 +271,12 @@ class Layer:
             name=name,
         )
 
+    def __repr__(self) -> str:
+        return (
+            f"Layer({self.kind} {self.name!r}, activations {self.activations.shape} of "
+            f"{self.activation_bits} bits, weights {self.weights.shape} of {self.weight_bits} bits)"
+        )
+
     def __post_init__(self) -> None:
         if self.kind not in ("conv", "linear", "matmul"):
             raise ValueError(f"kind must be 'conv', 'linear' or 'matmul', not {self.kind!r}")

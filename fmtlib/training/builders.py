@@ -90,6 +90,8 @@ def cnn(
     """
     generator = np.random.default_rng(seed)
     depth, height, width = image
+    if len(channels) != 2:
+        raise ValueError(f"channels must be of two convolutions, such as (16, 32), got {channels}")
     first, second = channels
     if height % 2 or width % 2:
         raise ValueError(f"image must have an even height and width, got {height} × {width}")

@@ -20,7 +20,7 @@ from fmtlib.training.recipes import Decisions, Recipe
 from fmtlib.training.setup import HIDDEN, TABLES, Setup
 
 SCHEMA, VERSION = "fmtlib.training", 1
-
+_LOSS = ".5g"  # a training that diverges has losses of any size
 
 _WHAT, _HOW, _KEPT = "What is trained", "How", "Checkpoints"  # groups of the options
 
@@ -224,7 +224,7 @@ def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
     table = Table(box=box.SIMPLE, title=f"{said['data']}, {said['network']}, {said['recipe']}")
     for title in ("epoch", "loss", "accuracy", "validation loss", "validation accuracy"):
         table.add_column(title, justify="right")
-    formats = (".4f", ".2%", ".4f", ".2%")
+    formats = (_LOSS, ".2%", _LOSS, ".2%")
     for epoch in range(len(result.train_loss)):
         series = [getattr(result, name) for name in CURVES]
         cells = [
@@ -235,7 +235,7 @@ def _print(setup: Setup, result: Result, pictures: list[Path]) -> None:
     shown.print(table)
     if result.test_loss is not None:
         right = "" if result.test_accuracy is None else f", accuracy {result.test_accuracy:.2%}"
-        shown.print(f"test: loss {result.test_loss:.4f}{right}", markup=False)
+        shown.print(f"test: loss {result.test_loss:{_LOSS}}{right}", markup=False)
     work = f"{result.macs:,} MACs"
     if result.effectual_macs != result.macs:
         work += f", {result.effectual_macs:,} of them effectual"

@@ -41,6 +41,9 @@ class Part:
     def __len__(self) -> int:
         return len(self.y)
 
+    def __repr__(self) -> str:
+        return f"Part(x={self.x.dtype} {self.x.shape}, y={self.y.dtype} {self.y.shape})"
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

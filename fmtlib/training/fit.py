@@ -304,6 +304,8 @@ def _check(
     ):
         if not isinstance(value, kind):
             hint = "; make one by calling it" if isinstance(value, type) else ""
+            if kind is Recipe and isinstance(value, str):
+                hint = f"; training.parse_recipe({value!r}) makes one of a name"
             raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}{hint}")
     whole_number("epochs", epochs, 1)
     whole_number("batch_size", batch_size, 1)

@@ -69,6 +69,9 @@ class Network:
                 layer.place = dropouts
                 dropouts += 1
 
+    def __repr__(self) -> str:
+        return f"Network({', '.join(type(layer).__name__ for layer in self.layers)})"
+
     @property
     def named_parameters(self) -> dict[str, Parameter]:
         """All parameters by name: the places of the layers, and the attribute ("0.weight")."""

@@ -113,7 +113,7 @@ def parse_recipe(text: str) -> Recipe:
     chosen = _chosen("recipe", text)
     if _calibrated(chosen):
         name = split_choice(text)[0]
-        raise ValueError(f"{name} is calibrated on a trained network: give its weights")
+        raise ValueError(f"{name} is calibrated on a trained network: give its --weights")
     recipe: Recipe = _made(text, chosen)
     return recipe
 

@@ -131,7 +131,7 @@ def sweep(
     if workers is not None:
         whole_number("workers", workers, 1)
     for name, value in (("recipes", recipes), ("data", data), ("networks", networks)):
-        if isinstance(value, str | Recipe) or callable(value):
+        if isinstance(value, str | Recipe | Dataset | Network) or callable(value):
             raise TypeError(f"{name} must be a list; put the single one in a list")
     known = [field.name for field in fields(Setup)]
     for name in options:

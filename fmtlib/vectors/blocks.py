@@ -111,7 +111,9 @@ def one_axis_format(fmt: str | Format) -> BlockFormat:
     """The block format, if its blocks go along one axis."""
     fmt = get_format(fmt)
     if not isinstance(fmt, BlockFormat):
-        raise TypeError(f"{fmt.name} is no block format: see encode_vectors")
+        raise TypeError(
+            f"{fmt.name} is no block format: --op encode takes it, in Python encode_vectors"
+        )
     if not isinstance(fmt.block_size, int):
         raise ValueError(f"the blocks must go along one axis, got {fmt.block_size} of {fmt.name}")
     return fmt

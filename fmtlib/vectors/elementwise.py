@@ -197,6 +197,8 @@ def _rounding_vectors(
     count = whole_number("count", count, 0)
     random_bits, lfsr = noise_source(rounding, random_bits, lfsr)
     Mode.of(fmt, rounding, overflow, random_bits)
+    if overflow == "raise":
+        raise ValueError("overflow='raise' gives no codes, so it has no vectors")
     if op == "quantize":
         _in_dtype(np.zeros(1), fmt, dtype)
     function = ufunc("encode", fmt, rounding=rounding, overflow=overflow, random_bits=random_bits)
@@ -241,7 +243,10 @@ def elementwise_format(fmt: str | Format) -> Elementwise:
     """The format, if it is not one of blocks."""
     fmt = get_format(fmt)
     if isinstance(fmt, BlockFormat):
-        raise TypeError(f"{fmt.name} is a block format: see block_vectors and dot_vectors")
+        raise TypeError(
+            f"{fmt.name} is a block format: --op bfp and dot take it, in Python block_vectors and "
+            "dot_vectors"
+        )
     return elementwise(fmt)
 
 

@@ -77,6 +77,9 @@ class Vectors:
     facts: Mapping[str, Any]
     columns: Mapping[str, Column]
 
+    def __repr__(self) -> str:
+        return f"Vectors({self.name!r}, {len(self)} rows of {', '.join(self.columns)})"
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())).words)
 

@@ -65,6 +65,11 @@ class Design(ABC):
     rows: int = 16
 
     def __post_init__(self) -> None:
+        if not isinstance(getattr(self, "name", None), str):
+            raise TypeError(
+                f"{type(self).__name__} needs a name, to stand beside its figures: "
+                'name = "..." in the class, without an annotation'
+            )
         for field in ("tiles", "lanes", "columns", "rows"):
             self._check(field, 1)
 

@@ -43,6 +43,11 @@ def softmax_cross_entropy(logits: Floats, labels: NDArray[np.integer[Any]]) -> t
         raise ValueError(
             f"logits must have a row for each label, got {logits.shape} and {labels.shape}"
         )
+    if labels.size and not 0 <= labels.min() <= labels.max() < logits.shape[-1]:
+        raise ValueError(
+            f"labels must be from 0 to {logits.shape[-1] - 1}, as there are {logits.shape[-1]} "
+            f"logits, got {labels.min()} to {labels.max()}"
+        )
     matrix, wanted = logits.reshape(-1, logits.shape[-1]), labels.reshape(-1)
     rows = np.arange(len(wanted))
     shifted = matrix - matrix.max(axis=1, keepdims=True)

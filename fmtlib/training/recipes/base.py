@@ -354,7 +354,18 @@ class Run:
         self._calls[gemm, index] += 1
         left = self._decided_on(a, self._operand(gemm, 0, index, nth, roles[0], taps, rounded))
         right = self._decided_on(b, self._operand(gemm, 1, index, nth, roles[1], taps))
-        product, passes = self.recipe.product(a, b, left, right)
+        made = self.recipe.product(a, b, left, right)
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise TypeError(
+                f"{type(self.recipe).__name__}.product must return the product and its passes, or "
+                f"None for these, got {type(made).__name__}"
+            )
+        product, passes = made
+        if np.shape(product) != (*a.shape[:-1], columns):
+            raise ValueError(
+                f"{type(self.recipe).__name__}.product must return an array of shape "
+                f"{(*a.shape[:-1], columns)}, got {np.shape(product)}"
+            )
         matrices = math.prod(a.shape[:-2])
         self.macs += matrices * rows * depth * columns
         self.effectual_macs += matrices * self.recipe.effectual_macs(

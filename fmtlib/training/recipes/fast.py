@@ -73,8 +73,11 @@ class FAST(BlockRecipe):
         super().__post_init__()
         _check_widths(self.low, self.high)
         for name in ("alpha", "beta"):
-            if not np.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value}")
 
     def choose_bits(self, x: Floats, operand: Operand) -> int:
         """`low` or `high`, by the rule above."""
