@@ -6,7 +6,7 @@ arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -50,10 +50,13 @@ class _Kind(NamedTuple):
 
 def are_lazy(a: Any, b: Any) -> bool:
     """Whether an operand is a dask array, or a BlockArray of dask arrays."""
-    return any(
-        one.is_lazy if isinstance(one, BlockArray) else chunked.dask_array(one) is not None
-        for one in (a, b)
-    )
+    return _is_lazy(a) or _is_lazy(b)
+
+
+def _is_lazy(operand: Any) -> bool:
+    if isinstance(operand, BlockArray):
+        return operand.is_lazy
+    return chunked.dask_array(operand) is not None
 
 
 def matmul(function: Callable[..., Any], a: Any, b: Any, c: Any, **options: Any) -> Any:
@@ -98,11 +101,20 @@ def _multiply(
     options: dict[str, Any],
 ) -> Any:
     da: Any = import_module("dask.array")
+    cuts = {
+        label: own
+        for operand, labels in ((a, of_a), (b, of_b))
+        if _is_lazy(operand)
+        for label, own in zip(labels, _codes(operand).chunks, strict=False)
+        if label != _DEPTH
+    }
     pairs: list[Any] = []
     kinds, empty = [], []
     lengths: dict[str, tuple[int, ...]] = {}
     for name, operand, labels in (("a", a, of_a), ("b", b, of_b)):
         arrays, kind = _arrays(da, operand)
+        if not _is_lazy(operand):
+            arrays = [_cut(array, labels, cuts) for array in arrays]
         codes = arrays[0]
         if not labels or not codes.ndim:
             raise ValueError("products need operands with at least one dimension, got none")
@@ -147,6 +159,16 @@ def _arrays(da: Any, operand: Any) -> tuple[list[Any], _Kind]:
     if operand.tensor_scale is not None:
         arrays.append(da.asarray(operand.tensor_scale))
     return arrays, _Kind(operand.format, operand.axis, len(arrays))
+
+
+def _cut(array: Any, labels: Labels, cuts: Mapping[str, tuple[int, ...]]) -> Any:
+    """An array of NumPy in chunks as those of the other operand, along the axes they share."""
+    wanted = {
+        axis: cuts[label]
+        for axis, (label, length) in enumerate(zip(labels, array.shape, strict=False))
+        if label in cuts and length == sum(cuts[label])
+    }
+    return array.rechunk(wanted) if wanted else array
 
 
 def _of_chunks(

@@ -406,6 +406,8 @@ def test_products_of_blocks(accumulator):
     row = fl.encode(b[0, :, 0], fl.bfp(3))
     same(fl.matmul(lazy, row), fl.matmul(left, row))
     same(fl.dot(lazy, lazy), fl.dot(left, left))
+    same(fl.dot(left, lazy), fl.dot(left, left))  # NumPy's operand is cut as the other
+    same(fl.matmul(left, other, accumulator=accumulator), expected)
 
 
 def test_products_of_codes():

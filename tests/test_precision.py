@@ -97,6 +97,13 @@ def test_empty(shape):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "signed"), [("u2", True), ("i2", False), ("i2", "tensor"), ("u4", True)]
+)
+def test_nothing_has_no_sign_to_look_for(dtype, signed):
+    assert fl.group_bits(np.empty((3, 0), dtype), signed=signed).shape == (3, 0)
+
+
+@pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (lambda x: fl.group_bits(x.astype(float)), TypeError, "uint16 or uint32"),
