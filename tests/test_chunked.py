@@ -455,4 +455,4 @@ def test_dask_is_not_imported():
         "fl.calibrate(x, 'int8'); fl.compress(x.astype('i2')); fl.group_bits(x.astype('i2'))\n"
         "assert 'dask' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-P", "-c", code], check=True)

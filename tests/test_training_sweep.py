@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from measures import right
 
 from fmtlib import training
 from fmtlib.parallel import one_blas_thread
@@ -146,16 +147,6 @@ def test_functions_of_ones_own():
     assert row["test_accuracy"] > 0.1
     with pytest.raises(ValueError, match="data must be a function of a module"):
         sweep(["bf16"], [lambda seed: own_data(seed)])
-
-
-def right(setup, trained):
-    """Accuracies after each epoch, and what a column could be of the network."""
-    network, data, result = trained
-    return {
-        "curve": list(result.validation_accuracy),
-        "right": int((network.predict(data.test.x) == data.test.y).sum()),
-        "rate": setup.learning_rate,
-    }
 
 
 def taken(setup, trained):
