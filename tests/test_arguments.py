@@ -123,6 +123,7 @@ def test_decode():
         (lambda: fl.decode(codes, "e4m3", out=np.empty(3, np.float32)), ValueError, "shape|broad"),
         (lambda: fl.decode(codes, "e4m3", out=np.empty(codes.shape, int)), TypeError, "dtype must"),
         (lambda: fl.decode(codes, "e4m3", out=np.empty(codes.shape), dtype="f4"), TypeError, "out"),
+        (lambda: fl.decode(codes, "e4m3", out=[0.0]), TypeError, "out must be an ndarray"),
         (lambda: fl.decode(b, "e4m3"), ValueError, "is in bfp_m4"),
         (lambda: fl.decode(b, scale=1.0), ValueError, "its own scales"),
         (lambda: fl.decode(b, dtype=np.float16), TypeError, "bfloat16 is the smallest"),
@@ -136,6 +137,10 @@ def test_decode():
     assert fl.decode(b, out=out) is out
     np.testing.assert_array_equal(out, X)
     assert fl.decode(codes, "e4m3", out=np.empty(X.shape, np.float32)).dtype == np.float32
+    for name in ("e4m3", "e2m1"):  # one with codes in every byte, one without
+        out = np.empty((2, 3), np.float32)
+        assert fl.decode(np.uint8([0, 1, 2]), name, out=out) is out  # broadcast, as ufuncs do
+        np.testing.assert_array_equal(out, [fl.decode(np.uint8([0, 1, 2]), name)] * 2)
 
 
 def test_ufunc_arguments():

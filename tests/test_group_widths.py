@@ -115,12 +115,15 @@ def test_any_memory(dtype, order):
 
 def test_slabs_change_nothing(monkeypatch):
     x = spread("int16", (40, 30, 20))
+    x[1:] <<= 4  # so that the first rows alone have the lowest bits
     whole = [fl.group_bits(x, 7, axis) for axis in range(3)]
+    statistics = [fl.width_statistics(x, 7, axis, ends="both") for axis in range(3)]
     monkeypatch.setattr(precision, "_SLAB", 100)
     for axis in range(3):
         moved = np.asfortranarray(x)
         assert_array_equal(fl.group_bits(moved, 7, axis), whole[axis])
         assert_array_equal(fl.group_bits(moved, (7, 1), (axis, axis - 1)), whole[axis])
+        assert fl.width_statistics(moved, 7, axis, ends="both") == statistics[axis]
 
 
 @given(st.sampled_from(DTYPES), st.data())

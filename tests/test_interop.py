@@ -189,6 +189,9 @@ def test_datasets():
     assert_array_equal(codes["b"], [42])
     with pytest.raises(TypeError, match="known shape, got Dataset"):
         fl.encode(dataset, "e4m3", rounding="stochastic")
+    assert_array_equal(fl.decode(codes, "e4m3", scale=0.5)["b"], [0.15625])
+    with pytest.raises(ValueError, match="an axis needs an array"):
+        fl.decode(codes, "e4m3", scale=[0.5, 2.0, 1.0], axis=1)
 
 
 def test_dask_is_not_computed_early():

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import fmtlib as fl
-from fmtlib import reference
+from fmtlib import products, reference
 from fmtlib._core import kernels
 
 
@@ -139,6 +140,23 @@ def test_workers_change_nothing():
     assert_array_equal(fl.matmul(a, b), fl.matmul(a, b, workers=5))
 
 
+@pytest.mark.parametrize(("rows", "workers", "threads"), [(40, 1, []), (40, 3, [3]), (2, 5, [2])])
+def test_workers_are_threads(monkeypatch, rows, workers, threads):
+    """As many as are asked for, but no more than there are rows."""
+    pools = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, count):
+            pools.append(count)
+            super().__init__(count)
+
+    monkeypatch.setattr(products, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(products, "_WORKER_SHARE", 1)
+    a, b, _ = operands(np.random.default_rng(4), rows, 32, 7, fl.bfp(4), fl.bfp(4))
+    assert_array_equal(fl.matmul(a, b, workers=workers), fl.matmul(a, b))
+    assert pools == threads
+
+
 @pytest.mark.parametrize(
     ("m_a", "m_b", "passes"), [(2, 2, 1), (4, 2, 2), (2, 4, 2), (4, 4, 4), (3, 1, 2), (8, 8, 16)]
 )
@@ -148,6 +166,8 @@ def test_passes(m_a, m_b, passes):
     assert fl.dot_passes(a, b) == 3 * 5 * 3 * passes
     c = fl.encode(np.ones((3, 40), np.float32), fl.bfp(m_b))
     assert fl.dot_passes(a, c) == 3 * 3 * passes
+    stack = fl.encode(np.ones((2, 4, 3, 40), np.float32), fl.bfp(m_a))
+    assert fl.dot_passes(stack, b) == 2 * 4 * 3 * 5 * 3 * passes
     wide_a, wide_b, _ = operands(rng, 3, 40, 5, fl.bfp(m_a, 8, 32), fl.bfp(m_b, 8, 32))
     assert fl.dot_passes(wide_a, wide_b) == 3 * 5 * (2 + 1) * passes
 

@@ -166,6 +166,16 @@ def test_seeds():
         assert (draw[i] != draw[j]).any()
 
 
+@pytest.mark.parametrize("scale", [None, 0.5])
+def test_nan_is_told_of(scale):
+    x = np.ones(200, np.float32)
+    x[7] = np.nan
+    with pytest.warns(RuntimeWarning, match="invalid"):
+        codes = fl.encode(x, "int8", rounding="stochastic", seed=1, scale=scale)
+    assert codes[7] == 0
+    assert_array_equal(np.delete(codes, 7), 1 if scale is None else 2)
+
+
 def test_unbiased_with_all_bits():
     """Over many words the mean of a value is the value, well within five standard errors."""
     words = Words(0, 0).take(0, 1 << 16)

@@ -117,8 +117,13 @@ class Bench:
                 raise SystemExit(f"the tests of {area} fail without any mutant")
 
     def compile(self, unit: Path, to: Path) -> bool:
+        # Most mutants are no C: their syntax alone says so ten times as fast.
+        parse = ["gcc", *FLAGS, "-fsyntax-only", unit]
         command = ["gcc", *FLAGS, "-fvisibility=hidden", "-c", unit, "-o", to]
-        return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+        return all(
+            subprocess.run(step, stderr=subprocess.DEVNULL, check=False).returncode == 0
+            for step in (parse, command)
+        )
 
     def link(self, changed: dict[str, Path]) -> bool:
         objects = [changed.get(path.name, path) for path in sorted(self.objects.glob("*.o"))]
@@ -130,7 +135,7 @@ class Bench:
         tests = [str(ROOT / f"tests/test_{name}.py") for name in AREAS[area][1]]
         paths = os.pathsep.join(map(str, (self.folder, ROOT / "tests")))
         options = ["-qx", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml")]
-        thin = ["-p", "mutation.sample", "--cases", cases, "--seconds", "30"]
+        thin = ["-p", "mutation.sample", "--cases", cases, "--seconds", "15"]
         command = [sys.executable, "-P", "-m", "pytest", *options, *thin, *tests]
         try:
             run = subprocess.run(

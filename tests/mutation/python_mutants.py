@@ -6,7 +6,8 @@
     python tests/mutation/python_mutants.py --sample 25 --out tests/mutation/python_mutants.csv
 
 Its settings are in pyproject.toml; a mutant that these tests do not see is "survived", one of a
-function that none of them calls "no tests".
+function that none of them calls "no tests".  A run that is interrupted goes on where it was, from
+what mutmut keeps in ``mutants/``: to begin anew, remove that.  Reasons stay in the table.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MUTMUT = Path(sys.executable).with_name("mutmut")
 MODULES = ("codec", "products", "precision")
-STATUS = {0: "survived", 1: "killed", 3: "killed", 5: "no tests", 33: "no tests"}  # by exit code
+STATUS = {0: "survived", 5: "no tests", 33: "no tests", -24: "timeout", -9: "timeout"}
+KILLED = "killed"  # with any other exit code
+UNDECIDED = (None, 2, 255)  # not run, interrupted, mutmut's own failure
+FIELDS = ("area", "name", "before", "after", "status", "reason")
 
 
 def run(*names: str) -> None:
@@ -47,6 +51,15 @@ def change(name: str) -> tuple[str, str]:
     return old, new
 
 
+def reasons(path: Path) -> dict[tuple[str, ...], str]:
+    """Those of the table so far, by name and what was changed."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {(row["name"], row["before"], row["after"]): row["reason"] for row in rows}
+
+
 def main() -> None:
     """Make, test, write down."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -60,17 +73,23 @@ def main() -> None:
     for module in MODULES:
         names = sorted(results(module))
         print(f"{module}: {len(names)} mutants")
-        chosen[module] = random.Random(args.seed).sample(names, min(args.sample, len(names)))
-    run(*(name for names in chosen.values() for name in names))
+        random.Random(args.seed).shuffle(names)  # so that more of them are these and others
+        chosen[module] = names[: args.sample]
+    codes = {name: code for module in MODULES for name, code in results(module).items()}
+    if left := [name for names in chosen.values() for name in names if codes[name] in UNDECIDED]:
+        run(*left)
+    known = reasons(args.out)
     with args.out.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["area", "name", "before", "after", "status", "reason"])
+        writer.writerow(FIELDS)
         for module, names in chosen.items():
             codes = results(module)
             for name in names:
-                if codes[name] is not None:
-                    status = STATUS.get(codes[name], "timeout")
-                    writer.writerow([module, name, *change(name), status, ""])
+                if codes[name] not in UNDECIDED:
+                    changed = change(name)
+                    status = STATUS.get(codes[name], KILLED)
+                    reason = known.get((name, *changed), "")
+                    writer.writerow([module, name, *changed, status, reason])
 
 
 if __name__ == "__main__":
