@@ -223,6 +223,21 @@ def test_data_of_wide_formats(target, name, fmt):
             assert_same(fast, slow)
 
 
+@pytest.mark.parametrize("name", ["a100", "hopper", "b200"])
+def test_data_below_float32(target, name):
+    """Times great ones: products that float32 holds, of numbers that it does not."""
+    accumulator = fl.Accumulator.preset(name, "bfloat16", "bfloat16")
+    low = fl.FloatFormat(8, 7, bias=150)
+    great = fl.encode(np.full((5, 9), 2.0**100), "bfloat16")
+    small = np.tile(np.arange(9, dtype=np.uint16), (5, 1))  # multiples of 2**-156
+    wanted = np.full((5, 5), 36 * 2.0**-56, np.float32)
+    for a, b, formats in (
+        (great, small.T, ("bfloat16", low)),
+        (small, great.T, (low, "bfloat16")),
+    ):
+        assert_array_equal(fl.matmul(a, b, formats=formats, accumulator=accumulator), wanted)
+
+
 @pytest.mark.parametrize(
     "fmt",
     [
@@ -296,6 +311,30 @@ def test_blocks(name, other):
                 total += as_float(sum(terms[k : k + size], Fraction(0)), "float32")
             assert_same(grouped[i, j], np.float32(total))
             assert_same(exact[i, j], as_float(sum(terms, Fraction(0)), "float64")[()])
+
+
+def test_the_scale_of_a_tensor_rounds_once(target):
+    """1492058383 * 0xABCDEF is just above the middle of two float32 numbers; float64 has that."""
+    whole, rest = divmod(1492058383, 12)
+    factors = [whole // 15 + (k < whole % 15) for k in range(15)] + [rest]
+    a = fl.BlockArray(
+        np.tile(np.uint8([7] * 15 + [1]), (5, 1)),  # 6 and 0.5: 12 halves, and one
+        np.full((5, 1), 0x38, np.uint8),
+        fl.get_format("nvfp4"),
+        1,
+        np.float32(0xABCDEF),
+    )
+    b = fl.BlockArray(
+        np.tile(np.uint32(factors), (5, 1)).T, np.full((1, 5), 127, np.uint8), fl.bfp(23), 0
+    )
+    terms = [
+        Fraction(u) * Fraction(v)
+        for u, v in zip(fl.decode(a, dtype="f8")[0], fl.decode(b, dtype="f8")[:, 0], strict=True)
+    ]
+    wanted = as_float(sum(terms), "float32")
+    assert wanted != np.float32(float(sum(terms)))
+    assert_array_equal(fl.matmul(a, b), np.full((5, 5), wanted))
+    assert_array_equal(fl.matmul(b.T, a.T), np.full((5, 5), wanted))
 
 
 @pytest.mark.parametrize("name", ["ada", "hopper", "b200"])
