@@ -351,6 +351,26 @@ def test_scaled_terms(target, name, fmt):
     assert_same(result, slow)  # which has no loops for a least exponent
 
 
+@pytest.mark.parametrize(
+    ("formats", "other"),
+    [
+        (("e4m3", "e5m2"), {"product": fl.Register(8, 2)}),
+        (("e4m3", "e5m2"), {"alignment_bits": 40}),
+        ((fl.FloatFormat(5, 13), fl.FloatFormat(5, 13)), {}),
+    ],
+    ids=["product", "alignment", "fractions"],
+)
+def test_what_the_loops_of_tensor_cores_leave_to_steps(target, formats, other):
+    rng = np.random.default_rng(30)
+    accumulator = dataclasses.replace(fl.Accumulator.preset("hopper", "e4m3", "e5m2"), **other)
+    slow = dataclasses.replace(accumulator, min_exponent=-4096)  # which has no loops
+    x, y = rng.standard_normal((4, 70)), rng.standard_normal((70, 16))
+    x[:, ::3] *= 2.0**-20
+    a, b = (fl.encode(z, fmt) for z, fmt in zip((x, y), formats, strict=True))
+    fast, steps = (fl.matmul(a, b, formats=formats, accumulator=way) for way in (accumulator, slow))
+    assert_same(fast, steps)
+
+
 def test_blocks_of_special_values(target):
     """NaN and infinite scales and elements go where they multiply, and nowhere else."""
     x = np.ones((5, 64), np.float32)
