@@ -9,7 +9,6 @@ FOLDER = Path(__file__).parent
 COLUMNS = (
     "invalid",
     "same",
-    "no tests",
     "killed",
     "timeout",
     "killed by others",
@@ -21,7 +20,7 @@ MARKS = ("<!-- counts -->\n", "<!-- end of counts -->\n")
 
 def fate(row: dict[str, str]) -> str:
     """The column of a mutant."""
-    if row["status"] != "survived":
+    if row["status"] not in ("survived", "no tests"):
         return row["status"]
     why = row["reason"]
     if why.startswith("killed"):
