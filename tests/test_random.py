@@ -81,6 +81,18 @@ def test_values_are_those_of_codes(target, name, rounding):
 
 
 @pytest.mark.parametrize("rounding", STOCHASTIC)
+def test_values_below_the_normal_ones_of_float32(target, rounding):
+    fmt = fl.FloatFormat(7, 5, bias=126)
+    exact = fl.decode(np.arange(200, dtype=fmt.code_dtype), fmt)
+    x = np.concatenate([exact, exact[1:] * np.float32(0.75)])
+    words = np.random.default_rng(4).integers(0, 2**32, x.size, dtype=np.uint32)
+    codes = fl.ufunc("encode", fmt, rounding=rounding)(x, words)
+    values = fl.ufunc("quantize", fmt, rounding=rounding)(x, words)
+    assert_array_equal(values.view(np.uint32), fl.decode(codes, fmt).view(np.uint32))
+    assert_array_equal(values[:200], exact)
+
+
+@pytest.mark.parametrize("rounding", STOCHASTIC)
 @pytest.mark.parametrize("name", ELEMENTWISE_NAMES)
 def test_words_against_reference(name, rounding):
     """All words of 2 bits, and words of more."""
