@@ -427,20 +427,18 @@ def test_approximate_products_of_stacks_and_of_nothing(target):
 
 
 def test_the_kernel_of_approximate_products_checks_its_arguments():
-    ones, powers = np.ones((1, 2, 2), np.uint8), np.ones((1, 2, 2), np.float32)
-    table, out = np.ones((2, 2), np.float32), np.empty((1, 2, 2), np.float32)
-    kernels.multiply_by_table(ones, powers, ones, powers, table, out)
+    ones, table = np.ones((1, 2, 2), np.float32), np.ones((2, 2), np.float32)
+    out = np.empty((1, 2, 2), np.float32)
+    kernels.multiply_by_table(ones, ones, table, out)
     assert_array_equal(out, np.full((1, 2, 2), 2))
-    for a, b, factors, to, error in (
-        (2 * ones, ones, table, out, IndexError),
-        (ones, 2 * ones, table, out, IndexError),
-        (ones, ones[:, :1], table, out, ValueError),
-        (ones, ones, table[:1], out, ValueError),
-        (ones, ones, np.ones((256, 256), np.float32), out, ValueError),
-        (ones, ones, table, np.empty((1, 2, 3), np.float32), ValueError),
+    for b, factors, to in (
+        (ones[:, :1], table, out),
+        (ones, table[:1], out),
+        (ones, np.ones((256, 256), np.float32), out),
+        (ones, table, np.empty((1, 2, 3), np.float32)),
     ):
-        with pytest.raises(error):
-            kernels.multiply_by_table(a, powers, b, powers, factors, to)
+        with pytest.raises(ValueError, match="stacks of shapes|a table of shape"):
+            kernels.multiply_by_table(ones, b, factors, to)
 
 
 def test_approximate_extremes():

@@ -158,10 +158,8 @@ def serial_dot(
     out: NDArray[np.int64],
 ) -> None: ...
 def multiply_by_table(
-    a: NDArray[np.uint8],
-    a_powers: NDArray[np.float32],
-    b: NDArray[np.uint8],
-    b_powers: NDArray[np.float32],
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
     factors: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None: ...

@@ -91,13 +91,11 @@ cdef extern from "kernels.h" nogil:
         const int64_t *weights
         int planes
 
-    int TABLE_LINES
+    int TABLE_LINES, TABLE_MANTISSAS
 
     ctypedef struct fmt_table_product:
-        const uint8_t *a
-        const uint8_t *b
-        const float *a_powers
-        const float *b_powers
+        const float *a
+        const float *b
         const float *factors
         float *lines
         int mantissa_bits
@@ -1139,39 +1137,29 @@ def serial_dot(a, a_weights, a_rows, b, b_weights, b_rows, out):
             to[i] = fmt_active.serial_dot(&left, a_row[i], &right, b_row[i], words)
 
 
-def multiply_by_table(a, a_powers, b, b_powers, factors, out):
-    """Products of stacks of matrices, the indices of mantissas and the powers of two apart.
-
-    Indices beyond the table of `factors` are refused.
-    """
+def multiply_by_table(a, b, factors, out):
+    """Products of stacks of matrices of float32; `factors` are those of all pairs of mantissas."""
     cdef fmt_table_product plan
-    cdef Py_ssize_t count, i
+    cdef Py_ssize_t count, i, entries = factors.shape[0]
     count, plan.rows, plan.columns = out.shape
     plan.depth = a.shape[2]
     if a.shape != (count, plan.rows, plan.depth) or b.shape != (count, plan.depth, plan.columns):
         raise ValueError(f"stacks of shapes {a.shape}, {b.shape} and {out.shape}")
-    plan.mantissa_bits = factors.shape[0].bit_length() - 1
-    if factors.shape[0] != factors.shape[1] or factors.shape[0] not in (2, 4, 8, 16, 32, 64, 128):
+    if factors.shape != (entries, entries) or entries not in (2, 4, 8, 16, 32, 64, TABLE_MANTISSAS):
         raise ValueError(f"a table of shape {factors.shape}")
-    for codes in (a, b):
-        if codes.size and codes.max() >= factors.shape[0]:
-            raise IndexError(f"mantissas beyond {factors.shape[0]}")
+    plan.mantissa_bits = int(entries).bit_length() - 1
     lines = np.empty(TABLE_LINES, np.float32)
     cdef Py_ssize_t size_a = plan.rows * plan.depth, size_b = plan.depth * plan.columns
-    plan.a = <const uint8_t *>cnp.PyArray_DATA(_flat(a, count * size_a, 1))
-    plan.b = <const uint8_t *>cnp.PyArray_DATA(_flat(b, count * size_b, 1))
-    plan.a_powers = <const float *>cnp.PyArray_DATA(_flat(a_powers, count * size_a, 4))
-    plan.b_powers = <const float *>cnp.PyArray_DATA(_flat(b_powers, count * size_b, 4))
-    plan.factors = <const float *>cnp.PyArray_DATA(_flat(factors, factors.size, 4))
+    plan.a = <const float *>cnp.PyArray_DATA(_flat(a, count * size_a, 4))
+    plan.b = <const float *>cnp.PyArray_DATA(_flat(b, count * size_b, 4))
+    plan.factors = <const float *>cnp.PyArray_DATA(_flat(factors, entries * entries, 4))
     plan.lines = <float *>cnp.PyArray_DATA(_flat(lines, TABLE_LINES, 4))
     cdef float *to = <float *>cnp.PyArray_DATA(_flat(out, out.size, 4))
     with nogil:
         for i in range(count):
             fmt_active.multiply_by_table(&plan, to + i * plan.rows * plan.columns)
             plan.a += size_a
-            plan.a_powers += size_a
             plan.b += size_b
-            plan.b_powers += size_b
 
 
 # --- block matmul ---------------------------------------------------------------------------

@@ -301,15 +301,14 @@ typedef struct {
     int planes;
 } fmt_serial_operand;
 
-/* Matrices (rows, depth) and (depth, columns), apart: indices of mantissas and signed powers of two;
- * factors: what is for each pair of mantissas, of as many bits; lines: room for TABLE_LINES floats. */
+/* Matrices (rows, depth) and (depth, columns); factors: the product of each pair of mantissas of so
+ * many bits; lines: room for TABLE_LINES floats. */
 enum {
     TABLE_COLUMNS = 32, TABLE_STEP = 4, TABLE_MANTISSAS = 128,
     TABLE_LINES = TABLE_STEP * TABLE_MANTISSAS * TABLE_COLUMNS
 };
 typedef struct {
-    const uint8_t *a, *b;
-    const float *a_powers, *b_powers, *factors;
+    const float *a, *b, *factors;
     float *lines;
     int mantissa_bits;
     ptrdiff_t rows, depth, columns;

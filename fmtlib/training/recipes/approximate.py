@@ -20,7 +20,6 @@ Multiplier = Literal["mitchell", "minimally_biased", "exact"]
 # of float32
 _FRACTION_BITS = 23
 _HIDDEN = 1 << _FRACTION_BITS
-_SIGN_AND_EXPONENT, _INFINITY = np.uint32(0xFF800000), np.uint32(0x7F800000)
 
 
 @dataclass(frozen=True)
@@ -72,25 +71,17 @@ class Approximate(Recipe):
         self, a: Floats, b: Floats, left: Operand, right: Operand
     ) -> tuple[Floats, int | None]:
         """The product with the table's mantissas."""
-        count = math.prod(a.shape[:-2])
-        product = np.empty((count, a.shape[-2], b.shape[-1]), np.float32)
+        count, columns = math.prod(a.shape[:-2]), b.shape[-1]
+        product = np.empty((count, a.shape[-2], columns), np.float32)
+        left, right = (
+            np.ascontiguousarray(x, np.float32).reshape(count, *x.shape[-2:]) for x in (a, b)
+        )
         factors = _half_factors(self.multiplier, self.mantissa_bits)
-        kernels.multiply_by_table(*self._apart(a, count), *self._apart(b, count), factors, product)
+        kernels.multiply_by_table(left, right, factors, product)
         with np.errstate(over="ignore"):
             # factors are halves, lest they exceed float32's range before the powers of a lower them
             product *= np.float32(2)
-        return product.reshape(*a.shape[:-1], b.shape[-1]), None
-
-    def _apart(self, x: Floats, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Leading bits of the mantissas, and the signed powers of two, of `count` matrices."""
-        bits = np.ascontiguousarray(x, np.float32).view(np.uint32).reshape(count, *x.shape[-2:])
-        mantissas = bits >> np.uint32(_FRACTION_BITS - self.mantissa_bits)
-        mantissas &= np.uint32((1 << self.mantissa_bits) - 1)
-        powers = (bits & _SIGN_AND_EXPONENT).view(np.float32)
-        exponents = bits & _INFINITY
-        powers[exponents == 0] = 0
-        powers[exponents == _INFINITY] = np.nan
-        return mantissas.astype(np.uint8), powers
+        return product.reshape(*a.shape[:-1], columns), None
 
 
 @cache
