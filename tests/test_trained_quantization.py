@@ -437,7 +437,7 @@ def test_the_kernel_of_approximate_products_checks_its_arguments():
         (ones, np.ones((256, 256), np.float32), out),
         (ones, table, np.empty((1, 2, 3), np.float32)),
     ):
-        with pytest.raises(ValueError, match="stacks of shapes|a table of shape"):
+        with pytest.raises(ValueError, match=r"stacks of shapes|a table of shape"):
             kernels.multiply_by_table(ones, b, factors, to)
 
 

@@ -73,15 +73,17 @@ class Approximate(Recipe):
         """The product with the table's mantissas."""
         count, columns = math.prod(a.shape[:-2]), b.shape[-1]
         product = np.empty((count, a.shape[-2], columns), np.float32)
-        left, right = (
-            np.ascontiguousarray(x, np.float32).reshape(count, *x.shape[-2:]) for x in (a, b)
-        )
         factors = _half_factors(self.multiplier, self.mantissa_bits)
-        kernels.multiply_by_table(left, right, factors, product)
+        kernels.multiply_by_table(_stack(a, count), _stack(b, count), factors, product)
         with np.errstate(over="ignore"):
             # factors are halves, lest they exceed float32's range before the powers of a lower them
             product *= np.float32(2)
         return product.reshape(*a.shape[:-1], columns), None
+
+
+def _stack(x: Floats, count: int) -> Floats:
+    """As `count` matrices that lie in memory one after the other."""
+    return np.ascontiguousarray(x, np.float32).reshape(count, *x.shape[-2:])
 
 
 @cache
