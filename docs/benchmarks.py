@@ -96,18 +96,23 @@ def by_target(rows: list[Row], targets: list[str]) -> str:
     return markdown(["task", "yardstick", *targets], lines, 2)
 
 
+def plain_entry(row: Row) -> dict[str, Any] | None:
+    """Ours with other data than the row is about: both tell how many bytes they move."""
+    whos = (e for e in row["entries"] if e["who"].startswith("fmtlib, ") and "ratio_per_byte" in e)
+    return next(whos, None)
+
+
 def beside_plain(rows: list[Row]) -> str:
     """Tasks whose data differ, beside the same with plain data."""
     lines = []
     for row in rows:
-        first, *rest = ours_of(row)
-        other = next(e for e in rest if "," in e["who"])
-        bytes_ = [first.get("ratio_per_byte", 0.0), other.get("ratio_per_byte", 0.0)]
+        first, other = ours_of(row)[0], plain_entry(row)
+        assert other is not None
         name = other["who"].partition(", ")[2]
         lines.append([
             row["task"], number(first["ratio"]), name, number(other["ratio"]),
             f"{first['ratio'] / other['ratio'] - 1:+.0%}",
-            f"{bytes_[0] / bytes_[1] - 1:+.0%}",
+            f"{first['ratio_per_byte'] / other['ratio_per_byte'] - 1:+.0%}",
         ])  # fmt: skip
     head = ["task", "fmtlib", "beside", "its ratio", "difference", "per byte"]
     return markdown(head, lines)
@@ -119,7 +124,7 @@ def figures(found: dict[str, Any]) -> str:
     names = peers_of(rows)
     mains = greatest_of(rows)
     headlines = [row for row in mains if row["headline"]]
-    awkward = [row for row in mains if any(e["who"].startswith("fmtlib, ") for e in row["entries"])]
+    awkward = [row for row in mains if plain_entry(row) is not None]
     others = [row for row in mains if row not in headlines and row not in awkward]
     limited = [row for row in mains if row["limit"] or row["least_gflops"]]
     kept = sum(map(within, limited))
