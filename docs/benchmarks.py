@@ -28,6 +28,8 @@ README_TASKS = (
     "matmul float8_e4m3fn hopper",
 )  # fmt: skip
 
+STEP = "training step of "
+
 Row = dict[str, Any]
 
 
@@ -118,6 +120,23 @@ def beside_plain(rows: list[Row]) -> str:
     return markdown(head, lines)
 
 
+def training_steps(rows: list[Row]) -> str:
+    """Steps of the trainer, and what 60,000 samples, the images of MNIST, take at that rate."""
+    lines = []
+    for row in rows:
+        network, _, recipe = row["task"].removeprefix(STEP).partition(", ")
+        first = ours_of(row)[0]
+        seconds = first["seconds"]["median"]
+        epoch = seconds * 60_000 / int(row["size"].removesuffix(" samples"))
+        ratio = f"**{number(first['ratio'])}** × {row['yardstick']}"
+        lines.append([
+            network, recipe or "Float32", row["size"], number(seconds * 1e3), number(epoch), ratio,
+            limit_text(row),
+        ])  # fmt: skip
+    head = ["network", "recipe", "batch", "step (ms)", "60,000 samples (s)", "ratio", "wanted"]
+    return markdown(head, lines, 3)
+
+
 def figures(found: dict[str, Any]) -> str:
     """All tables."""
     rows, targets = found["rows"], found["targets"]
@@ -125,7 +144,8 @@ def figures(found: dict[str, Any]) -> str:
     mains = greatest_of(rows)
     headlines = [row for row in mains if row["headline"]]
     awkward = [row for row in mains if plain_entry(row) is not None]
-    others = [row for row in mains if row not in headlines and row not in awkward]
+    steps = [row for row in mains if row["task"].startswith(STEP)]
+    others = [row for row in mains if row not in [*headlines, *awkward, *steps]]
     limited = [row for row in mains if row["limit"] or row["least_gflops"]]
     kept = sum(map(within, limited))
     parts = [
@@ -144,6 +164,9 @@ def figures(found: dict[str, Any]) -> str:
         "## Awkward data and other types",
         "The same call with other data, beside plain float32.",
         beside_plain(awkward),
+        "## Steps of training",
+        "One thread. Images have 28 × 28 pixels where nothing else is said, texts 64 characters.",
+        training_steps(steps),
         "## Everything else",
         beside_peers(others, names),
     ]
