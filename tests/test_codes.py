@@ -312,7 +312,9 @@ def test_convert_every_code(from_name, to_name):
         assert_array_equal(few, expected[:3])  # without a table
 
 
-@pytest.mark.parametrize("to_name", ["float8_e4m3fn", "float6_e3m2fn", "bfloat16", "fixed_s7_8"])
+@pytest.mark.parametrize(
+    "to_name", ["float8_e4m3fn", "float6_e3m2fn", "bfloat16", "fixed_s7_8", "tf32"]
+)
 @pytest.mark.parametrize("from_name", ["float16", "bfloat16", "fixed_s7_8", "int16"])
 def test_convert_16_bit_codes(from_name, to_name):
     source, to = FORMATS[from_name], FORMATS[to_name]
