@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,31 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
     if high is not None and not low <= number <= high:
         raise ValueError(f"{name} must be from {low} to {high}, got {number}")
     return number
+
+
+def did_you_mean(given: object, allowed: Iterable[str]) -> str:
+    """The near matches of a wrong name, to go on with an error message; nothing if there is none.
+
+    Examples
+    --------
+    >>> did_you_mean("strips", ["loom", "stripes"])
+    "; did you mean 'stripes'?"
+    """
+    near = difflib.get_close_matches(given, list(allowed)) if isinstance(given, str) else []
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def not_one_of(name: str, given: object, allowed: Iterable[str]) -> str:
+    """What an error says of an argument that is none of the names allowed.
+
+    Examples
+    --------
+    >>> not_one_of("side", "lefft", ["left", "right"])
+    "side must be one of left, right, got 'lefft'; did you mean 'left'?"
+    """
+    allowed = list(allowed)
+    hint = did_you_mean(given, allowed)
+    return f"{name} must be one of {', '.join(allowed)}, got {given!r}{hint}"
 
 
 def is_lazy(x: object) -> bool:

@@ -19,7 +19,7 @@ from fmtlib import blocks, chunked, lazy_blocks
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
 from fmtlib.arguments import as_array as _array
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
     OVERFLOWS,
@@ -96,7 +96,7 @@ def ufunc(
     """
     fmt = get_format(fmt)
     if verb not in VERBS:
-        raise ValueError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
+        raise ValueError(not_one_of("verb", verb, VERBS))
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"block formats are not elementwise and have no ufunc, got {fmt.name}")
     if verb == "decode":
@@ -524,9 +524,9 @@ class Mode(NamedTuple):
     def of(cls, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> Mode:
         """Check the arguments that users gave."""
         if rounding not in ROUNDINGS:
-            raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+            raise ValueError(not_one_of("rounding", rounding, ROUNDINGS))
         if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, got {overflow!r}")
+            raise ValueError(not_one_of("overflow", overflow, OVERFLOWS))
         if overflow not in fmt.overflows:
             raise ValueError(
                 f"overflow={overflow!r} has no meaning for {fmt.name}; allowed: "

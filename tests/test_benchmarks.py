@@ -274,7 +274,7 @@ def test_wrong_arguments(tmp_path, capsys):
     for arguments, words in (
         (["--select", "nothing_like_it"], "no benchmark matches 'nothing_like_it'"),
         (["--select", "("], "no regular expression"),
-        (["--targets", "z80"], "no kernels for z80 here"),
+        (["--targets", "z80"], "no kernels for 'z80' here"),
         (["--sizes", "l5"], "got 'l5'"),
         (["--sizes", "1.5l9"], "no such cache"),
         (["--sizes", "12"], "from 64"),
