@@ -310,7 +310,8 @@ class FixedFormat(_ValueSet):
     signed : bool
         Whether there are negative values.
     encoding : {"twos_complement", "sign_magnitude"}
-        How a signed code holds its sign.  Sign-magnitude is for the elements of blocks.
+        How a signed code holds its sign.  Sign-magnitude is for the elements of blocks; the verbs
+        do not take it, `fmtlib.reference` and `show` do.
 
     Examples
     --------
@@ -366,8 +367,9 @@ class FixedFormat(_ValueSet):
 
     @property
     def overflows(self) -> tuple[str, ...]:
-        """The overflow modes that the format takes."""
-        return ("saturate", "wrap", "raise")
+        """The overflow modes that the format takes; sign and magnitude do not wrap."""
+        wraps = self.encoding == "twos_complement"
+        return ("saturate", "wrap", "raise") if wraps else ("saturate", "raise")
 
     @property
     def precision(self) -> int:
