@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import operator
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -80,6 +81,8 @@ def is_lazy(x: object) -> bool:
 def as_array(x: Any) -> NDArray[Any]:
     """Return `x` as NumPy sees it through its protocols or DLPack, copied only where it must be.
 
+    torch's bfloat16 and 8-bit floats, which NumPy lacks, become ml_dtypes' if that is installed.
+
     Raises
     ------
     TypeError
@@ -95,6 +98,10 @@ def as_array(x: Any) -> NDArray[Any]:
     if not hasattr(x, "__dlpack__") or isinstance(x, np.ndarray):
         return np.asarray(x)
     try:
+        if (dtype := _dtype_that_numpy_lacks(x)) is not None:
+            torch = sys.modules["torch"]
+            bits = torch.uint8 if dtype.itemsize == 1 else torch.int16
+            return np.asarray(x.view(bits)).view(dtype)
         # Arrays of other libraries; most offer NumPy's own protocol, some only DLPack.
         return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
@@ -103,3 +110,16 @@ def as_array(x: Any) -> NDArray[Any]:
             f"({error}); give one that is dense, detached and on the CPU, and view types that "
             "NumPy has not as unsigned integers, which are their codes"
         ) from error
+
+
+def _dtype_that_numpy_lacks(x: Any) -> np.dtype[Any] | None:
+    """What ml_dtypes has for the type of one of torch's tensors, where NumPy has nothing."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor) or x.requires_grad:
+        return None
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    name = str(x.dtype).removeprefix("torch.")
+    return np.dtype(getattr(ml_dtypes, name)) if hasattr(ml_dtypes, name) else None

@@ -467,6 +467,8 @@ def decode(
             _refuse_out(codes, out, True)
             return lazy_blocks.decode_blocks(codes, wanted, workers)
         return blocks.decode_blocks(codes, wanted, out, workers)
+    if not _is_foreign(codes):
+        codes = _array(codes)
     if fmt is None:
         fmt = format_of(getattr(codes, "dtype", None))
     if fmt is None:
@@ -484,7 +486,7 @@ def decode(
         wanted = _decode_dtype(fmt, dtype, None)
         how = {"dtype": wanted, "workers": workers}
         return _on_chunks(decode, codes, fmt, wanted, None, axis, scale, zero_point, how)
-    if not _is_foreign(codes) and format_of(getattr(codes, "dtype", None)) == fmt:
+    if not _is_foreign(codes) and format_of(codes.dtype) == fmt:
         codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
     if scale is None:
@@ -778,9 +780,12 @@ def real_array(x: ArrayLike) -> NDArray[Any]:
 @lru_cache(maxsize=256)  # names of dtypes take long
 def _check_real_dtype(dtype: np.dtype[Any]) -> None:
     if dtype.name not in _FLOATS and dtype.name not in _INTEGERS:
+        codes = format_of(dtype) is not None
+        remedy = (
+            "those are codes: decode them, or see convert" if codes else "convert it explicitly"
+        )
         raise TypeError(
-            f"x must be an array of {', '.join(_FLOATS + _INTEGERS)}, got {dtype}; "
-            "convert it explicitly"
+            f"x must be an array of {', '.join(_FLOATS + _INTEGERS)}, got {dtype}; {remedy}"
         )
 
 
@@ -815,8 +820,7 @@ def code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
 def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype[Any]:
     name = "dtype"
     if out is not None:
-        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        _check_is_array(out)
         if dtype is not None and np.dtype(dtype) != out.dtype:
             raise TypeError(f"out has dtype {out.dtype}, but dtype={dtype!r} was asked for")
         dtype, name = out.dtype, "out's dtype"
@@ -858,14 +862,20 @@ def check_out(where: ArrayLike, out: object, dtype: np.dtype[Any], shape: tuple[
         if where is not True:
             raise ValueError("where needs out: elements left out would be undefined")
         return
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+    _check_is_array(out)
+    assert isinstance(out, np.ndarray)
     if out.dtype.newbyteorder("=") != dtype.newbyteorder("="):
         raise TypeError(
             f"out must have dtype {dtype} and shape {shape}, got {out.dtype} and {out.shape}"
         )
     if out.shape != shape:
         raise ValueError(f"out must have shape {shape}, got {out.shape}")
+
+
+def _check_is_array(out: object) -> None:
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        hint = "; give the array on its memory, out.numpy()" if hasattr(out, "numpy") else ""
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}{hint}")
 
 
 def refuse_for_blocks(scale: object, zero_point: object) -> None:

@@ -1145,8 +1145,8 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     ----------
     fmt : str, Format, dtype or scalar type
         A name of the table or an alias ("e4m3"); the derived name of any record
-        ("bfp_m4_e8_g16", "fixed_s7_8"); an ml_dtypes dtype, or NumPy's float16; or a record,
-        which is returned as it is.
+        ("bfp_m4_e8_g16", "fixed_s7_8"); a dtype of ml_dtypes, JAX or torch, or NumPy's float16; or
+        a record, which is returned as it is.
 
     Returns
     -------
@@ -1169,8 +1169,12 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
         return _named(fmt)
     if type(fmt) in _RECORDS or isinstance(fmt, _RECORDS):
         return fmt  # type: ignore[return-value]
+    name = None
     if isinstance(fmt, (np.dtype, type)):
         name = np.dtype(fmt).name
+    elif (type(fmt).__module__, type(fmt).__name__) == ("torch", "dtype"):
+        name = str(fmt).removeprefix("torch.")
+    if name is not None:
         if not isinstance(FORMATS.get(name), FloatFormat):
             integers = [known for known in (name, f"{name}_full") if known in FORMATS]
             hint = f"; there is {' and '.join(map(repr, integers))}" if integers else ""
@@ -1178,7 +1182,7 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
                 f"the dtype {name!r} is no float format of the table; give a name or a record{hint}"
             )
         return FORMATS[name]
-    raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")
+    raise TypeError(f"a format is a name, a record or a dtype of ml_dtypes or torch, got {fmt!r}")
 
 
 @lru_cache(maxsize=1024)
