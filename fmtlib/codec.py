@@ -486,8 +486,6 @@ def decode(
         wanted = _decode_dtype(fmt, dtype, None)
         how = {"dtype": wanted, "workers": workers}
         return _on_chunks(decode, codes, fmt, wanted, None, axis, scale, zero_point, how)
-    if not _is_foreign(codes) and format_of(codes.dtype) == fmt:
-        codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
     if scale is None:
         refuse_scaling(zero_point, axis)
@@ -791,7 +789,8 @@ def _check_real_dtype(dtype: np.dtype[Any]) -> None:
 
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
     if dtype.newbyteorder("=") != fmt.code_dtype:
-        remedy = f"; make them np.asarray(codes, np.{fmt.code_dtype})" if dtype.kind in "iu" else ""
+        integers = dtype.kind in "iu" or "int" in dtype.name  # ml_dtypes' int4, say
+        remedy = f"; make them np.asarray(codes, np.{fmt.code_dtype})" if integers else ""
         raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}{remedy}")
 
 
@@ -803,8 +802,10 @@ def code_range(fmt: Elementwise) -> tuple[int, int]:
 
 
 def code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
-    """The codes as an array, if they are codes of the format."""
+    """The codes as an array of the `code_dtype`, if they are codes of the format."""
     array = _array(codes)
+    if array.dtype.kind not in "iu" and format_of(array.dtype) == fmt:
+        array = from_ml_dtypes(array)
     _check_code_dtype(array.dtype, fmt)
     low, high = code_range(fmt)
     limits = np.iinfo(array.dtype)

@@ -249,6 +249,11 @@ def test_every_code_as_ml_dtypes_and_back(name):
     assert_array_equal(fl.decode(theirs, dtype_of(name)), values)
     assert_array_equal(fl.decode(theirs[::-2]), values[::-2])
     assert_array_equal(fl.decode(theirs[3]), values[3])
+    for verb in (fl.isnan, fl.classify, fl.signbit, fl.pack):
+        assert_array_equal(verb(theirs, name), verb(codes, name))
+    assert_array_equal(fl.convert(theirs, name, "e5m2"), fl.convert(codes, name, "e5m2"))
+    how = {"formats": (name, name), "accumulator": "exact"}
+    assert_array_equal(fl.dot(theirs[:5], theirs[1:6], **how), fl.dot(codes[:5], codes[1:6], **how))
 
 
 def test_ml_dtypes_views_keep_strides_and_see_writes():
@@ -272,6 +277,12 @@ def test_ml_dtypes_of_other_formats_are_refused():
         fl.decode(X)
     with pytest.raises(TypeError, match="needs the format"):
         fl.decode(X.astype(ml_dtypes.int4))
+    with pytest.raises(
+        TypeError, match=r"int4 are int8, got int4; make them np\.asarray.*np\.int8"
+    ):
+        fl.decode(X.astype(ml_dtypes.int4), "int4")
+    with pytest.raises(TypeError, match="codes must be integers, got float8_e5m2"):
+        fl.pack(theirs, "e4m3")
     with pytest.raises(TypeError, match="a dtype of ml_dtypes, or float16, got float32"):
         fl.from_ml_dtypes(X)
     codes = fl.encode(X, "e4m3")
