@@ -28,6 +28,8 @@ README_TASKS = (
     "matmul float8_e4m3fn hopper",
 )  # fmt: skip
 
+STEP = "training step of "
+
 Row = dict[str, Any]
 
 
@@ -96,21 +98,43 @@ def by_target(rows: list[Row], targets: list[str]) -> str:
     return markdown(["task", "yardstick", *targets], lines, 2)
 
 
+def plain_entry(row: Row) -> dict[str, Any] | None:
+    """Ours with other data than the row is about: both tell how many bytes they move."""
+    whos = (e for e in row["entries"] if e["who"].startswith("fmtlib, ") and "ratio_per_byte" in e)
+    return next(whos, None)
+
+
 def beside_plain(rows: list[Row]) -> str:
     """Tasks whose data differ, beside the same with plain data."""
     lines = []
     for row in rows:
-        first, *rest = ours_of(row)
-        other = next(e for e in rest if "," in e["who"])
-        bytes_ = [first.get("ratio_per_byte", 0.0), other.get("ratio_per_byte", 0.0)]
+        first, other = ours_of(row)[0], plain_entry(row)
+        assert other is not None
         name = other["who"].partition(", ")[2]
         lines.append([
             row["task"], number(first["ratio"]), name, number(other["ratio"]),
             f"{first['ratio'] / other['ratio'] - 1:+.0%}",
-            f"{bytes_[0] / bytes_[1] - 1:+.0%}",
+            f"{first['ratio_per_byte'] / other['ratio_per_byte'] - 1:+.0%}",
         ])  # fmt: skip
     head = ["task", "fmtlib", "beside", "its ratio", "difference", "per byte"]
     return markdown(head, lines)
+
+
+def training_steps(rows: list[Row]) -> str:
+    """Steps of the trainer, and what 60,000 samples, the images of MNIST, take at that rate."""
+    lines = []
+    for row in rows:
+        network, _, recipe = row["task"].removeprefix(STEP).partition(", ")
+        first = ours_of(row)[0]
+        seconds = first["seconds"]["median"]
+        epoch = seconds * 60_000 / int(row["size"].removesuffix(" samples"))
+        ratio = f"**{number(first['ratio'])}** × {row['yardstick']}"
+        lines.append([
+            network, recipe or "Float32", row["size"], number(seconds * 1e3), number(epoch), ratio,
+            limit_text(row),
+        ])  # fmt: skip
+    head = ["network", "recipe", "batch", "step (ms)", "60,000 samples (s)", "ratio", "wanted"]
+    return markdown(head, lines, 3)
 
 
 def figures(found: dict[str, Any]) -> str:
@@ -119,8 +143,9 @@ def figures(found: dict[str, Any]) -> str:
     names = peers_of(rows)
     mains = greatest_of(rows)
     headlines = [row for row in mains if row["headline"]]
-    awkward = [row for row in mains if any(e["who"].startswith("fmtlib, ") for e in row["entries"])]
-    others = [row for row in mains if row not in headlines and row not in awkward]
+    awkward = [row for row in mains if plain_entry(row) is not None]
+    steps = [row for row in mains if row["task"].startswith(STEP)]
+    others = [row for row in mains if row not in [*headlines, *awkward, *steps]]
     limited = [row for row in mains if row["limit"] or row["least_gflops"]]
     kept = sum(map(within, limited))
     parts = [
@@ -139,6 +164,9 @@ def figures(found: dict[str, Any]) -> str:
         "## Awkward data and other types",
         "The same call with other data, beside plain float32.",
         beside_plain(awkward),
+        "## Steps of training",
+        "One thread. Images have 28 × 28 pixels where nothing else is said, texts 64 characters.",
+        training_steps(steps),
         "## Everything else",
         beside_peers(others, names),
     ]

@@ -185,6 +185,7 @@ EVALUATED: dict[str, training.Recipe] = {
 }
 APPROXIMATE: dict[str, training.Recipe | None] = {
     "Mitchell, m=7": training.Approximate("mitchell", 7),
+    "Mitchell, m=3": training.Approximate("mitchell", 3),
     "minimally biased, m=3": training.Approximate("minimally_biased", 3),
     "truncated operands, m=3": training.Approximate("exact", 3),
 }
@@ -268,7 +269,7 @@ def on_text(setup: training.Setup, trained: training.Trained) -> Row:
 
 SEQUENCES = (
     "bfloat16", "FP8", "MXFP8", *INT8, "BFP m=8", "BFP m=4", "BFP m=3", "BFP m=2", *ADAPTIVE,
-    *ROUNDINGS,
+    *ROUNDINGS, *STORED, *OTHERS, *APPROXIMATE,
 )  # fmt: skip
 TRANSFORMER = "transformer:width=32:heads=4:depth=1"
 WIDE = "transformer:width=128:heads=4:depth=1"
@@ -313,7 +314,7 @@ EXPERIMENTS = {
         "digits:validation=0.25", "resnet:channels=8,16",
         few(
             "bfloat16", "FP8", "MXFP8", *INT8, "BFP m=8", "BFP m=4", "BFP m=3", "BFP m=2",
-            *ADAPTIVE, *ROUNDINGS,
+            *ADAPTIVE, *ROUNDINGS, *STORED, *OTHERS, *APPROXIMATE,
         ),
         (0.05, 0.1, 0.2), {"epochs": 12}, with_integers,
     ),
@@ -626,7 +627,7 @@ def plot_accuracy(found: Findings, path: Path) -> None:
     """Points against float32 with their intervals, by recipe and network."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 9.5), layout="constrained")
+    figure = Figure(figsize=(13, 13), layout="constrained")
     names = [name for name in found.names if name in SHOWN]
     least, most = -8.0, 2.0
     for axes, name in zip(figure.subplots(2, 3).flat, names, strict=False):
@@ -657,7 +658,8 @@ def plot_accuracy(found: Findings, path: Path) -> None:
         axes.set_yticks(range(len(recipes)), recipes, fontsize=8)
         axes.invert_yaxis()
     figure.supxlabel("points of test accuracy against float32, 95 % interval; grey: within 0.5")
-    figure.axes[0].legend(fontsize=8, loc="upper left")
+    shown = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside upper center", ncols=2)
     with replaced(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import fmtlib as fl
 from fmtlib import reference, training
+from fmtlib._core import kernels
 
 
 def normal(*shape, seed=0):
@@ -401,16 +402,43 @@ def test_approximate_products_one_by_one(multiplier, m):
     assert_array_equal(product, np.float32(expected))
 
 
-def test_approximate_sums():
-    run = training.Approximate("mitchell", 4).start()
+@pytest.mark.parametrize("m", [4, 7])
+def test_approximate_sums_are_in_order(m, target):
+    run = training.Approximate("mitchell", m).start()
     for (a, b), product in zip(((A, W), (A.T, G), (G, W.T)), gemms(run), strict=True):
-        terms = np.array([[
-            [slow_product(*map(float, xy), "mitchell", 4) for xy in zip(row, column, strict=True)]
-            for column in b.T
-        ] for row in a])  # fmt: skip
-        bound = np.abs(terms).sum(axis=-1) * a.shape[1] * 2.0**-23
-        assert (np.abs(product - terms.sum(axis=-1)) <= bound).all()
+        for row, sums in zip(a, product, strict=True):
+            for column, total in zip(b.T, sums, strict=True):
+                expected = np.float32(0)
+                for x, y in zip(row, column, strict=True):
+                    expected += np.float32(slow_product(float(x), float(y), "mitchell", m))
+                assert total == expected
         assert product.dtype == np.float32
+
+
+def test_approximate_products_of_stacks_and_of_nothing(target):
+    run = training.Approximate("minimally_biased", 3).start()
+    a, b = normal(2, 3, 5, 9), normal(2, 3, 9, 70)
+    product = run.gemm(a, b, "forward", 0)
+    for i, j in np.ndindex(2, 3):
+        assert_array_equal(product[i, j], run.gemm(a[i, j], b[i, j], "forward", 0))
+    assert_array_equal(run.gemm(a[..., :0], b[:, :, :0], "forward", 0), np.zeros((2, 3, 5, 70)))
+    assert run.gemm(a[:0], b[:0], "forward", 0).shape == (0, 3, 5, 70)
+    assert run.gemm(a, b[..., :0], "forward", 0).shape == (2, 3, 5, 0)
+
+
+def test_the_kernel_of_approximate_products_checks_its_arguments():
+    ones, table = np.ones((1, 2, 2), np.float32), np.ones((2, 2), np.float32)
+    out = np.empty((1, 2, 2), np.float32)
+    kernels.multiply_by_table(ones, ones, table, out)
+    assert_array_equal(out, np.full((1, 2, 2), 2))
+    for b, factors, to in (
+        (ones[:, :1], table, out),
+        (ones, table[:1], out),
+        (ones, np.ones((256, 256), np.float32), out),
+        (ones, table, np.empty((1, 2, 3), np.float32)),
+    ):
+        with pytest.raises(ValueError, match=r"stacks of shapes|a table of shape"):
+            kernels.multiply_by_table(ones, b, factors, to)
 
 
 def test_approximate_extremes():

@@ -91,6 +91,16 @@ cdef extern from "kernels.h" nogil:
         const int64_t *weights
         int planes
 
+    int TABLE_LINES, TABLE_MANTISSAS
+
+    ctypedef struct fmt_table_product:
+        const float *a
+        const float *b
+        const float *factors
+        float *lines
+        int mantissa_bits
+        Py_ssize_t rows, depth, columns
+
     ctypedef struct fmt_kernels:
         fmt_compress_kernels compress[3]
         void (*to_planes[3])(const void *, Py_ssize_t, int, uint8_t *, Py_ssize_t) noexcept nogil
@@ -98,6 +108,7 @@ cdef extern from "kernels.h" nogil:
                                void *) noexcept nogil
         int64_t (*serial_dot)(const fmt_serial_operand *, Py_ssize_t, const fmt_serial_operand *,
                               Py_ssize_t, Py_ssize_t) noexcept nogil
+        void (*multiply_by_table)(const fmt_table_product *, float *) noexcept nogil
         const char *name
         void (*philox)(uint64_t, uint64_t, uint64_t, uint32_t *, Py_ssize_t) noexcept nogil
         void (*count_terms[3])(const void *, uint8_t *, Py_ssize_t, int, int) noexcept nogil
@@ -1124,6 +1135,31 @@ def serial_dot(a, a_weights, a_rows, b, b_weights, b_rows, out):
     with nogil:
         for i in range(count):
             to[i] = fmt_active.serial_dot(&left, a_row[i], &right, b_row[i], words)
+
+
+def multiply_by_table(a, b, factors, out):
+    """Products of stacks of matrices of float32; `factors` are those of all pairs of mantissas."""
+    cdef fmt_table_product plan
+    cdef Py_ssize_t count, i, entries = factors.shape[0]
+    count, plan.rows, plan.columns = out.shape
+    plan.depth = a.shape[2]
+    if a.shape != (count, plan.rows, plan.depth) or b.shape != (count, plan.depth, plan.columns):
+        raise ValueError(f"stacks of shapes {a.shape}, {b.shape} and {out.shape}")
+    if factors.shape != (entries, entries) or entries not in (2, 4, 8, 16, 32, 64, TABLE_MANTISSAS):
+        raise ValueError(f"a table of shape {factors.shape}")
+    plan.mantissa_bits = int(entries).bit_length() - 1
+    lines = np.empty(TABLE_LINES, np.float32)
+    cdef Py_ssize_t size_a = plan.rows * plan.depth, size_b = plan.depth * plan.columns
+    plan.a = <const float *>cnp.PyArray_DATA(_flat(a, count * size_a, 4))
+    plan.b = <const float *>cnp.PyArray_DATA(_flat(b, count * size_b, 4))
+    plan.factors = <const float *>cnp.PyArray_DATA(_flat(factors, entries * entries, 4))
+    plan.lines = <float *>cnp.PyArray_DATA(_flat(lines, TABLE_LINES, 4))
+    cdef float *to = <float *>cnp.PyArray_DATA(_flat(out, out.size, 4))
+    with nogil:
+        for i in range(count):
+            fmt_active.multiply_by_table(&plan, to + i * plan.rows * plan.columns)
+            plan.a += size_a
+            plan.b += size_b
 
 
 # --- block matmul ---------------------------------------------------------------------------

@@ -666,14 +666,15 @@ def _tasks() -> Iterator[Task]:
         recipes: list[tuple[str, training.Recipe, bool]] = [
             ("FP8", training.FP8(), True),
             ("BFP m=4", training.BFP(4), True),
+            ("BFP m=8", training.BFP(8), True),
             ("FAST", training.FAST(), False),
         ]
         if network == "a CNN":
             recipes += [
                 ("BFP m=2", training.BFP(2), True),
-                ("BFP m=8", training.BFP(8), True),
                 ("MXFP8", training.MXFP8(), False),
                 ("HBFP8", training.HBFP(8), False),
+                ("Mitchell m=7", training.Approximate("mitchell", 7), False),
             ]
         for kind, recipe, wanted_of_cnn in recipes:
             most = 1.5 if wanted_of_cnn and network.startswith("a CNN") else None

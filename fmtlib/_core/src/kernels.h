@@ -301,6 +301,19 @@ typedef struct {
     int planes;
 } fmt_serial_operand;
 
+/* Matrices (rows, depth) and (depth, columns); factors: the product of each pair of mantissas of so
+ * many bits; lines: room for TABLE_LINES floats. */
+enum {
+    TABLE_COLUMNS = 32, TABLE_STEP = 4, TABLE_MANTISSAS = 128,
+    TABLE_LINES = TABLE_STEP * TABLE_MANTISSAS * TABLE_COLUMNS
+};
+typedef struct {
+    const float *a, *b, *factors;
+    float *lines;
+    int mantissa_bits;
+    ptrdiff_t rows, depth, columns;
+} fmt_table_product;
+
 /* One table of stages per instruction set. */
 typedef struct {
     const char *name;
@@ -388,6 +401,8 @@ typedef struct {
                            ptrdiff_t n, void *out);
     int64_t (*serial_dot)(const fmt_serial_operand *a, ptrdiff_t a_row, const fmt_serial_operand *b,
                           ptrdiff_t b_row, ptrdiff_t words);
+    /* See table_product.inc.h. */
+    void (*multiply_by_table)(const fmt_table_product *, float *out);
     uint32_t (*crc32c)(const uint8_t *data, size_t n, uint32_t crc); /* NULL: by table */
     /* Signed powers of two of each value: of its magnitude, or (Booth) of its two's complement. */
     void (*count_terms[3])(const void *x, uint8_t *terms, ptrdiff_t n, int is_signed, int recoding);

@@ -237,6 +237,7 @@ static void take_shifts(const uint32_t *codes, uint32_t *own, ptrdiff_t groups, 
 #include "terms.inc.h"
 #include "compress.inc.h"
 #include "bit_planes.inc.h"
+#include "table_product.inc.h"
 #include "crc32c.inc.h"
 #include "tiles.inc.h"
 
@@ -302,6 +303,7 @@ const fmt_kernels TARGET = {
     .to_planes = {to_planes8, to_planes16, to_planes32},
     .from_planes = {from_planes8, from_planes16, from_planes32},
     .serial_dot = serial_dot,
+    .multiply_by_table = multiply_by_table,
     .widths = {WIDTH_KERNELS(8), WIDTH_KERNELS(16), WIDTH_KERNELS(32)},
     .integer_dot = &INTEGER_DOT,
     .any_beyond = any_beyond,

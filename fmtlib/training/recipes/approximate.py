@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, get_args
@@ -9,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib._core import kernels
 from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.training.layers import Floats
 from fmtlib.training.recipes.base import Operand, Recipe
@@ -18,7 +20,6 @@ Multiplier = Literal["mitchell", "minimally_biased", "exact"]
 # of float32
 _FRACTION_BITS = 23
 _HIDDEN = 1 << _FRACTION_BITS
-_SIGN_AND_EXPONENT, _INFINITY = np.uint32(0xFF800000), np.uint32(0x7F800000)
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,10 @@ class Approximate(Recipe):
 
     Notes
     -----
-    Subnormal operands count as zero.  What is left open and chosen here: sums are NumPy's in
-    float32; a product below 2**-126 is rounded to float32's subnormal numbers, where ApproxTrain's
-    simulator gives 0; a sum beyond float32's range is infinite; an infinite operand counts as
-    NaN.
-
-    The table is not looked up for every product: for each mantissa v, the left operand's powers of
-    two where its mantissa is v are multiplied by the right operand with its mantissas replaced by
-    the table's row v.  That gives the same products, as ``2**mantissa_bits`` matrix products.
+    Subnormal operands count as zero.  What is left open and chosen here: sums are float32's, term
+    after term in the order of the reduction axis; a product below 2**-125 is rounded to a multiple
+    of 2**-148, where ApproxTrain's simulator gives 0; a sum beyond float32's range is infinite; an
+    infinite operand counts as NaN.
 
     References
     ----------
@@ -74,28 +71,19 @@ class Approximate(Recipe):
         self, a: Floats, b: Floats, left: Operand, right: Operand
     ) -> tuple[Floats, int | None]:
         """The product with the table's mantissas."""
-        rows, a_power = self._apart(a)
-        columns, b_power = self._apart(b)
-        product = np.zeros((*a.shape[:-1], b.shape[-1]), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for v, factors in enumerate(_half_factors(self.multiplier, self.mantissa_bits)):
-                mine = rows == v
-                if mine.any():
-                    ones = np.where(mine, a_power, np.float32(0))
-                    product += ones @ (factors[columns] * b_power)
+        count, columns = math.prod(a.shape[:-2]), b.shape[-1]
+        product = np.empty((count, a.shape[-2], columns), np.float32)
+        factors = _half_factors(self.multiplier, self.mantissa_bits)
+        kernels.multiply_by_table(_stack(a, count), _stack(b, count), factors, product)
+        with np.errstate(over="ignore"):
             # factors are halves, lest they exceed float32's range before the powers of a lower them
-            return product * np.float32(2), None
+            product *= np.float32(2)
+        return product.reshape(*a.shape[:-1], columns), None
 
-    def _apart(self, x: Floats) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Leading bits of the mantissas, and the signed powers of two."""
-        bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-        mantissas = bits >> np.uint32(_FRACTION_BITS - self.mantissa_bits)
-        mantissas &= np.uint32((1 << self.mantissa_bits) - 1)
-        powers = (bits & _SIGN_AND_EXPONENT).view(np.float32)
-        exponents = bits & _INFINITY
-        powers[exponents == 0] = 0
-        powers[exponents == _INFINITY] = np.nan
-        return mantissas.astype(np.uint8), powers
+
+def _stack(x: Floats, count: int) -> Floats:
+    """As `count` matrices that lie in memory one after the other."""
+    return np.ascontiguousarray(x, np.float32).reshape(count, *x.shape[-2:])
 
 
 @cache
