@@ -311,7 +311,7 @@ class FixedFormat(_ValueSet):
         Whether there are negative values.
     encoding : {"twos_complement", "sign_magnitude"}
         How a signed code holds its sign.  Sign-magnitude is for the elements of blocks; the verbs
-        do not take it, `fmtlib.reference` and `show` do.
+        do not take it, ``fmtlib.reference`` and `show` do.
 
     Examples
     --------
