@@ -584,9 +584,8 @@ def test_a_lock_that_a_killed_import_has_left(rooted, tmp_path, monkeypatch, cap
     lock.touch()
     os.utime(lock, (0, 0))
     assert peers.installed() == []
-    assert f"qtorch is left out: a process that was killed has left {lock}: remove it" in (
-        capsys.readouterr().err
-    )
+    left = f"qtorch is left out: a process that was killed has left {lock}: remove it\n"
+    assert capsys.readouterr().err == left
     # of another that goes on, the end is waited for
     lock.touch()
     monkeypatch.setattr(peers.time, "sleep", lambda _: lock.unlink())

@@ -396,12 +396,18 @@ def _wait_for_locks(extension: str) -> None:
         root = importlib.import_module("torch.utils.cpp_extension").get_default_build_root()
         python = f"py{sys.version_info.major}{sys.version_info.minor}{getattr(sys, 'abiflags', '')}"
         locks = list(Path(root).glob(f"{python}_*/{extension}/lock"))
-    for lock in filter(Path.exists, locks):
-        print(f"waiting for the process that has made {lock}", file=sys.stderr)
-        with contextlib.suppress(FileNotFoundError):  # it is gone: the other process is done
-            while time.time() - lock.stat().st_mtime < _LONGEST_COMPILATION:
+    for lock in locks:
+        with contextlib.suppress(FileNotFoundError):  # there is none, or the other process is done
+            if _age(lock) < _LONGEST_COMPILATION:
+                print(f"waiting for the process that has made {lock}", file=sys.stderr)
+            while _age(lock) < _LONGEST_COMPILATION:
                 time.sleep(0.2)
             raise RuntimeError(f"a process that was killed has left {lock}: remove it")
+
+
+def _age(file: Path) -> float:
+    """Seconds since a file was written."""
+    return time.time() - file.stat().st_mtime
 
 
 class QTorch(Peer):
