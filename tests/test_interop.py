@@ -253,7 +253,9 @@ def test_every_code_as_ml_dtypes_and_back(name):
         assert_array_equal(verb(theirs, name), verb(codes, name))
     assert_array_equal(fl.convert(theirs, name, "e5m2"), fl.convert(codes, name, "e5m2"))
     how = {"formats": (name, name), "accumulator": "exact"}
-    assert_array_equal(fl.dot(theirs[:5], theirs[1:6], **how), fl.dot(codes[:5], codes[1:6], **how))
+    expected = fl.dot(codes[:5], codes[1:6], **how)
+    assert_array_equal(fl.dot(theirs[:5], theirs[1:6], **how), expected)
+    assert_array_equal(fl.dot(theirs[:5], theirs[1:6], accumulator="exact"), expected)
 
 
 def test_ml_dtypes_views_keep_strides_and_see_writes():
