@@ -36,7 +36,11 @@ _OF_INPUTS, _OF_ARRAY, _OF_MEMORY = "Inputs", "Accelerators", "Memory and energy
 _Inputs = Annotated[
     list[Path] | None,
     option(
-        "The same, before those.", "--input", metavar="FILE", panel=_OF_INPUTS, show_default=False
+        "The same as INPUT, and before those.",
+        "--input",
+        metavar="FILE",
+        panel=_OF_INPUTS,
+        show_default=False,
     ),
 ]
 _Mean = Annotated[
