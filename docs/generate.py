@@ -31,18 +31,7 @@ from fmtlib.commands import COMMANDS
 from fmtlib.formats import ALIASES, FORMATS, ROUNDINGS, STOCHASTIC, Format, ScaleRule
 
 # Modules whose public names have pages besides those of the package itself.
-MODULES = (
-    "fmtlib.reference",
-    "fmtlib.testing",
-    "fmtlib.conformance",
-    "fmtlib.vectors",
-    "fmtlib.onnx_export",
-    "fmtlib.zarr_codecs",
-    "fmtlib.numcodecs_codecs",
-    "fmtlib.search",
-    "fmtlib.training",
-    "fmtlib.hardware",
-)
+MODULES = tuple(f"fmtlib.{name}" for name in fl._MODULES)
 
 
 def write(folder: Path) -> None:

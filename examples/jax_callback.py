@@ -2,9 +2,10 @@
 
     python examples/jax_callback.py
 
-`quantize` can be jitted, mapped with vmap and differentiated: JAX calls fmtlib with NumPy arrays
-when the value is needed.  Its gradient is that of the identity (the straight-through estimator),
-or zero where x is beyond the format's range.
+`quantize` can be jitted, mapped with vmap and differentiated, forward and backward: JAX calls
+fmtlib with NumPy arrays when the value is needed.  Its derivative is that of the identity (the
+straight-through estimator), or zero where x is beyond the format's range.  What is wrong with a
+format or a type is told when the function is traced, and not from inside of the callback.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 import fmtlib as fl
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def quantize(x: jax.Array, fmt: str) -> jax.Array:
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def quantize(x: jax.Array, fmt: Any) -> jax.Array:
     """Values of an elementwise format, in x's shape and type."""
+    _on_host(np.empty(0, x.dtype), fmt)  # raises here what it would raise there
     result = jax.ShapeDtypeStruct(x.shape, x.dtype)
     call = partial(_on_host, fmt=fmt)
     # elementwise: a batch is one more axis of the same call
@@ -29,24 +31,21 @@ def quantize(x: jax.Array, fmt: str) -> jax.Array:
     return found
 
 
-def _on_host(x: Any, fmt: str) -> np.ndarray[Any, Any]:
+def _on_host(x: Any, fmt: Any) -> np.ndarray[Any, Any]:
     return np.asarray(fl.quantize(np.asarray(x), fmt))
 
 
-def _forward(x: jax.Array, fmt: str) -> tuple[jax.Array, jax.Array]:
-    return quantize(x, fmt), jnp.abs(x) <= fl.get_format(fmt).max
+@quantize.defjvp
+def _straight_through(fmt: Any, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (x,), (tangent,) = primals, tangents
+    inside = jnp.abs(x) <= fl.get_format(fmt).max
+    return quantize(x, fmt), jnp.where(inside, tangent, 0)
 
 
-def _backward(fmt: str, inside: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
-    return (jnp.where(inside, gradient, 0),)
-
-
-quantize.defvjp(_forward, _backward)
-
-
-def encode(x: jax.Array, fmt: str) -> jax.Array:
+def encode(x: jax.Array, fmt: Any) -> jax.Array:
     """Codes of an elementwise format; those of FP8 are the bits of JAX's types."""
     code = fl.get_format(fmt).code_dtype
+    fl.encode(np.empty(0, x.dtype), fmt, out=np.empty(0, code))  # as above
     result = jax.ShapeDtypeStruct(x.shape, code)
     found: jax.Array = jax.pure_callback(
         lambda host: np.asarray(fl.encode(np.asarray(host), fmt)),

@@ -25,7 +25,11 @@ def quantize(x: torch.Tensor, fmt: Any, **keywords: Any) -> torch.Tensor:
     """A tensor of x's shape and type with the values of the format; no gradient."""
     x = x.detach()
     y = torch.empty_like(x, memory_format=torch.contiguous_format)
-    fl.quantize(x, fmt, out=y.numpy(), **keywords)
+    if x.dtype == torch.bfloat16:  # which NumPy has only with ml_dtypes
+        memory = fl.as_ml_dtypes(fl.from_ml_dtypes(y), "bfloat16")
+    else:
+        memory = y.numpy()
+    fl.quantize(x, fmt, out=memory, **keywords)
     return y
 
 

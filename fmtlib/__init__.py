@@ -108,3 +108,22 @@ __all__ = [
     "unpack",
     "width_statistics",
 ]
+
+# Modules with public names of their own.
+_MODULES = (
+    "reference",
+    "testing",
+    "conformance",
+    "vectors",
+    "onnx_export",
+    "zarr_codecs",
+    "numcodecs_codecs",
+    "search",
+    "training",
+    "hardware",
+)
+
+
+def __dir__() -> list[str]:
+    """The public names, and the public modules that are imported, for completion in a shell."""
+    return sorted([*__all__, "__version__", *(name for name in _MODULES if name in globals())])

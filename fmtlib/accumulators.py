@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import did_you_mean, not_one_of, whole_number
 from fmtlib.formats import BlockFormat, FloatFormat, Format, Overflow, Rounding, get_format
 
 RegisterRounding: TypeAlias = Literal[
@@ -26,7 +26,7 @@ _MOST_ALIGNMENT_BITS = 64
 
 def _choose(name: str, value: object, allowed: tuple[Any, ...]) -> None:
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise ValueError(not_one_of(name, value, allowed))
 
 
 @dataclass(frozen=True)
@@ -365,6 +365,7 @@ class Accumulator:
         if not isinstance(name, str) or name not in PRESETS:
             raise ValueError(
                 f"accumulator must be an Accumulator or one of {', '.join(PRESETS)}, got {name!r}"
+                f"{did_you_mean(name, PRESETS)}"
             )
         formats = [get_format(a), get_format(b)]
         by_operands = PRESETS[name]

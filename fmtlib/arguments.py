@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,31 @@ def whole_number(name: str, value: Any, low: int, high: int | None = None) -> in
     return number
 
 
+def did_you_mean(given: object, allowed: Iterable[str]) -> str:
+    """The near matches of a wrong name, to go on with an error message; nothing if there is none.
+
+    Examples
+    --------
+    >>> did_you_mean("strips", ["loom", "stripes"])
+    "; did you mean 'stripes'?"
+    """
+    near = difflib.get_close_matches(given, list(allowed)) if isinstance(given, str) else []
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def not_one_of(name: str, given: object, allowed: Iterable[str]) -> str:
+    """What an error says of an argument that is none of the names allowed.
+
+    Examples
+    --------
+    >>> not_one_of("side", "lefft", ["left", "right"])
+    "side must be one of left, right, got 'lefft'; did you mean 'left'?"
+    """
+    allowed = list(allowed)
+    hint = did_you_mean(given, allowed)
+    return f"{name} must be one of {', '.join(allowed)}, got {given!r}{hint}"
+
+
 def is_lazy(x: object) -> bool:
     """Whether x is an array whose values come in chunks when they are asked for: one of dask.
 
@@ -53,6 +81,8 @@ def is_lazy(x: object) -> bool:
 def as_array(x: Any) -> NDArray[Any]:
     """Return `x` as NumPy sees it through its protocols or DLPack, copied only where it must be.
 
+    torch's bfloat16 and 8-bit floats, which NumPy lacks, become ml_dtypes' if that is installed.
+
     Raises
     ------
     TypeError
@@ -68,6 +98,10 @@ def as_array(x: Any) -> NDArray[Any]:
     if not hasattr(x, "__dlpack__") or isinstance(x, np.ndarray):
         return np.asarray(x)
     try:
+        if (dtype := _dtype_that_numpy_lacks(x)) is not None:
+            torch = sys.modules["torch"]
+            bits = torch.uint8 if dtype.itemsize == 1 else torch.int16
+            return np.asarray(x.view(bits)).view(dtype)
         # Arrays of other libraries; most offer NumPy's own protocol, some only DLPack.
         return np.asarray(x) if hasattr(x, "__array__") else np.from_dlpack(x)
     except (TypeError, RuntimeError, BufferError, ValueError) as error:
@@ -76,3 +110,16 @@ def as_array(x: Any) -> NDArray[Any]:
             f"({error}); give one that is dense, detached and on the CPU, and view types that "
             "NumPy has not as unsigned integers, which are their codes"
         ) from error
+
+
+def _dtype_that_numpy_lacks(x: Any) -> np.dtype[Any] | None:
+    """What ml_dtypes has for the type of one of torch's tensors, where NumPy has nothing."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor) or x.requires_grad:
+        return None
+    try:
+        import ml_dtypes
+    except ImportError:
+        return None
+    name = str(x.dtype).removeprefix("torch.")
+    return np.dtype(getattr(ml_dtypes, name)) if hasattr(ml_dtypes, name) else None

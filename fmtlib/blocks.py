@@ -41,6 +41,9 @@ class BlockArray:
     Made by `fmtlib.encode`; `fmtlib.decode` gives the values back.  Of a dask array it is lazy:
     codes and scales are dask arrays, whose chunks hold the same blocks.
 
+    NumPy's functions see its values, decoded: ``np.asarray(b)``, ``np.exp(b)``, and `numpy.save`,
+    which so stores floats and forgets the format.  `fmtlib.save` stores the blocks.
+
     Attributes
     ----------
     codes : ndarray of unsigned integers

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+from fmtlib.arguments import did_you_mean
 
 Reader = Callable[[str], Any]
 
@@ -22,9 +26,59 @@ def near_names(given: str, allowed: Iterable[str]) -> str:
     "; did you mean 'stripes'? allowed: loom, stripes"
     """
     allowed = list(allowed)
-    near = difflib.get_close_matches(given, allowed)
-    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ";"
-    return f"{hint} allowed: {', '.join(allowed)}"
+    return f"{did_you_mean(given, allowed) or ';'} allowed: {', '.join(allowed)}"
+
+
+def named(what: str, name: str, table: Mapping[str, Any], base: type | None = None) -> Any:
+    """What a table has under a name or, if the name has dots, a class of one's own.
+
+    Parameters
+    ----------
+    what : str
+        What the table is of, for messages.
+    name : str
+        One of the table, or where a class is, as ``module.Class``; a module may be in the working
+        folder. In place of the class there may be an instance, whose values become the defaults.
+    table : dict
+    base : type, optional
+        What such a class inherits from. Without it there are only the names of the table.
+
+    Raises
+    ------
+    ValueError
+        If there is no such name, module or class.
+    TypeError
+        If it does not inherit from `base`.
+
+    Examples
+    --------
+    >>> from numbers import Number
+    >>> named("number", "fractions.Fraction", {"int": int}, Number)
+    <class 'fractions.Fraction'>
+    """
+    if name in table:
+        return table[name]
+    if base is None or "." not in name:
+        raise ValueError(f"unknown {what} {name!r}{near_names(name, table)}")
+    place, _, own = name.rpartition(".")
+    if (here := str(Path.cwd())) not in sys.path:  # a console script does not look there
+        sys.path.append(here)
+    try:
+        module = import_module(place)
+    except (ModuleNotFoundError, TypeError, ValueError) as error:  # no name at all, such as ".."
+        if isinstance(error, ModuleNotFoundError) and not f"{place}.".startswith(f"{error.name}."):
+            raise  # one that the module itself imports
+        raise ValueError(f"unknown {what} {name!r}: there is no module {place!r}") from None
+    if not hasattr(module, own):
+        where = getattr(module, "__file__", None) or place
+        raise ValueError(f"unknown {what} {name!r}: there is no {own!r} in {where}")
+    found = getattr(module, own)
+    if isinstance(found, base):
+        values = {key: getattr(found, key) for key in parameters_of(type(found))}
+        return partial(type(found), **values)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise TypeError(f"{name} is no {what}: it must inherit from {base.__name__}")
+    return found
 
 
 def split_choice(text: str) -> tuple[str, dict[str, str]]:
@@ -90,6 +144,7 @@ def choose(
     *,
     hidden: Collection[str] = (),
     readers: Mapping[str, Reader] | None = None,
+    base: type | None = None,
 ) -> partial[Any]:
     """The function or class of a table that a text names, with the parameters that it sets.
 
@@ -106,11 +161,13 @@ def choose(
         Parameters that a text cannot set.
     readers : dict of str to callable, optional
         How values of parameters of some names are read.
+    base : type, optional
+        What classes of one's own inherit from, see `named`.
 
     Raises
     ------
     TypeError
-        If `text` is no str.
+        If `text` is no str, or a class of one's own of another kind.
     ValueError
         If the name, a parameter or its value is none, or a parameter is missing.
 
@@ -123,9 +180,8 @@ def choose(
     if not isinstance(text, str):
         raise TypeError(f"a {what} is given by its name, got {text!r}")
     name, settings = split_choice(text)
-    if name not in table:
-        raise ValueError(f"unknown {what} {name!r}{near_names(name, table)}")
-    known = parameters_of(table[name], hidden)
+    function = named(what, name, table, base)
+    known = parameters_of(function, hidden)
     values = {}
     for key, value in settings.items():
         if key not in known:
@@ -140,7 +196,7 @@ def choose(
     for key, parameter in known.items():
         if key not in values and parameter.default is inspect.Parameter.empty:
             raise ValueError(f"{name} needs {key}, as in {name}:{key}=...")
-    return partial(table[name], **values)
+    return partial(function, **values)
 
 
 def _read(text: str, default: Any) -> Any:

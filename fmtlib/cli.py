@@ -18,8 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 1 if the command failed, which one line on standard error says; 2 if
-        it was called wrongly, or its extra is missing; 130 if it was interrupted.
+        The exit status: 0; 1 if the command failed, which one line on standard error says: a name
+        of a format, design or recipe that there is not, a file or another extra that is missing; 2
+        if there is no such command or option, or it cannot be read, or the extra ``cli`` is
+        missing; 130 if it was interrupted.
     """
     for name in ("typer", "rich"):
         if find_spec(name) is None:

@@ -19,7 +19,7 @@ from fmtlib import blocks, chunked, lazy_blocks
 from fmtlib._core import kernels
 from fmtlib._core.ufuncs import VERBS, Elementwise, Verb, get_ufunc
 from fmtlib.arguments import as_array as _array
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
     OVERFLOWS,
@@ -96,7 +96,7 @@ def ufunc(
     """
     fmt = get_format(fmt)
     if verb not in VERBS:
-        raise ValueError(f"verb must be one of {', '.join(VERBS)}, got {verb!r}")
+        raise ValueError(not_one_of("verb", verb, VERBS))
     if isinstance(fmt, BlockFormat):
         raise TypeError(f"block formats are not elementwise and have no ufunc, got {fmt.name}")
     if verb == "decode":
@@ -172,7 +172,7 @@ def encode(
         zero point: ``x ≈ scale * (code - zero_point)``.  Scalars, or one per entry of `axis`.
         Not for block formats.
     out : ndarray, optional
-        Where to put the codes.  Not for block formats.
+        Where to put the codes, of x's shape.  Not for block formats.
     where : array_like of bool, optional
         Where to compute, the rest of `out` is left alone; needs `out`.  Not for block formats.
     workers : int, optional
@@ -255,7 +255,7 @@ def encode(
         factors = _factors(fmt, getattr(x, "shape", ()), axis, scale, zero_point)
         return _call_foreign(function, mode, words, x, factors, out, where)
     array = _values_of(x, None, words)
-    check_out(where, out, fmt.code_dtype)
+    check_out(where, out, fmt.code_dtype, array.shape)
     inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
     return _rounded(function, fmt, mode, words, inputs, out, where, fmt.code_dtype, workers)
 
@@ -284,7 +284,7 @@ def quantize(
     x, fmt, rounding, overflow, seed, random_bits, axis, scale, zero_point, workers
         As for `encode`.
     out : ndarray, optional
-        Where to put the values; may be x itself.
+        Where to put the values, of x's shape and dtype; may be x itself.
     where : array_like of bool, optional
         Where to compute; needs `out`.
 
@@ -339,7 +339,7 @@ def quantize(
         )
     array = _values_of(x, lazy, words)
     _check_fits(fmt, array.dtype.name, _OWN_TYPE)
-    check_out(where, out, array.dtype)
+    check_out(where, out, array.dtype, array.shape)
     if isinstance(fmt, BlockFormat):
         refuse_for_blocks(scale, zero_point)
         if lazy is not None:
@@ -425,7 +425,7 @@ def decode(
     scale, zero_point, axis
         As for `encode`: the result is ``scale * (value - zero_point)``, rounded once to `dtype`.
     out : ndarray, optional
-        Where to put the values.
+        Where to put the values, of the shape of the codes.
     workers : int, optional
         Threads that share a large array; 1 by default.
 
@@ -467,6 +467,8 @@ def decode(
             _refuse_out(codes, out, True)
             return lazy_blocks.decode_blocks(codes, wanted, workers)
         return blocks.decode_blocks(codes, wanted, out, workers)
+    if not _is_foreign(codes):
+        codes = _array(codes)
     if fmt is None:
         fmt = format_of(getattr(codes, "dtype", None))
     if fmt is None:
@@ -484,14 +486,13 @@ def decode(
         wanted = _decode_dtype(fmt, dtype, None)
         how = {"dtype": wanted, "workers": workers}
         return _on_chunks(decode, codes, fmt, wanted, None, axis, scale, zero_point, how)
-    if not _is_foreign(codes) and format_of(getattr(codes, "dtype", None)) == fmt:
-        codes = from_ml_dtypes(codes)
     wanted = _decode_dtype(fmt, dtype, out)
     if scale is None:
         refuse_scaling(zero_point, axis)
     if _is_foreign(codes):
         return _decode_foreign(codes, fmt, wanted, axis, scale, zero_point, out)
     array = code_array(codes, fmt)
+    check_out(True, out, wanted, array.shape)
     decoder, in_steps = (_decoder if scale is None else _scaled_decoder)(fmt, wanted)
     inputs = (array, *_factors(fmt, array.shape, axis, scale, zero_point))
     return _by_chunks(decoder, inputs, out, True, wanted, None, workers, in_steps)
@@ -524,9 +525,9 @@ class Mode(NamedTuple):
     def of(cls, fmt: Format, rounding: str, overflow: str, random_bits: int | None) -> Mode:
         """Check the arguments that users gave."""
         if rounding not in ROUNDINGS:
-            raise ValueError(f"rounding must be one of {', '.join(ROUNDINGS)}, got {rounding!r}")
+            raise ValueError(not_one_of("rounding", rounding, ROUNDINGS))
         if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, got {overflow!r}")
+            raise ValueError(not_one_of("overflow", overflow, OVERFLOWS))
         if overflow not in fmt.overflows:
             raise ValueError(
                 f"overflow={overflow!r} has no meaning for {fmt.name}; allowed: "
@@ -548,7 +549,7 @@ class _Usual(NamedTuple):
     def __call__(self, x: NDArray[Any], out: NDArray[Any] | None, axis: Any = None) -> Any:
         if out is None:
             return self.function(x)
-        check_out(True, out, self.dtype)
+        check_out(True, out, self.dtype, x.shape)
         return self.function(x, out)
 
 
@@ -561,7 +562,7 @@ class _UsualBlocks(NamedTuple):
 
     def __call__(self, x: NDArray[Any], out: NDArray[Any] | None, axis: Any = None) -> Any:
         if self.verb == "quantize":
-            check_out(True, out, x.dtype)
+            check_out(True, out, x.dtype, x.shape)
             return blocks.quantize_blocks(x, self.fmt, axis, self.rounding, 32, None, 1, out)
         if out is not None:
             raise TypeError("encode to a block format takes neither out nor where")
@@ -777,15 +778,19 @@ def real_array(x: ArrayLike) -> NDArray[Any]:
 @lru_cache(maxsize=256)  # names of dtypes take long
 def _check_real_dtype(dtype: np.dtype[Any]) -> None:
     if dtype.name not in _FLOATS and dtype.name not in _INTEGERS:
+        codes = format_of(dtype) is not None
+        remedy = (
+            "those are codes: decode them, or see convert" if codes else "convert it explicitly"
+        )
         raise TypeError(
-            f"x must be an array of {', '.join(_FLOATS + _INTEGERS)}, got {dtype}; "
-            "convert it explicitly"
+            f"x must be an array of {', '.join(_FLOATS + _INTEGERS)}, got {dtype}; {remedy}"
         )
 
 
 def _check_code_dtype(dtype: np.dtype[Any], fmt: Elementwise) -> None:
     if dtype.newbyteorder("=") != fmt.code_dtype:
-        remedy = f"; make them np.asarray(codes, np.{fmt.code_dtype})" if dtype.kind in "iu" else ""
+        integers = dtype.kind in "iu" or "int" in dtype.name  # ml_dtypes' int4, say
+        remedy = f"; make them np.asarray(codes, np.{fmt.code_dtype})" if integers else ""
         raise TypeError(f"codes of {fmt.name} are {fmt.code_dtype}, got {dtype}{remedy}")
 
 
@@ -797,8 +802,10 @@ def code_range(fmt: Elementwise) -> tuple[int, int]:
 
 
 def code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
-    """The codes as an array, if they are codes of the format."""
+    """The codes as an array of the `code_dtype`, if they are codes of the format."""
     array = _array(codes)
+    if array.dtype.kind not in "iu" and format_of(array.dtype) == fmt:
+        array = from_ml_dtypes(array)
     _check_code_dtype(array.dtype, fmt)
     low, high = code_range(fmt)
     limits = np.iinfo(array.dtype)
@@ -812,17 +819,17 @@ def code_array(codes: ArrayLike, fmt: Elementwise) -> NDArray[Any]:
 
 
 def _decode_dtype(fmt: Format, dtype: Any, out: NDArray[Any] | None) -> np.dtype[Any]:
+    name = "dtype"
     if out is not None:
-        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-            raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+        _check_is_array(out)
         if dtype is not None and np.dtype(dtype) != out.dtype:
             raise TypeError(f"out has dtype {out.dtype}, but dtype={dtype!r} was asked for")
-        dtype = out.dtype
+        dtype, name = out.dtype, "out's dtype"
     if dtype is None:
         return _least_dtype(fmt)
     wanted: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if wanted.name not in _FLOATS:
-        raise TypeError(f"dtype must be one of {', '.join(_FLOATS)}, got {wanted}")
+        raise TypeError(f"{name} must be one of {', '.join(_FLOATS)}, got {wanted}")
     _check_fits(fmt, wanted.name)
     return wanted
 
@@ -848,18 +855,28 @@ def _check_fits(fmt: Format, dtype: str, remedy: str = "") -> None:
         )
 
 
-def check_out(where: ArrayLike, out: object, dtype: np.dtype[Any]) -> None:
-    """Check `out` and `where` before anything is computed; ufuncs check the shape."""
-    if type(out) is np.ndarray and out.dtype == dtype:
+def check_out(where: ArrayLike, out: object, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Check `out` and `where` before anything is computed."""
+    if type(out) is np.ndarray and out.dtype == dtype and out.shape == shape:
         return
     if out is None:
         if where is not True:
             raise ValueError("where needs out: elements left out would be undefined")
         return
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-        raise TypeError(f"out must be an ndarray, got {type(out).__name__}")
+    _check_is_array(out)
+    assert isinstance(out, np.ndarray)
     if out.dtype.newbyteorder("=") != dtype.newbyteorder("="):
-        raise TypeError(f"out must have dtype {dtype}, got {out.dtype}")
+        raise TypeError(
+            f"out must have dtype {dtype} and shape {shape}, got {out.dtype} and {out.shape}"
+        )
+    if out.shape != shape:
+        raise ValueError(f"out must have shape {shape}, got {out.shape}")
+
+
+def _check_is_array(out: object) -> None:
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        hint = "; give the array on its memory, out.numpy()" if hasattr(out, "numpy") else ""
+        raise TypeError(f"out must be an ndarray, got {type(out).__name__}{hint}")
 
 
 def refuse_for_blocks(scale: object, zero_point: object) -> None:
@@ -1043,12 +1060,8 @@ def _by_chunks(
         done = _at_once(function, inputs, out, dtype, words, parts)
         if done is not None:
             return done
-    whole = parts == 1 and words is None and not in_steps
-    if whole or (out is not None and out.shape != shape):  # which the ufunc broadcasts, or refuses
-        every = () if words is None else (words.all_of(shape),)
-        if not in_steps:
-            return function(*inputs, *every, out=out, where=where)
-        raise ValueError(f"out must have shape {shape}, got {out.shape}")  # type: ignore[union-attr]
+    if parts == 1 and words is None and not in_steps:
+        return function(*inputs, out=out, where=where)
     result = np.empty(shape, dtype.newbyteorder("=")) if out is None else np.asarray(out)
     inputs = tuple(_apart(array, result) for array in inputs)
     arrays = [np.broadcast_to(array, shape) for array in inputs]
@@ -1083,7 +1096,7 @@ def _at_once(
     if not (
         isinstance(ufunc, np.ufunc)
         and type(result) is np.ndarray
-        and result.shape == x.shape != ()
+        and x.shape != ()
         and all(a.flags.c_contiguous and a.flags.aligned and a.dtype.isnative for a in (x, result))
         and _apart(x, result) is x
     ):

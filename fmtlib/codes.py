@@ -350,7 +350,7 @@ def convert(
     array = _codes(codes, source)
     mode = codec.Mode.of(target, rounding, overflow, random_bits)
     mode.words(seed)
-    codec.check_out(True, out, target.code_dtype)
+    codec.check_out(True, out, target.code_dtype, array.shape)
     workers = 1 if workers is None else whole_number("workers", workers, 1)
     small = array.size < 2**source.bits // 4  # than a table
     if source.bits > 16 or mode.stochastic or small:

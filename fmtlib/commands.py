@@ -150,6 +150,6 @@ def _fmtlib(
     """Bit-exact low-precision number formats, and what they buy.
 
     `fmtlib COMMAND --help` tells the options of a command, with examples. With `--json` a command
-    prints JSON and nothing else on standard output. The exit status is 0; 1 if the command failed;
-    2 if it was called wrongly.
+    prints JSON and nothing else on standard output. The exit status is 0; 1 if the command failed,
+    as with a name that there is not; 2 if its options could not be read.
     """

@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmtlib.arguments import as_array, whole_number
+from fmtlib.arguments import as_array, not_one_of, whole_number
 
 __all__ = ["microxcaling", "pychop_bfp", "qpytorch_block", "qpytorch_fixed", "qpytorch_float"]
 
@@ -146,9 +146,9 @@ def microxcaling(
     if array.ndim == 0:
         raise ValueError("x must have at least one dimension, got a 0-d array")
     if element not in _ELEMENTS:
-        raise ValueError(f"element must be one of {', '.join(_ELEMENTS)}, got {element!r}")
+        raise ValueError(not_one_of("element", element, _ELEMENTS))
     if rounding not in _MX_ROUNDINGS:
-        raise ValueError(f"rounding must be one of {', '.join(_MX_ROUNDINGS)}, got {rounding!r}")
+        raise ValueError(not_one_of("rounding", rounding, _MX_ROUNDINGS))
     if implementation not in ("torch", "cpp"):
         raise ValueError(f"implementation must be 'torch' or 'cpp', got {implementation!r}")
     axis = whole_number("axis", axis, -array.ndim, array.ndim - 1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import compression
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.blocks import normalize_axis
 from fmtlib.precision import group_bits, integer_array, integer_slabs
 
@@ -138,7 +138,7 @@ decodable=False)
     axis = normalize_axis(axis, array.ndim)
     size = whole_number("group_size", group_size, 1, 1 << 16)
     if encoding not in _SIZES:
-        raise ValueError(f"encoding must be one of {', '.join(_SIZES)}, got {encoding!r}")
+        raise ValueError(not_one_of("encoding", encoding, _SIZES))
     if pointer_bits is None:
         pointer_bits = max(array.size - 1, 0).bit_length()
     elif encoding != "indirection":

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib._core.kernels import crc32c
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import as_array, whole_number
 from fmtlib.blocks import BlockArray, scale_shape
 from fmtlib.formats import FORMATS, BlockFormat, FloatFormat, Format, get_format
 from fmtlib.packing import checked_codes, pack, unpack
@@ -406,7 +406,10 @@ def _take_apart(
         return meaning, parts
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name!r} is a masked array; fill it")
-    array = np.asarray(value)
+    try:
+        array = as_array(value)
+    except TypeError as error:
+        raise TypeError(f"{name!r}: {error}") from None
     own = FORMATS.get(array.dtype.name)
     if array.dtype.isbuiltin == 2 and isinstance(own, FloatFormat):  # a type of ml_dtypes
         if fmt is not None and fmt != own:

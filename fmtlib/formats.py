@@ -310,7 +310,8 @@ class FixedFormat(_ValueSet):
     signed : bool
         Whether there are negative values.
     encoding : {"twos_complement", "sign_magnitude"}
-        How a signed code holds its sign.  Sign-magnitude is for the elements of blocks.
+        How a signed code holds its sign.  Sign-magnitude is for the elements of blocks; the verbs
+        do not take it, ``fmtlib.reference`` and `show` do.
 
     Examples
     --------
@@ -366,8 +367,9 @@ class FixedFormat(_ValueSet):
 
     @property
     def overflows(self) -> tuple[str, ...]:
-        """The overflow modes that the format takes."""
-        return ("saturate", "wrap", "raise")
+        """The overflow modes that the format takes; sign and magnitude do not wrap."""
+        wraps = self.encoding == "twos_complement"
+        return ("saturate", "wrap", "raise") if wraps else ("saturate", "raise")
 
     @property
     def precision(self) -> int:
@@ -1143,8 +1145,8 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
     ----------
     fmt : str, Format, dtype or scalar type
         A name of the table or an alias ("e4m3"); the derived name of any record
-        ("bfp_m4_e8_g16", "fixed_s7_8"); an ml_dtypes dtype, or NumPy's float16; or a record,
-        which is returned as it is.
+        ("bfp_m4_e8_g16", "fixed_s7_8"); a dtype of ml_dtypes, JAX or torch, or NumPy's float16; or
+        a record, which is returned as it is.
 
     Returns
     -------
@@ -1167,8 +1169,12 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
         return _named(fmt)
     if type(fmt) in _RECORDS or isinstance(fmt, _RECORDS):
         return fmt  # type: ignore[return-value]
+    name = None
     if isinstance(fmt, (np.dtype, type)):
         name = np.dtype(fmt).name
+    elif (type(fmt).__module__, type(fmt).__name__) == ("torch", "dtype"):
+        name = str(fmt).removeprefix("torch.")
+    if name is not None:
         if not isinstance(FORMATS.get(name), FloatFormat):
             integers = [known for known in (name, f"{name}_full") if known in FORMATS]
             hint = f"; there is {' and '.join(map(repr, integers))}" if integers else ""
@@ -1176,7 +1182,7 @@ def get_format(fmt: str | Format | np.dtype[Any] | type) -> Format:
                 f"the dtype {name!r} is no float format of the table; give a name or a record{hint}"
             )
         return FORMATS[name]
-    raise TypeError(f"a format is a name, a record or an ml_dtypes dtype, got {fmt!r}")
+    raise TypeError(f"a format is a name, a record or a dtype of ml_dtypes or torch, got {fmt!r}")
 
 
 @lru_cache(maxsize=1024)

@@ -229,12 +229,10 @@ def _code(pattern: int, fmt: _Elementwise) -> int | None:
 
 def _value(code: int, fmt: _Elementwise) -> tuple[reference.Value, str]:
     """The exact value of a code and its class."""
+    value = reference.decode(code, fmt)
     if isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude":
-        negative, magnitude = divmod(code, 1 << fmt.magnitude_bits)
-        value: reference.Value = Fraction(magnitude) * Fraction(2) ** fmt.quantum_exponent
-        value = (-value if value else -0.0) if negative else value
-        return value, "normal" if magnitude else "zero"
-    return reference.decode(code, fmt), str(classify(np.array(code, fmt.code_dtype), fmt))
+        return value, "normal" if value else "zero"
+    return value, str(classify(np.array(code, fmt.code_dtype), fmt))
 
 
 def _bits(pattern: int, fmt: _Elementwise) -> str:

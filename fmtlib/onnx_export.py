@@ -6,6 +6,7 @@ What a runtime then computes with is bit for bit what `fmtlib.decode` gives.  Ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.arguments import whole_number
+from fmtlib.blocks import BlockArray, normalize_axis, scale_shape
 from fmtlib.codec import code_array, decode, elementwise, scaling_arrays
-from fmtlib.formats import BlockFormat, Format, get_format
+from fmtlib.formats import BlockFormat, FloatFormat, Format, get_format
 from fmtlib.packing import pack
 
 if TYPE_CHECKING:
@@ -39,11 +42,15 @@ _TYPES: dict[str, tuple[str, int]] = {
     "int16_full": ("INT16", 21),
     "uint16": ("UINT16", 21),
     "float4_e2m1fn": ("FLOAT4E2M1", 23),
+    "int2": ("INT2", 25),
+    "int2_full": ("INT2", 25),
+    "uint2": ("UINT2", 25),
     "float16": ("FLOAT16", 0),
     "bfloat16": ("BFLOAT16", 0),
 }
-# The operator set from which on Cast takes them: bfloat16 and float16 from the first used here.
-_LEAST_OPSET = 13
+# The operator set from which on Cast takes them: bfloat16 and float16 from the first used here;
+# and that from which on DequantizeLinear takes blocks.
+_LEAST_OPSET, _BLOCKS_OPSET = 13, 21
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +62,17 @@ class QuantizedWeight:
     codes : ndarray of the format's `code_dtype`
         In the weight's shape.
     format : str or Format
-        int4, int8, int16 and their unsigned and full-range kin; float8_e4m3fn, float8_e5m2 and
-        their fnuz kin, float4_e2m1fn; float16 and bfloat16, without a scale.
+        int2, int4, int8, int16 and their unsigned and full-range kin; float8_e4m3fn, float8_e5m2
+        and their fnuz kin, float4_e2m1fn; float16 and bfloat16, without a scale.
     scale : float32 number or array, optional
-        One, or one for each entry of `axis`.
+        One, one for each entry of `axis` or, with `block_size`, one for each block: in the shape
+        of the codes, but ``ceil(n / block_size)`` along `axis` where they have n.
     zero_point : integer or array of the format's range, optional
         Of integer formats, as many as scales.
     axis : int, optional
-        The axis that scales go along.
+        The axis that scales, or blocks, go along.
+    block_size : int, optional
+        Codes along `axis` that share a scale.
 
     Raises
     ------
@@ -87,6 +97,7 @@ class QuantizedWeight:
     scale: Any = None
     zero_point: Any = None
     axis: int | None = None
+    block_size: int | None = None
 
     def __post_init__(self) -> None:
         fmt = get_format(self.format)
@@ -97,17 +108,18 @@ class QuantizedWeight:
         object.__setattr__(self, "format", fmt)
         object.__setattr__(self, "codes", code_array(self.codes, elementwise(fmt)))
         if self.scale is None:
-            if self.zero_point is not None or self.axis is not None:
-                raise ValueError("zero_point and axis need scale")
+            if not (self.zero_point is self.axis is self.block_size is None):
+                raise ValueError("zero_point, axis and block_size need scale")
             return
         if _TYPES[fmt.name][1] == 0:
             raise ValueError(f"ONNX's DequantizeLinear takes no {fmt.name}: leave out the scale")
+        if self.block_size is not None:
+            self._check_blocks(elementwise(fmt), self.block_size)
+            return
         scales, zeros = scaling_arrays(
             elementwise(fmt), self.codes.shape, self.axis, self.scale, self.zero_point
         )
-        if (scales.astype(np.float32) != scales).any():
-            wrong = scales[scales.astype(np.float32) != scales].flat[0]
-            raise ValueError(f"scales must be float32 numbers, as ONNX keeps them; got {wrong!r}")
+        _check_scales(scales)
         count = max(scales.size, zeros.size)
         shape = () if scales.ndim == zeros.ndim == 0 else (count,)
         object.__setattr__(self, "scale", np.broadcast_to(scales.ravel(), count).reshape(shape))
@@ -118,14 +130,110 @@ class QuantizedWeight:
             assert self.axis is not None
             object.__setattr__(self, "axis", self.axis % self.codes.ndim)
 
+    def _check_blocks(self, fmt: Any, size: int) -> None:
+        """Check scales and zero points of blocks, and keep them as arrays."""
+        size = whole_number("block_size", size, 1)
+        axis = normalize_axis(-1 if self.axis is None else self.axis, self.codes.ndim)
+        shape = scale_shape(self.codes.shape, axis, size)
+        for name in ("scale", "zero_point"):
+            given = getattr(self, name)
+            if given is not None and np.shape(given) != shape:
+                raise ValueError(
+                    f"{name} must have shape {shape}, one for each block of {size} along axis "
+                    f"{axis} of {self.codes.shape}, got {np.shape(given)}"
+                )
+        flat = None if self.zero_point is None else np.ravel(self.zero_point)
+        scales, zeros = scaling_arrays(fmt, (math.prod(shape),), 0, np.ravel(self.scale), flat)
+        _check_scales(scales)
+        object.__setattr__(self, "block_size", size)
+        object.__setattr__(self, "axis", axis)
+        object.__setattr__(self, "scale", scales.reshape(shape))
+        if self.zero_point is not None:
+            object.__setattr__(self, "zero_point", zeros.reshape(shape))
+
+    @classmethod
+    def from_blocks(cls, b: BlockArray) -> QuantizedWeight:
+        """A BlockArray in ONNX's types: float elements as they are, integer ones as integers.
+
+        Parameters
+        ----------
+        b : BlockArray
+            Of a format with one scale for each block along one axis, such as MXFP8, MXFP4, MXINT8
+            and block floating point of up to 15 bits.
+
+        Returns
+        -------
+        QuantizedWeight
+            Whose `values` are those of b; zeros of integers have no sign.
+
+        Raises
+        ------
+        ValueError
+            For tiles, micro-exponents and scales of the tensor, elements that ONNX has not, and
+            blocks of NaN.
+
+        Examples
+        --------
+        >>> import numpy as np, fmtlib as fl
+        >>> from fmtlib.onnx_export import QuantizedWeight
+        >>> b = fl.encode(np.float32([[0.3, -1.5, 100, 7]]), fl.bfp(3, block_size=2))
+        >>> weight = QuantizedWeight.from_blocks(b)
+        >>> weight.format.name, weight.codes.tolist(), weight.scale.tolist()
+        ('int4_full', [[1, -6, 6, 0]], [[0.25, 16.0]])
+        """
+        fmt, axis, size = b.format, b.axis, b.format.block_size
+        alone = fmt.micro_size is None and not fmt.tensor_scale
+        if isinstance(axis, tuple) or isinstance(size, tuple) or not alone:
+            raise ValueError(
+                f"ONNX's blocks have one scale each, along one axis; {fmt.name} has tiles, "
+                "micro-exponents or a scale of the tensor"
+            )
+        b = b.compute()
+        element, codes, own = fmt.element, b.codes, fmt.element.name
+        scales = decode(b.scales, fmt.scale, dtype=np.float64)
+        if not isinstance(element, FloatFormat):
+            sign = codes >> element.magnitude_bits
+            integers = codes.astype(np.int32) - (sign.astype(np.int32) << element.magnitude_bits)
+            if element.encoding == "sign_magnitude":
+                integers = np.where(sign, -integers, integers)
+            else:
+                integers -= sign.astype(np.int32) << element.magnitude_bits
+            bits = next((bits for bits in (4, 8, 16) if element.bits <= bits), 0)
+            if not bits:
+                raise ValueError(
+                    f"ONNX has integers of up to 16 bits, those of {fmt.name} have {element.bits}"
+                )
+            own = f"int{bits}_full"
+            codes = integers.astype(get_format(own).code_dtype)
+            scales = np.ldexp(scales, element.quantum_exponent)
+        return cls(codes, own, scales, axis=axis, block_size=size)
+
     @property
     def values(self) -> NDArray[np.float32]:
         """The float32 weight that a model with these codes computes with."""
+        codes, scale, zeros, axis = self.codes, self.scale, self.zero_point, self.axis
+        if self.block_size is not None:
+            codes, axis = codes.ravel(), 0
+            scale, zeros = (self._for_each(given) for given in (scale, zeros))
         found: NDArray[np.float32] = decode(
-            self.codes, self.format, dtype=np.float32, scale=self.scale,
-            zero_point=self.zero_point, axis=self.axis,
-        )  # fmt: skip
-        return found
+            codes, self.format, dtype=np.float32, scale=scale, zero_point=zeros, axis=axis
+        )
+        return found.reshape(self.codes.shape)
+
+    def _for_each(self, given: NDArray[Any] | None) -> NDArray[Any] | None:
+        """What blocks have, for each of their codes."""
+        if given is None:
+            return None
+        assert self.block_size is not None
+        assert self.axis is not None
+        long = np.repeat(given, self.block_size, self.axis)
+        return long.take(range(self.codes.shape[self.axis]), self.axis).ravel()
+
+
+def _check_scales(scales: NDArray[np.float64]) -> None:
+    if (scales.astype(np.float32) != scales).any():
+        wrong = scales[scales.astype(np.float32) != scales].flat[0]
+        raise ValueError(f"scales must be float32 numbers, as ONNX keeps them; got {wrong!r}")
 
 
 def to_tensor(name: str, codes: NDArray[Any], fmt: str | Format) -> TensorProto:
@@ -163,6 +271,10 @@ def to_tensor(name: str, codes: NDArray[Any], fmt: str | Format) -> TensorProto:
     weight = QuantizedWeight(codes, fmt)
     record = get_format(weight.format)
     array = np.ascontiguousarray(weight.codes)
+    if not hasattr(onnx.TensorProto, _TYPES[record.name][0]):
+        raise ImportError(
+            f"this onnx, {onnx.__version__}, has no {record.name}: pip install -U onnx"
+        )
     data = (
         pack(array.ravel(), record)
         if record.bits < 8
@@ -175,15 +287,17 @@ def to_tensor(name: str, codes: NDArray[Any], fmt: str | Format) -> TensorProto:
     return tensor
 
 
-def replace_weights(model: ModelProto, weights: Mapping[str, QuantizedWeight]) -> ModelProto:
+def replace_weights(
+    model: ModelProto, weights: Mapping[str, QuantizedWeight | BlockArray]
+) -> ModelProto:
     """A model with some of its float32 weights as codes.
 
     Parameters
     ----------
     model : onnx.ModelProto
         With the weights as initializers.
-    weights : mapping of str to QuantizedWeight
-        By the names of the initializers.
+    weights : mapping of str to QuantizedWeight or BlockArray
+        By the names of the initializers; for BlockArrays see `QuantizedWeight.from_blocks`.
 
     Returns
     -------
@@ -231,14 +345,15 @@ def replace_weights(model: ModelProto, weights: Mapping[str, QuantizedWeight]) -
     taken |= {value.name for value in (*graph.input, *graph.output)} | set(initializers)
     opset = max((i.version for i in changed.opset_import if i.domain in ("", "ai.onnx")), default=0)
     nodes, tensors = [], []
-    for name, weight in weights.items():
+    for name, given in weights.items():
+        weight = QuantizedWeight.from_blocks(given) if isinstance(given, BlockArray) else given
         old = initializers.get(name)
         if old is None or old.data_type != onnx.TensorProto.FLOAT:
             raise ValueError(f"the model has no float32 initializer {name!r}")
         if tuple(old.dims) != weight.codes.shape:
             raise ValueError(f"{name!r} has shape {tuple(old.dims)}, got {weight.codes.shape}")
-        made, node = _dequantized(onnx, name, weight)
         _check_opset(name, weight, opset)
+        made, node = _dequantized(onnx, name, weight)
         if clash := taken & {tensor.name for tensor in made}:
             raise ValueError(f"the model has a tensor {min(clash)!r} already; rename it")
         nodes.append(node)
@@ -275,6 +390,9 @@ def _dequantized(onnx: Any, name: str, weight: QuantizedWeight) -> tuple[list[An
         zeros = weight.zero_point.astype(fmt.code_dtype)
         tensors.append(to_tensor(f"{name}_zero_point", zeros, fmt))
     attributes = {"axis": weight.axis} if scale.ndim else {}
+    if weight.block_size is not None:  # no block is longer than the axis
+        assert weight.axis is not None
+        attributes["block_size"] = min(weight.block_size, max(weight.codes.shape[weight.axis], 1))
     inputs = [tensor.name for tensor in tensors]
     node = onnx.helper.make_node(
         "DequantizeLinear", inputs, [name], f"{name}_dequantize", **attributes
@@ -284,10 +402,12 @@ def _dequantized(onnx: Any, name: str, weight: QuantizedWeight) -> tuple[list[An
 
 def _check_opset(name: str, weight: QuantizedWeight, opset: int) -> None:
     fmt = get_format(weight.format)
-    needed = max(_LEAST_OPSET, _TYPES[fmt.name][1])
+    blocks = 0 if weight.block_size is None else _BLOCKS_OPSET
+    needed = max(_LEAST_OPSET, _TYPES[fmt.name][1], blocks)
     if opset < needed:
+        codes = f"blocks of {fmt.name}" if blocks else fmt.name
         raise ValueError(
-            f"{name!r} in {fmt.name} needs operator set {needed}, the model has {opset}: see "
+            f"{name!r} in {codes} needs operator set {needed}, the model has {opset}: see "
             "onnx.version_converter"
         )
 

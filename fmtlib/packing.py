@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib._core import kernels
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import as_array, whole_number
 from fmtlib.formats import Format, get_format
+from fmtlib.interop import format_of, from_ml_dtypes
 
 
 def pack(codes: ArrayLike, fmt: str | Format | int) -> NDArray[np.uint8]:
@@ -127,7 +128,9 @@ def checked_codes(codes: ArrayLike, fmt: str | Format | int) -> tuple[NDArray[An
     width, dtype, name = _layout(fmt)
     if isinstance(codes, np.ma.MaskedArray):
         raise TypeError("masked arrays are not supported; fill them")
-    array = np.asarray(codes)
+    array = as_array(codes)
+    if (own := format_of(array.dtype)) is not None and own.name == name:
+        array = from_ml_dtypes(array)
     if array.size == 0 and not hasattr(codes, "dtype"):
         array = array.astype(dtype)  # an empty list has no type
     if array.dtype.kind not in "iu":

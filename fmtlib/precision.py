@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import chunked
 from fmtlib._core import kernels
-from fmtlib.arguments import as_array, whole_number
+from fmtlib.arguments import as_array, not_one_of, whole_number
 from fmtlib.blocks import (
     for_kernels,
     normalize_axis,
@@ -306,9 +306,7 @@ def terms(
         return _of_chunks(look, lazy, groups)
     array = integer_array(x)
     if recoding not in kernels.RECODINGS:
-        raise ValueError(
-            f"recoding must be one of {', '.join(kernels.RECODINGS)}, got {recoding!r}"
-        )
+        raise ValueError(not_one_of("recoding", recoding, kernels.RECODINGS))
     groups = {} if group_size is None else grouping(group_size, axis, array.ndim)
     shape = scale_shape(array.shape, tuple(groups), tuple(groups.values()))  # type: ignore[arg-type]
     found: NDArray[Any] = np.empty(shape, np.int64 if groups else np.uint8)

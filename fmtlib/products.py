@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from fmtlib import codec, lazy_products
 from fmtlib._core import kernels
 from fmtlib.accumulators import PRESETS, Accumulator, Register
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import as_array, whole_number
 from fmtlib.blocks import BlockArray
 from fmtlib.formats import (
     BlockFormat,
@@ -27,6 +27,7 @@ from fmtlib.formats import (
     IntegerFormat,
     get_format,
 )
+from fmtlib.interop import format_of
 from fmtlib.operands import PackedOperand, has_integer_kernel, is_bfp, native
 
 # FAST's fMAC multiplies groups of 16 chunks of 2 bits in one pass.
@@ -150,7 +151,8 @@ def matmul(
         block after block.
     formats : pair of str or Format, optional
         Formats of a and b where they are codes: float, fixed-point or integer ones in any mix
-        (integers without scale and zero point).  None for a BlockArray, which knows its own.
+        (integers without scale and zero point).  None for a BlockArray, which knows its own, and
+        for arrays of ml_dtypes or float16, whose dtype tells it.
     c : array_like of float32, or of `dtype`, optional
         Where the totals start, rounded to `dtype`; broadcast to the result's shape.  Zeros by
         default.
@@ -503,6 +505,12 @@ class _Operand:
         return self._map(lambda x: np.broadcast_to(x, (*batch, *x.shape[-2:])))
 
 
+def _format(x: Any, fmt: Any) -> Any:
+    """The format given for codes, or that of their dtype if there is none: one of ml_dtypes'."""
+    known = fmt is not None or isinstance(x, BlockArray) or not hasattr(x, "dtype")
+    return fmt if known else format_of(as_array(x).dtype)
+
+
 def _code_operand(name: str, codes: Any, fmt: Any, flush: bool) -> _Operand:
     if fmt is None:
         raise TypeError(
@@ -589,7 +597,7 @@ class _Task:
         )
         if not pair or len(given) != 2:
             raise TypeError(f"formats must be a pair, one of a and one of b, got {formats!r}")
-        operands = (("a", a, given[0]), ("b", b, given[1]))
+        operands = (("a", a, _format(a, given[0])), ("b", b, _format(b, given[1])))
         names: list[Format] = []
         for name, x, fmt in operands:
             if isinstance(x, BlockArray):

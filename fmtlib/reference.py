@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import cache, lru_cache, reduce
 from itertools import groupby, pairwise
 from numbers import Integral
-from typing import NamedTuple, SupportsFloat, TypeAlias
+from typing import NamedTuple, SupportsFloat, TypeAlias, TypeGuard
 
 from fmtlib.accumulators import Accumulator, Register
 from fmtlib.formats import BlockFormat, FixedFormat, FloatFormat, Format, IntegerFormat
@@ -164,9 +164,19 @@ def decode(code: int, fmt: Format) -> Value:
     """
     if isinstance(fmt, FloatFormat):
         return _decode_float(code, fmt)
-    if isinstance(fmt, (FixedFormat, IntegerFormat)):
-        return code * power_of_two(fmt.quantum_exponent)
-    raise TypeError(f"the codes of {fmt.name} have no value without their block; see decode_block")
+    if isinstance(fmt, BlockFormat):
+        raise TypeError(
+            f"the codes of {fmt.name} have no value without their block; see decode_block"
+        )
+    quantum = power_of_two(fmt.quantum_exponent)
+    if _has_sign_bit(fmt) and code > fmt.max_integer:
+        return (fmt.max_integer + 1 - code) * quantum or -0.0
+    return code * quantum
+
+
+def _has_sign_bit(fmt: Format) -> TypeGuard[FixedFormat]:
+    """Whether codes are sign and magnitude, and not integers."""
+    return isinstance(fmt, FixedFormat) and fmt.encoding == "sign_magnitude"
 
 
 def _decode_float(code: int, fmt: FloatFormat) -> Value:
@@ -231,6 +241,8 @@ def _encode_integer(
     random_bits: int,
     zero_point: int,
 ) -> int:
+    if overflow not in fmt.overflows:
+        raise ValueError(f"overflow {overflow!r} has no meaning for {fmt.name}")
     if isinstance(value, float) and math.isnan(value):
         if overflow == "raise":
             raise ValueError("NaN")
@@ -240,7 +252,7 @@ def _encode_integer(
             raise OverflowError("infinity")
         if overflow == "wrap":
             return 0  # no residue: invalid, like NaN
-        return fmt.max_integer if value > 0 else fmt.min_integer
+        return fmt.max_integer if value > 0 else _integer_code(fmt.min_integer, True, fmt)
     negative = is_negative(value)
     magnitude = _magnitude(value) / power_of_two(fmt.quantum_exponent)
     k = round_magnitude(magnitude, rounding, negative=negative, word=word, random_bits=random_bits)
@@ -250,7 +262,14 @@ def _encode_integer(
     nearest = min(max(k, fmt.min_integer), fmt.max_integer)
     if overflow == "raise" and nearest != k:
         raise OverflowError(f"{k} steps")
-    return nearest
+    return _integer_code(nearest, negative, fmt)
+
+
+def _integer_code(k: int, negative: bool, fmt: Format) -> int:
+    """The code of so many steps, which are fewer than none or, rounded, none of a negative sign."""
+    if not _has_sign_bit(fmt):
+        return k
+    return abs(k) + (fmt.max_integer + 1 if negative else 0)
 
 
 def _encode_float(
@@ -471,8 +490,10 @@ def _climb(fmt: Format, rounding: str, negative: bool) -> list[Threshold]:
     """The step to each value but the least: whatever the overflow."""
     values, _ = _ladder(fmt, negative)
     codes = list(range(1, len(values)))
-    if negative:
-        codes = [c | fmt.sign_bit if isinstance(fmt, FloatFormat) else -c for c in codes]
+    if negative and isinstance(fmt, FloatFormat):
+        codes = [c | fmt.sign_bit for c in codes]
+    elif negative:
+        codes = [_integer_code(-c, True, fmt) for c in codes]
     goes_up = [_goes_up(rounding, negative, parity) for parity in (0, 1)]
     steps = []
     for i, (low, high) in enumerate(pairwise(values)):
@@ -641,14 +662,11 @@ def _encode_element(
     value: Value, scale: Fraction, fmt: BlockFormat, rounding: str, word: int, random_bits: int
 ) -> int:
     element = fmt.element
-    if isinstance(element, FloatFormat):
+    if isinstance(element, FloatFormat) or _has_sign_bit(element):
         scaled = value / scale if isinstance(value, Fraction) else value  # -0.0
         return encode(scaled, element, rounding, word=word, random_bits=random_bits)
-    sign_bit = 1 << element.magnitude_bits
-    k = min(_round_element(value, scale, fmt, rounding, word, random_bits), sign_bit - 1)
-    if not is_negative(value):
-        return k
-    return k | sign_bit if element.encoding == "sign_magnitude" else -k % (2 * sign_bit)
+    k = min(_round_element(value, scale, fmt, rounding, word, random_bits), element.max_integer)
+    return -k % (1 << element.bits) if is_negative(value) else k
 
 
 def tensor_scales(amax: float | Fraction, fmt: BlockFormat) -> tuple[Fraction, Fraction]:
@@ -740,16 +758,9 @@ def decode_block(
 
 def _decode_element(code: int, fmt: BlockFormat) -> Value:
     element = fmt.element
-    if isinstance(element, FloatFormat):
+    if isinstance(element, FloatFormat) or _has_sign_bit(element) or code <= element.max_integer:
         return decode(code, element)
-    sign_bit = 1 << element.magnitude_bits
-    negative, k = code & sign_bit, code & (sign_bit - 1)
-    quantum = power_of_two(element.quantum_exponent)
-    if not negative:
-        return k * quantum
-    if element.encoding == "twos_complement":
-        return (k - sign_bit) * quantum
-    return -k * quantum or -0.0
+    return decode(code - (1 << element.bits), element)
 
 
 # --- products -------------------------------------------------------------------------------

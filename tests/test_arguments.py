@@ -1,5 +1,8 @@
 """What bad arguments get: the standard exception, saying what was given and what is allowed."""
 
+import re
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -164,3 +167,35 @@ def test_empty_and_0d(shape):
         assert np.shape(fl.decode(codes, fmt)) == shape
         stochastic = fl.encode(np.ones(shape, np.float32), fmt, rounding="stochastic", seed=1)
         assert np.shape(stochastic) == shape
+
+
+@pytest.mark.parametrize("given", [{}, {"scale": 2.0}, {"scale": 2.0, "workers": 2}])
+@pytest.mark.parametrize("shape", [(4, 31), (2, 4, 32), (4, 1), (32,), ()])
+def test_out_of_another_shape(given, shape):
+    x = np.ones((4, 32), np.float32)
+    codes, coded = fl.encode(x, "e4m3"), fl.encode(x, "mxfp8_e4m3")
+    calls = [
+        (partial(fl.encode, x, "e4m3", **given), np.uint8),
+        (partial(fl.quantize, x, "e4m3", **given), np.float32),
+        (partial(fl.decode, codes, "e4m3", **given), np.float32),
+        (partial(fl.encode, x, "e4m3", rounding="stochastic", seed=1, **given), np.uint8),
+        (partial(fl.encode, x, "e4m3", overflow="raise", **given), np.uint8),
+    ]
+    if not given:
+        calls += [
+            (partial(fl.convert, codes, "e4m3", "e5m2"), np.uint8),
+            (partial(fl.quantize, x, "mxfp8_e4m3"), np.float32),
+            (partial(fl.decode, coded), np.float32),
+        ]
+    for call, dtype in calls:
+        out = np.full(shape, 7, dtype)
+        message = f"out must have shape (4, 32), got {shape}"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call(out=out)
+        assert (out == 7).all()
+        assert call(out=(whole := np.empty((4, 32), dtype))) is whole
+    message = f"out must have dtype uint8 and shape (4, 32), got float32 and {shape}"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        fl.encode(x, "e4m3", out=np.empty(shape, np.float32), **given)
+    with pytest.raises(TypeError, match=r"out's dtype must be one of float16, .*, got uint8"):
+        fl.decode(codes, "e4m3", out=np.empty(shape, np.uint8), **given)

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -274,7 +276,7 @@ def test_wrong_arguments(tmp_path, capsys):
     for arguments, words in (
         (["--select", "nothing_like_it"], "no benchmark matches 'nothing_like_it'"),
         (["--select", "("], "no regular expression"),
-        (["--targets", "z80"], "no kernels for z80 here"),
+        (["--targets", "z80"], "no kernels for 'z80' here"),
         (["--sizes", "l5"], "got 'l5'"),
         (["--sizes", "1.5l9"], "no such cache"),
         (["--sizes", "12"], "from 64"),
@@ -561,6 +563,36 @@ def values_of(call):
     if hasattr(result, "detach"):  # torch
         result = (result.int_repr() if result.is_quantized else result.float()).numpy()
     return np.asarray(result).astype(np.float32)
+
+
+@pytest.mark.parametrize("rooted", [False, True])
+def test_a_lock_that_a_killed_import_has_left(rooted, tmp_path, monkeypatch, capsys):
+    python = f"py{sys.version_info.major}{sys.version_info.minor}{getattr(sys, 'abiflags', '')}"
+    build = tmp_path / "quant_cpu" if rooted else tmp_path / f"{python}_cpu" / "quant_cpu"
+    build.mkdir(parents=True)
+    fake = SimpleNamespace(get_default_build_root=lambda: str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch.utils.cpp_extension", fake)
+    if rooted:
+        monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    else:
+        monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(set_num_threads=lambda _: None))
+    for name in ("qtorch", "qtorch.quant"):
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace())
+    monkeypatch.setattr(peers, "PEERS", (peers.QTorch,))
+    lock = build / "lock"
+    lock.touch()
+    os.utime(lock, (0, 0))
+    assert peers.installed() == []
+    left = f"qtorch is left out: a process that was killed has left {lock}: remove it\n"
+    assert capsys.readouterr().err == left
+    # of another that goes on, the end is waited for
+    lock.touch()
+    monkeypatch.setattr(peers.time, "sleep", lambda _: lock.unlink())
+    assert len(peers.installed()) == 1
+    assert capsys.readouterr().err == f"waiting for the process that has made {lock}\n"
+    assert len(peers.installed()) == 1
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.peers

@@ -105,6 +105,26 @@ def test_a_near_name_is_suggested(capsys):
     assert "Did you mean 'show'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        ("vectors e4m3 --op dot --accumulator hoper", "hopper"),
+        ("vectors e4m3 --op qantize", "quantize"),
+        ("vectors e4m3 --op encode --dtype float23", "float32"),
+        ("vectors e4m3 --op encode --rounding nearest_evn", "nearest_even"),
+        ("vectors e4m3 --op encode --overflow saturat", "saturate"),
+        ("train --loss-scale dynamc", "dynamic"),
+        ("train --schedule warm", "warmup"),
+        ("bench --targets bst", "best"),
+    ],
+)
+def test_a_near_name_of_an_option_is_suggested(words, near, capsys):
+    assert cli.main(words.split()) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"did you mean '{near}'" in err
+
+
 def test_errors_are_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for arguments in (["demo", "--quick", "--output", str(tmp_path / "file")], ["show", "e4m9"]):

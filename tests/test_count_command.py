@@ -56,10 +56,32 @@ def folder(tmp_path_factory):
     Image.fromarray(pixels).save(path / "photo.jpg")
     np.save(path / "x.npy", RANDOM.random((2, 3, 16, 16), np.float32))
     np.savez(path / "x.npz", x=np.load(path / "x.npy"))
+    odd = np.load(path / "x.npy")
+    odd[1, 2, 3, 4:6] = np.nan, np.inf
+    np.save(path / "odd.npy", odd)
+    np.savez(path / "odd.npz", x=odd)
     (path / "text.jpg").write_text("no photograph")
     (path / "text.onnx").write_text("no model")
     (path / "text.npy").write_text("no array")
+    (path / "mine.py").write_text(MINE)
     return path
+
+
+# A design of one's own, as a class and as an object.
+MINE = """
+from dataclasses import dataclass
+from fmtlib.hardware.designs.stripes import Stripes
+
+@dataclass(frozen=True, kw_only=True)
+class Own(Stripes):
+    name = "own"
+    steps: int = 2
+
+    def compute_cycles(self, layer):
+        return self.steps * super().compute_cycles(layer)
+
+THREE = Own(steps=3)
+"""
 
 
 def run(folder, *arguments, **environment):
@@ -144,12 +166,20 @@ def test_inputs_of_every_kind(folder, capsys, monkeypatch):
         (["text.onnx", "--input", "photo.jpg"], "text.onnx is no ONNX model"),
         (["text.onnx", "--input", "x.npy"], ""),
         (["model.onnx", "--input", "x.npy", "photo.jpg"], "either arrays or photographs"),
+        (["model.onnx", "x.npy", "odd.npy"], "odd.npy holds NaN or infinities (2 of 1536): leave"),
+        (["model.onnx", "odd.npz"], "activations of 'conv1' hold NaN or infinities (2 of 1536)"),
         (["model.onnx", "--input", "x.npz", "x.npy"], "one .npz holds all inputs"),
         (["model.onnx", "--input", "photo.jpg", "--mean", "1,2"], "mean takes 1 or 3 numbers"),
         (["model.onnx", "--input", "photo.jpg", "--deviation", "0"], "must not be 0"),
         (["model.onnx", "--input", "x.npy", "--designs", "stripe"], "did you mean 'stripes'"),
         (["model.onnx", "--input", "x.npy", "--designs", "loom:bits=2"], "has no parameter 'bits'"),
         (["model.onnx", "--input", "x.npy", "--designs", "loom:2"], "a parameter is NAME=VALUE"),
+        (["model.onnx", "x.npy", "--designs", "mine.No"], "there is no 'No' in /"),
+        (["model.onnx", "x.npy", "--designs", "no.Chunks"], "there is no module 'no'"),
+        (["model.onnx", "x.npy", "--designs", "json.JSONDecoder"], "it must inherit from Design"),
+        (["model.onnx", "x.npy", "--designs", "mine.Own:bits=2"], "has no parameter 'bits'"),
+        (["model.onnx", "x.npy", "--storage", "dpre"], "did you mean 'dpred'?"),
+        (["model.onnx", "x.npy", "--energy", "horowitz"], "did you mean 'horowitz_45nm'?"),
         (["model.onnx", "--input", "x.npy", "--bits", "17"], "from 2 to 16, got 17"),
         (["model.onnx", "--input", "x.npy", "--out", "text.npy"], "text.npy"),
     ],
@@ -186,3 +216,13 @@ def test_designs_as_text():
         design("loom", tiles=2),
     ]
     assert [item.name for item in command.parse_designs("all")] == design_names()
+
+
+def test_designs_of_ones_own(folder):
+    given = "stripes,mine.Own,mine.Own:steps=5,mine.THREE:tiles=1"
+    shown = run(folder, "model.onnx", "x.npy", "--designs", given, "--json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    totals = [r for r in json.loads(shown.stdout)["records"] if r["row"] == "total"]
+    assert [r["label"] for r in totals] == ["stripes", "own", "own (steps=5)", "own (steps=3)"]
+    base = totals[0]["compute_cycles"]
+    assert [r["compute_cycles"] for r in totals[1:]] == [2 * base, 5 * base, 3 * base]

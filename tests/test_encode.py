@@ -20,7 +20,7 @@ from steps import expected_codes, steps
 
 import fmtlib as fl
 from fmtlib import reference, testing
-from fmtlib.formats import FORMATS, FloatFormat
+from fmtlib.formats import FORMATS, FixedFormat, FloatFormat
 
 MODES = [
     (name, rounding, overflow)
@@ -104,6 +104,29 @@ def test_the_reference_itself(name, dtype):
                 found = fl.encode(x, name, rounding=rounding, overflow=overflow)
                 codes = reference_codes(x.astype(np.float64), name, rounding, overflow)
             assert_array_equal(found, codes)
+
+
+def test_the_reference_of_sign_and_magnitude():
+    """Values of two's complement without its least; the sign is a bit, of zeros too."""
+    fmt, like = FixedFormat(1, 2, encoding="sign_magnitude"), fl.get_format("fixed_s1_2")
+    values = [reference.decode(code, fmt) for code in range(16)]
+    quarters = [*range(8), *(-k for k in range(8))]
+    assert [4 * value for value in values] == quarters
+    assert [reference.encode(value, fmt) for value in values] == list(range(16))
+    assert (np.signbit(np.float64(values)) == (np.arange(16) >= 8)).all()
+    for x in (*np.arange(-40, 41) / 16, -0.0, -np.inf, np.inf):
+        for rounding in DETERMINISTIC:
+            code = reference.encode(x, fmt, rounding)
+            expected = max(reference.quantize(x, like, rounding), -fmt.max)
+            assert (reference.decode(code, fmt), code >= 8) == (expected, np.signbit(x))
+    steps = reference.thresholds(fmt, "toward_zero", negative=True)
+    assert [(step.magnitude, step.code) for step in steps] == [(k / 4, 8 + k) for k in range(8)]
+    assert reference.encode(np.nan, fmt) == 0
+    with pytest.raises(OverflowError):
+        reference.encode(-2, fmt, overflow="raise")
+    for call in (reference.encode, reference.quantize):
+        with pytest.raises(ValueError, match="'wrap' has no meaning for fixed_sm1_2"):
+            call(-2, fmt, overflow="wrap")
 
 
 @pytest.mark.parametrize("name", ELEMENTWISE_NAMES)

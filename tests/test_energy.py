@@ -122,7 +122,7 @@ def test_a_table_of_ones_own():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="no energy table 'horowitz'; there are horowitz_45nm, es"):
+    with pytest.raises(ValueError, match="table 'horowitz'; did you mean 'horowitz_45nm'"):
         Energy(table="horowitz")
     with pytest.raises(ValueError, match="dram must be 'low' or 'high'"):
         Energy(dram="mean")

@@ -113,7 +113,9 @@ NUMBERS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["e4m3", "e5m2", "e4m3fnuz", "e8m0", "int8", "uint4"])
+@pytest.mark.parametrize(
+    "name", ["e4m3", "e5m2", "e4m3fnuz", "e8m0", "int8", "uint4", "fixed_sm1_2"]
+)
 def test_a_number_under_every_rounding_and_overflow(name):
     fmt = fl.get_format(name)
     records = fl.show(fmt).to_records()

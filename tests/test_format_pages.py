@@ -40,11 +40,7 @@ def number(text):
 
 
 def decode(pattern, fmt):
-    """What a bit pattern means by the reference, which has sign and magnitude in blocks only."""
-    if isinstance(fmt, fl.FixedFormat) and fmt.encoding == "sign_magnitude":
-        negative, magnitude = divmod(pattern, 1 << (fmt.bits - 1))
-        value = magnitude * Fraction(2) ** fmt.quantum_exponent
-        return (-value or -0.0) if negative else value
+    """What a bit pattern means by the reference."""
     wraps = np.issubdtype(fmt.code_dtype, np.signedinteger) and pattern >> (fmt.bits - 1)
     return reference.decode(pattern - (wraps and 1 << fmt.bits), fmt)
 

@@ -79,6 +79,10 @@ def test_straight_through(torch, ste, fmt):
         (gradient,) = torch.autograd.grad((y * weights).sum(), tensor)
         inside = tensor.detach().abs() <= fl.get_format(fmt).max
         assert torch.equal(gradient, weights * inside)
+        low = ste.Quantize.apply(tensor.bfloat16(), fmt, {})
+        expected = fl.quantize(tensor.detach().bfloat16().float().numpy(), fmt)
+        assert low.dtype == torch.bfloat16
+        assert_array_equal(low.detach().float().numpy(), expected)
     how = {"rounding": "stochastic", "seed": 3}
     y = ste.Quantize.apply(x, fmt, how)
     assert_array_equal(y.detach().numpy(), fl.quantize(x.detach().numpy(), fmt, **how))
@@ -113,12 +117,28 @@ for name in ("float8_e4m3fn", "float4_e2m1fn", "int8"):
     loss = lambda x: (example.quantize(x, name) * x).sum()
     wanted = expected + np.where(np.abs(x) <= fl.get_format(name).max, x, 0)
     np.testing.assert_array_equal(np.asarray(jax.jit(jax.grad(loss))(x)), wanted)
+    by_rows = jax.jit(jax.vmap(jax.grad(lambda row: (example.quantize(row, name) * row).sum())))
+    np.testing.assert_array_equal(np.asarray(by_rows(x)), wanted)
+    forward = jax.jvp(lambda x: example.quantize(x, name), (x,), (x,))[1]
+    inside = np.abs(x) <= fl.get_format(name).max
+    np.testing.assert_array_equal(np.asarray(forward), np.where(inside, x, 0))
     codes = jax.jit(example.encode, static_argnums=1)(x, name)
     np.testing.assert_array_equal(np.asarray(codes), fl.encode(x, name))
 codes = example.encode(x, "float8_e4m3fn")
 theirs = jax.lax.bitcast_convert_type(codes, jnp.float8_e4m3fn).astype(jnp.float32)
 np.testing.assert_array_equal(np.asarray(theirs), fl.quantize(x, "e4m3"))
 np.testing.assert_array_equal(fl.quantize(jnp.asarray(x), "e4m3"), fl.quantize(x, "e4m3"))
+for call in (example.quantize, example.encode):  # told when it is traced
+    for wrong, words in (
+        (lambda: jax.jit(call, static_argnums=1)(x, "e4m33"), "unknown format 'e4m33'"),
+        (lambda: call(jnp.zeros(3, jnp.float8_e5m2), "e4m3"), "those are codes"),
+    ):
+        try:
+            wrong()
+        except (ValueError, TypeError) as error:
+            assert words in str(error)
+        else:
+            raise AssertionError(words)
 example.main()
 """
 

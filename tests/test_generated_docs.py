@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 
 import cells
 import generate
@@ -99,6 +101,14 @@ def test_every_public_name_is_listed():
         names = re.findall(r"^   (\w+)$", section.partition(".. currentmodule")[0], re.MULTILINE)
         assert names
         assert all(hasattr(importlib.import_module(name), public) for public in names)
+
+
+def test_completion_offers_what_is_public():
+    code = "import fmtlib; print(*dir(fmtlib)); import fmtlib.training; print(*dir(fmtlib))"
+    shown = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+    before, after = (set(line.split()) for line in shown.stdout.splitlines())
+    assert before == {*fl.__all__, "__version__", "reference"}
+    assert after >= before | {"training"}
 
 
 @pytest.mark.parametrize(

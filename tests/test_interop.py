@@ -1,5 +1,7 @@
 """Arrays of other libraries: what NumPy sees is taken, containers and laziness are kept."""
 
+import sys
+
 import dask.array as da
 import ml_dtypes
 import numpy as np
@@ -250,6 +252,13 @@ def test_every_code_as_ml_dtypes_and_back(name):
     assert_array_equal(fl.decode(theirs, dtype_of(name)), values)
     assert_array_equal(fl.decode(theirs[::-2]), values[::-2])
     assert_array_equal(fl.decode(theirs[3]), values[3])
+    for verb in (fl.isnan, fl.classify, fl.signbit, fl.pack):
+        assert_array_equal(verb(theirs, name), verb(codes, name))
+    assert_array_equal(fl.convert(theirs, name, "e5m2"), fl.convert(codes, name, "e5m2"))
+    how = {"formats": (name, name), "accumulator": "exact"}
+    expected = fl.dot(codes[:5], codes[1:6], **how)
+    assert_array_equal(fl.dot(theirs[:5], theirs[1:6], **how), expected)
+    assert_array_equal(fl.dot(theirs[:5], theirs[1:6], accumulator="exact"), expected)
 
 
 def test_ml_dtypes_views_keep_strides_and_see_writes():
@@ -273,6 +282,12 @@ def test_ml_dtypes_of_other_formats_are_refused():
         fl.decode(X)
     with pytest.raises(TypeError, match="needs the format"):
         fl.decode(X.astype(ml_dtypes.int4))
+    with pytest.raises(
+        TypeError, match=r"int4 are int8, got int4; make them np\.asarray.*np\.int8"
+    ):
+        fl.decode(X.astype(ml_dtypes.int4), "int4")
+    with pytest.raises(TypeError, match="codes must be integers, got float8_e5m2"):
+        fl.pack(theirs, "e4m3")
     with pytest.raises(TypeError, match="a dtype of ml_dtypes, or float16, got float32"):
         fl.from_ml_dtypes(X)
     codes = fl.encode(X, "e4m3")
@@ -360,12 +375,28 @@ def test_torch_types_that_numpy_lacks(name):
 
     dtype, fmt = getattr(torch, name), fl.get_format(name)
     bits = torch.uint16 if fmt.bits == 16 else torch.uint8
-    x = torch.from_numpy(X).to(dtype)
-    with pytest.raises(TypeError, match=f"this Tensor of torch.{name} .*as unsigned integers"):
-        fl.encode(x, "e4m3")
-    with pytest.raises(TypeError, match="as unsigned integers"):
-        fl.decode(x, name)
-    assert_array_equal(fl.decode(x.view(bits), name), x.float().numpy())
+    whole = torch.from_numpy(X).to(dtype)
+    for x in (whole, whole.T, whole[:, ::2], whole[:0], whole[1, 1]):
+        values = x.float().numpy()
+        for codes, given in ((x, ()), (x, (name,)), (x, (dtype,)), (x.view(bits), (name,))):
+            assert_array_equal(fl.decode(codes, *given), values)
+        seen = fl.from_ml_dtypes(x)
+        assert seen.shape == tuple(x.shape)
+        assert seen.ctypes.data == x.data_ptr() or not seen.size
+        if name == "bfloat16":
+            assert_array_equal(fl.encode(x, "e4m3"), fl.encode(values, "e4m3"))
+            assert_array_equal(fl.quantize(x, "e4m3").astype("f4"), fl.quantize(values, "e4m3"))
+        else:
+            with pytest.raises(TypeError, match="those are codes: decode them, or see convert"):
+                fl.encode(x, "e4m3")
+    blocks = fl.encode(torch.from_numpy(X).bfloat16(), "mxfp8_e4m3")
+    assert_array_equal(
+        fl.decode(blocks), fl.quantize(X.astype(ml_dtypes.bfloat16).astype("f4"), "mxfp8_e4m3")
+    )
+    assert fl.get_format(dtype) is fmt
+    filled = torch.empty(X.shape, dtype=dtype)
+    fl.encode(X, name, out=fl.from_ml_dtypes(filled))
+    assert torch.equal(filled.view(bits), torch.from_numpy(fl.encode(X, name)))
     codes = fl.encode(X, name, overflow="nonsaturating")
     back = torch.from_numpy(codes).view(dtype)
     assert back.data_ptr() == codes.ctypes.data
@@ -385,5 +416,29 @@ def test_torch_types_that_numpy_lacks(name):
 def test_torch_tensors_that_numpy_cannot_see(make):
     import torch
 
+    x = torch.from_numpy(X)
     with pytest.raises(TypeError, match=r"cannot see this Tensor of torch\.float32"):
-        fl.quantize(make(torch.from_numpy(X)), "e4m3")
+        fl.quantize(make(x), "e4m3")
+    low = x.bfloat16()
+    for hidden in (low.clone().requires_grad_(), low.to_sparse(), low.to("meta")):
+        with pytest.raises(TypeError, match=r"cannot see this Tensor of torch\.bfloat16"):
+            fl.quantize(hidden, "e4m3")
+    y = torch.empty(X.shape)
+    with pytest.raises(TypeError, match=r"got Tensor; .* its memory, out\.numpy\(\)"):
+        fl.quantize(X, "e4m3", out=y)
+
+
+@pytest.mark.peers
+def test_torch_types_without_ml_dtypes(monkeypatch, tmp_path):
+    import torch
+
+    x = torch.from_numpy(X).bfloat16()
+    fl.save(tmp_path / "x.npz", {"x": x})
+    assert_array_equal(fl.load(tmp_path / "x.npz")["x"].astype("f4"), x.float().numpy())
+    with pytest.raises(ValueError, match="the dtype 'int8' is no float format"):
+        fl.get_format(torch.int8)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(TypeError, match=r"this Tensor of torch\.bfloat16 .*as unsigned integers"):
+        fl.encode(x, "e4m3")
+    with pytest.raises(TypeError, match=r"'x': NumPy cannot see this Tensor"):
+        fl.save(tmp_path / "x.npz", {"x": x})

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnx.reference
 import onnxruntime
 import pytest
 from cases import all_16_bit, edges
@@ -33,7 +34,13 @@ def model_of(nodes, tensors, x=None, y_ndim=1, opset=OPSET):
         inputs = [helper.make_tensor_value_info("x", SOURCES[x.dtype.name], x.shape)]
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * y_ndim)]
     graph = helper.make_graph(nodes, "test", inputs, outputs, tensors)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    opsets = [helper.make_opsetid("", opset)]
+    ir_version = helper.find_min_ir_version_for(opsets)
+    return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version)
+
+
+def opset_of(name):
+    return max(OPSET, _TYPES[get_format(name).name][1])
 
 
 def run(model, x=None, **settings):
@@ -74,10 +81,14 @@ def every_code(fmt):
 # --- weights ------------------------------------------------------------------------------------
 
 
-def identity(weights):
+def blocks_of(w, name):
+    return QuantizedWeight.from_blocks(fl.encode(w, name))
+
+
+def identity(weights, opset=OPSET):
     """A model whose output is its weight."""
     tensor = numpy_helper.from_array(weights, "w")
-    return model_of([node("Identity", "w")], [tensor], y_ndim=weights.ndim)
+    return model_of([node("Identity", "w")], [tensor], y_ndim=weights.ndim, opset=opset)
 
 
 @pytest.mark.parametrize("zero", [False, True])
@@ -99,12 +110,69 @@ def test_every_code_of_a_weight(name, axis, zero):
     if zero:
         zeros = random.integers(fmt.min_integer, fmt.max_integer + 1, shape)
     weight = QuantizedWeight(codes, fmt, scale, zeros, axis)
-    changed = replace_weights(identity(np.zeros(codes.shape, np.float32)), {"w": weight})
+    model = identity(np.zeros(codes.shape, np.float32), opset_of(name))
+    changed = replace_weights(model, {"w": weight})
     assert [n.op_type for n in changed.graph.node] == ["DequantizeLinear", "Identity"]
     found = run(changed)
     assert not differing(found, weight.values).any()
     expected = fl.decode(codes, fmt, scale=scale, zero_point=zeros, axis=axis)
     assert not differing(found, expected).any()
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize(("axis", "size"), [(0, 2), (1, 32), (1, 7), (-1, 100), (2, 1)])
+@pytest.mark.parametrize("name", [*FULL, *FP8])
+def test_every_code_in_blocks(name, axis, size, zero):
+    """Scales for blocks of codes, the last of which is short."""
+    fmt, random = get_format(name), np.random.default_rng(0)
+    if zero and name in FP8:
+        return
+    codes = np.resize(random.permutation(every_code(fmt)), (3, 50, 4))
+    shape = list(codes.shape)
+    shape[axis] = -(-shape[axis] // size)
+    scale = np.exp2(random.uniform(-20, 5, shape)).astype(np.float32)
+    zeros = random.integers(fmt.min_integer, fmt.max_integer + 1, shape) if zero else None
+    weight = QuantizedWeight(codes, fmt, scale, zeros, axis, size)
+    every_scale, every_zero = (
+        given.repeat(size, axis).take(range(codes.shape[axis]), axis)
+        for given in (scale, np.zeros(shape) if zeros is None else zeros)
+    )
+    exact = (fl.decode(codes, fmt, dtype=np.float64) - every_zero) * every_scale  # in float64
+    assert not differing(weight.values, exact.astype(np.float32)).any()
+    model = identity(np.zeros(codes.shape, np.float32), opset_of(name))
+    changed = replace_weights(model, {"w": weight})
+    assert not differing(run(changed), weight.values).any()
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize(
+    ("name", "codes"),
+    [("mxfp8_e4m3", "float8_e4m3fn"), ("mxfp8_e5m2", "float8_e5m2"), ("mxint8", "int8_full"),
+     ("hbfp8", "int8_full"), ("hbfp12", "int16_full"), ("mxfp8_e4m3_g16", "float8_e4m3fn"),
+     *((f"bfp_m{m}_e8_g16", f"int{4 if m < 4 else 8 if m < 8 else 16}_full")
+       for m in (1, 2, 3, 4, 7, 8, 15))],
+)  # fmt: skip
+def test_block_formats(name, codes, axis):
+    """A BlockArray in a model is what it decodes to; zeros of integers have no sign."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((40, 3, 50)).astype(np.float32)
+    x *= np.exp2(random.integers(-130, 100, (40, 1, 50))).astype(np.float32)
+    x[:, 1] = 0
+    b = fl.encode(x, name, axis=axis)
+    weight = QuantizedWeight.from_blocks(b)
+    assert weight.format.name == codes
+    assert_array_equal(weight.values, fl.decode(b))
+    changed = replace_weights(identity(x), {"w": b})
+    assert not differing(run(changed), weight.values).any()
+
+
+def test_float4_in_blocks():
+    """onnxruntime has no FLOAT4E2M1, but onnx's own evaluator."""
+    x = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
+    b = fl.encode(x, "mxfp4_e2m1", axis=1)
+    changed = replace_weights(identity(x, opset=23), {"w": b})
+    (found,) = onnx.reference.ReferenceEvaluator(changed).run(None, {})
+    assert_array_equal(found, fl.decode(b))
 
 
 @pytest.mark.parametrize("name", [*FP8, "float16", "bfloat16", "int8", "uint8", "int16"])
@@ -200,6 +268,28 @@ def test_scalars_and_empty_weights():
         (lambda w: QuantizedWeight(w, "e4m3", axis=0), ValueError, "need scale"),
         (lambda w: QuantizedWeight(w, "e4m3", [1, 2, 3], axis=0), ValueError, r"shape \(2,\)"),
         (lambda w: QuantizedWeight(w.astype("u2"), "bf16", 1.0), ValueError, "no bfloat16"),
+        (lambda w: QuantizedWeight(w, "e4m3", block_size=2), ValueError, "need scale"),
+        (
+            lambda w: QuantizedWeight(w, "e4m3", [1.0, 2.0], axis=1, block_size=2),
+            ValueError,
+            r"scale must have shape \(2, 1\), one for each block of 2 along axis 1 of \(2, 2\)",
+        ),
+        (lambda w: QuantizedWeight(w, "e4m3", [[1.0], [0.0]], None, 1, 2), ValueError, "positive"),
+        (lambda w: QuantizedWeight(w, "e4m3", [[1.0], [0.1]], None, 1, 2), ValueError, "float32"),
+        (lambda w: blocks_of(w, "nvfp4"), ValueError, "nvfp4.* has .* a scale of the tensor"),
+        (lambda w: blocks_of(w, "smx6"), ValueError, "smx6.* micro-exponents"),
+        (lambda w: blocks_of(w, "hbfp8_g16x16"), ValueError, "has tiles"),
+        (lambda w: blocks_of(w, "mxfp6_e3m2"), ValueError, "no type for codes of float6_e3m2"),
+        (lambda w: blocks_of(w, "bfp_m16_e8_g16"), ValueError, "bits, those of bfp_m16.* 17"),
+        (lambda w: blocks_of(w * np.nan, "mxfp8_e4m3"), ValueError, "positive and finite, got nan"),
+        (
+            lambda w: replace_weights(
+                identity(np.zeros((2, 2), np.float32), opset=20),
+                {"w": fl.encode(w, "mxfp8_e4m3")},
+            ),
+            ValueError,
+            "blocks of float8_e4m3fn needs operator set 21, the model has 20",
+        ),
         (
             lambda w: replace_weights(
                 identity(np.zeros((2, 2), np.float32)), {"v": QuantizedWeight(w, "e4m3")}
@@ -276,7 +366,7 @@ def quantize_linear(x, name, scale, zero_point=None, axis=None, **attributes):
         node("QuantizeLinear", "x", "scale", "zero", output="q", **along, **attributes),
         node("Cast", "q", to=TensorProto.FLOAT),
     ]
-    return run(model_of(nodes, tensors, x, x.ndim), x)
+    return run(model_of(nodes, tensors, x, x.ndim, opset_of(name)), x)
 
 
 @pytest.mark.parametrize("name", [*FULL, *FP8])
@@ -312,6 +402,20 @@ def test_quantize_linear_rounds_the_quotient_first(name, axis, record_property):
     record_property("of", differ.size)
     if isinstance(fmt, IntegerFormat) and fmt.bits > 4:
         assert differ.any()
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("name", [*FULL, *FP8])
+def test_quantize_linear_of_blocks(name, axis):
+    """The same for each block; the last one is short."""
+    fmt, random = get_format(name), np.random.default_rng(2)
+    x = random.standard_normal((40, 70)).astype(np.float32) * np.float32(fmt.max / 3)
+    shape = [40, 70]
+    shape[axis] = -(-shape[axis] // 16)
+    scale = np.exp2(random.uniform(-6, 2, shape)).astype(np.float32)
+    every = scale.repeat(16, axis).take(range(x.shape[axis]), axis)
+    found = quantize_linear(x, name, scale, axis=axis, block_size=16)
+    assert not differing(found, fl.quantize(x / every, fmt)).any()
 
 
 def test_powers_of_two_as_scales_leave_no_difference():

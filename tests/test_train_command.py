@@ -163,6 +163,10 @@ def test_int8_after_float32(train, tmp_path):
         (["--optimizer", "adam:state=e4m9"], "adam: state: e4m9: unknown format 'e4m9'"),
         (["--schedule", "warmup"], "warmup needs steps"),
         (["--loss-scale", "dynamic:initial=0"], "initial must be positive"),
+        (["--loss-scale", "many"], "unknown loss scale 'many'; allowed: dynamic, constant"),
+        (["--loss-scale", "-2"], "constant:initial=-2.0: initial must be positive"),
+        (["--recipe", "json.JSONDecoder"], "json.JSONDecoder is no recipe: it must inherit from R"),
+        (["--recipe", "nm:recipe=(no.Own)"], "nm: recipe: unknown recipe 'no.Own': there is no mo"),
         (["--learning-rate", "-1"], "learning_rate must be positive and finite, got -1.0"),
         (["--resume"], "--resume needs the --checkpoint"),
         (["--resume", "--checkpoint", "nowhere.npz"], "there is no checkpoint 'nowhere.npz'"),
@@ -217,6 +221,30 @@ def test_every_recipe_has_a_name():
     assert nested == training.StoredWeights(
         recipe=training.NM(kept=1, recipe=training.BF16()), random_bits=8
     )
+
+
+def test_recipes_of_ones_own(tmp_path):
+    (tmp_path / "my_recipes.py").write_text(
+        "from dataclasses import dataclass\nfrom fmtlib import training\n\n"
+        "@dataclass(frozen=True)\nclass Own(training.BFP):\n    note: str = ''\n"
+    )
+    found = []
+    for recipe in ("bfp:mantissa_bits=2", "my_recipes.Own:mantissa_bits=2:note=hello"):
+        shown = run(*TINY, "--recipe", recipe, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        found.append(result(tmp_path / "train-results"))
+    assert found[0]["train_loss"] == found[1]["train_loss"]
+    assert found[1]["setup"]["recipe"] == recipe
+    assert "note='hello'" in found[1]["recipe"]
+
+
+@pytest.mark.parametrize("given", [1000, 1000.0, "1000", "1e3"])
+def test_a_loss_scale_that_is_a_number(given):
+    losses = [
+        training.Setup(network="mlp:hidden=8", epochs=1, loss_scale=scale).train().train_loss
+        for scale in (given, "constant:initial=1000", None)
+    ]
+    assert losses[0] == losses[1] != losses[2]  # 1000 is no power of two, so rounds
 
 
 @pytest.mark.parametrize("network", ["lstm:units=8", "gru:units=8", "transformer:width=8:heads=2"])

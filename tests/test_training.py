@@ -517,7 +517,7 @@ def test_silent_without_progress(tiny, capsys, progress):
 def test_missing_extras_are_named(tiny, monkeypatch):
     for module in ("rich.console", "rich.progress", "sklearn.datasets"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[data\]"'):
         training.digits()
     with pytest.raises(ImportError, match=r'pip install "fmtlib\[cli\]"'):
         training.fit(training.mlp(20, 8, 3), tiny, progress=True)

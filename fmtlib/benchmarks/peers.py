@@ -7,9 +7,11 @@ arrays where the package can do that.  Overflow, ties and NaN are the package's 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
+import time
 import warnings
 from functools import partial
 from importlib.metadata import version
@@ -374,6 +376,40 @@ class Jax(Peer):
         return self._compiled(self._module.numpy.matmul, a, b)
 
 
+_LONGEST_COMPILATION = 300.0  # seconds; qtorch takes about 70
+
+
+def _wait_for_locks(extension: str) -> None:
+    """Wait while another process compiles an extension of torch's, but not for one that is dead.
+
+    torch itself waits until the file goes that says so, for ever if a process was killed that had
+    made it.
+
+    Raises
+    ------
+    RuntimeError
+        If the file stays.
+    """
+    if root := os.environ.get("TORCH_EXTENSIONS_DIR"):
+        locks = [Path(root, extension, "lock")]
+    else:
+        root = importlib.import_module("torch.utils.cpp_extension").get_default_build_root()
+        python = f"py{sys.version_info.major}{sys.version_info.minor}{getattr(sys, 'abiflags', '')}"
+        locks = list(Path(root).glob(f"{python}_*/{extension}/lock"))
+    for lock in locks:
+        with contextlib.suppress(FileNotFoundError):  # there is none, or the other process is done
+            if _age(lock) < _LONGEST_COMPILATION:
+                print(f"waiting for the process that has made {lock}", file=sys.stderr)
+            while _age(lock) < _LONGEST_COMPILATION:
+                time.sleep(0.2)
+            raise RuntimeError(f"a process that was killed has left {lock}: remove it")
+
+
+def _age(file: Path) -> float:
+    """Seconds since a file was written."""
+    return time.time() - file.stat().st_mtime
+
+
 class QTorch(Peer):
     """QPyTorch: quantisers for PyTorch; values, never codes."""
 
@@ -388,6 +424,7 @@ class QTorch(Peer):
     @staticmethod
     def _compiled() -> ModuleType:
         """Import it, which compiles its C++ the first time, with the ninja beside our Python."""
+        _wait_for_locks("quant_cpu")
         before = os.environ.get("PATH", "")
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
         try:

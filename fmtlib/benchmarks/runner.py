@@ -20,6 +20,7 @@ from fmtlib.benchmarks.report import check_extra
 from fmtlib.benchmarks.results import SCHEMA
 from fmtlib.benchmarks.tasks import Case, Task
 from fmtlib.benchmarks.timing import Call, Contestant, interleave, part_for
+from fmtlib.choices import near_names
 
 # float32 arrays of 16 KiB, 128 KiB and 64 MiB
 SIZES = {"l1": 1 << 12, "l2": 1 << 15, "memory": 1 << 24}
@@ -61,11 +62,10 @@ def parse_targets(text: str) -> list[str]:
     if text == "best":
         return [fl.cpu_target()]
     names = list(here) if text == "all" else text.split(",")
-    unknown = [name for name in names if name not in here]
-    if unknown:
-        raise ValueError(
-            f"no kernels for {', '.join(unknown)} here; allowed: best, all, {', '.join(here)}"
-        )
+    for name in names:
+        if name not in here:
+            near = near_names(name, ["best", "all", *here])
+            raise ValueError(f"no kernels for {name!r} here{near}")
     # the best first, which is what a user gets
     return sorted(names, key=lambda name: name != fl.cpu_target())
 

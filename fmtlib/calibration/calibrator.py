@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmtlib import codec
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.calibration import limits
 from fmtlib.calibration.scales import Calibration, Scheme
 from fmtlib.calibration.sources import Blocks, Whole, source_of
@@ -218,7 +218,7 @@ class Calibrator:
     ) -> None:
         scheme = Scheme.of(get_format(fmt), affine, power_of_two, dtype)
         if method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+            raise ValueError(not_one_of("method", method, METHODS))
         if method == "entropy" and affine:
             raise ValueError("entropy looks at magnitudes only: not with affine=True; see 'mse'")
         if nonfinite not in get_args(Nonfinite):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -18,8 +18,8 @@ from fmtlib.choices import split_choice
 from fmtlib.files import load, load_array
 from fmtlib.hardware import counters
 from fmtlib.hardware.designs import Design, design, design_names
-from fmtlib.hardware.energy import Energy
-from fmtlib.hardware.memory import Memory
+from fmtlib.hardware.energy import ENERGY_TABLES, Energy
+from fmtlib.hardware.memory import STORAGES, Memory
 from fmtlib.hardware.report import Report
 from fmtlib.hardware.trace import Trace, trace
 from fmtlib.options import Json, Quiet, option, progress
@@ -36,7 +36,11 @@ _OF_INPUTS, _OF_ARRAY, _OF_MEMORY = "Inputs", "Accelerators", "Memory and energy
 _Inputs = Annotated[
     list[Path] | None,
     option(
-        "The same, before those.", "--input", metavar="FILE", panel=_OF_INPUTS, show_default=False
+        "The same as INPUT, and before those.",
+        "--input",
+        metavar="FILE",
+        panel=_OF_INPUTS,
+        show_default=False,
     ),
 ]
 _Mean = Annotated[
@@ -58,23 +62,23 @@ _Designs = Annotated[
     str,
     option(
         "`all`, or designs with commas between, parameters after colons: "
-        "`stripes,loom:serial_bits=2`.",
+        "`stripes,loom:serial_bits=2`; one of your own as `module.Class`.",
         metavar="NAMES", panel=_OF_ARRAY, names=lambda: ["all", *design_names()], several=True,
     ),
 ]  # fmt: skip
 _Storage = Annotated[
-    Literal["raw", "profiled", "dpred", "shapeshifter"],
+    str,
     option(
         "How tensors are stored: `raw`, `profiled`, `dpred` or `shapeshifter`.",
-        metavar="KIND", panel=_OF_MEMORY,
+        metavar="KIND", panel=_OF_MEMORY, names=lambda: STORAGES,
     ),
 ]  # fmt: skip
 _Energy = Annotated[
-    Literal["estimates_45nm", "horowitz_45nm", "none"],
+    str,
     option(
         "Constants: `estimates_45nm`, `horowitz_45nm` or `none`; designs of which one is missing "
         "go without.",
-        metavar="TABLE", panel=_OF_MEMORY,
+        metavar="TABLE", panel=_OF_MEMORY, names=lambda: ["none", *ENERGY_TABLES],
     ),
 ]  # fmt: skip
 
@@ -137,6 +141,7 @@ def count(
     --------
     $ fmtlib count model.onnx photo.jpg --out report
     $ fmtlib count model.onnx --input batch.npy --designs stripes,loom:serial_bits=2 --bits 8
+    $ fmtlib count model.onnx photo.jpg --designs stripes,my_designs.Chunks:chunk_bits=2
     $ fmtlib count model.onnx photo.jpg --mean 0.485,0.456,0.406 --deviation 0.229,0.224,0.225
     $ fmtlib count model.onnx inputs.npz --storage raw --energy none --json
     """
@@ -144,7 +149,8 @@ def count(
     if not files:
         raise typer.BadParameter("give the model's input", param_hint="INPUT")
     memory = Memory(
-        storage=storage, group_size=group_size, activation_bytes=activation_bytes,
+        storage=storage,  # type: ignore[arg-type]  # which it checks
+        group_size=group_size, activation_bytes=activation_bytes,
         weight_bytes=weight_bytes, dram_megabytes_per_second=dram_megabytes_per_second,
         clock_megahertz=clock_megahertz,
     )  # fmt: skip
@@ -236,7 +242,7 @@ def run(
 
 
 def parse_designs(text: str) -> list[Design]:
-    """Designs by their names, with commas between; parameters after colons.
+    """Designs by their names, or those of modules, with commas between; parameters after colons.
 
     Examples
     --------
@@ -246,7 +252,7 @@ def parse_designs(text: str) -> list[Design]:
     Raises
     ------
     TypeError, ValueError
-        An unknown name or parameter, or nothing at all.
+        An unknown name, module or parameter, or nothing at all.
     """
     names = design_names() if text == "all" else [name.strip() for name in text.split(",")]
     found = []
@@ -292,11 +298,22 @@ def read_inputs(
             raise ValueError("one .npz holds all inputs; give no other file beside it")
         return {name: np.asarray(value) for name, value in load(inputs[0]).items()}
     if kinds <= {".npy"}:
-        return np.concatenate([load_array(path) for path in inputs])
+        return np.concatenate([_array(path) for path in inputs])
     if kinds & set(_ARRAYS):
         raise ValueError("give either arrays or photographs, not both")
     shape = _image_shape(model)
     return np.stack([_photograph(path, shape, mean, deviation) for path in inputs])
+
+
+def _array(path: str) -> NDArray[Any]:
+    """An array of samples, all of them numbers."""
+    found = load_array(path)
+    if found.dtype.kind == "f" and (odd := found.size - int(np.isfinite(found).sum())):
+        raise ValueError(
+            f"{path} holds NaN or infinities ({odd} of {found.size}): leave those samples out, or "
+            "put numbers in their place (numpy.nan_to_num)"
+        )
+    return found
 
 
 def _image_shape(model: str) -> tuple[int | None, ...]:

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+from fmtlib.choices import near_names
 from fmtlib.hardware.designs.base import Design
 from fmtlib.hardware.memory import Memory, MemoryCounts
 
@@ -108,7 +109,7 @@ def energy_table(name: str) -> EnergyTable:
     'Horowitz, 45 nm, with our estimates'
     """
     if name not in ENERGY_TABLES:
-        raise ValueError(f"no energy table {name!r}; there are {', '.join(ENERGY_TABLES)}")
+        raise ValueError(f"unknown energy table {name!r}{near_names(name, ENERGY_TABLES)}")
     data = table(name)
     inherited = energy_table(data["extends"]).constants if "extends" in data else ()
     common = (data["node_nm"], data["voltage_V"], data["source"])

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.encodings import storage_size
 from fmtlib.hardware.designs.base import Design, remembered
 from fmtlib.hardware.layers import Layer
@@ -76,7 +76,7 @@ def footprint(
     [512, 196, 104, 104]
     """
     if storage not in STORAGES:
-        raise ValueError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
+        raise ValueError(not_one_of("storage", storage, STORAGES))
     tensor = getattr(layer, operand)
     size = math.prod(tensor.shape)
     if storage == "raw":
@@ -169,7 +169,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         if self.storage not in STORAGES:
-            raise ValueError(f"storage must be one of {', '.join(STORAGES)}, got {self.storage!r}")
+            raise ValueError(not_one_of("storage", self.storage, STORAGES))
         if not isinstance(self.resident_activations, bool):
             raise TypeError(
                 f"resident_activations must be True or False, got {self.resident_activations!r}"

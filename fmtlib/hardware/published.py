@@ -6,6 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fmtlib.choices import near_names
 from fmtlib.hardware.layers import Layer
 from fmtlib.hardware.tensors import MAX_BITS, Shape
 
@@ -70,7 +71,7 @@ def published_network(
     28
     """
     if name not in _networks():
-        raise ValueError(f"unknown network {name!r}; allowed: {', '.join(_networks())}")
+        raise ValueError(f"unknown network {name!r}{near_names(name, _networks())}")
     records = _networks()[name]["layers"]
     activations = _widths("activation_bits", activation_bits, records)
     weights = _widths("weight_bits", weight_bits, records)

@@ -315,10 +315,12 @@ def _layer(
         ("activations", product.activations, activation_bits, how),
         ("weights", product.weights, weight_bits, exact),
     ):
-        try:
-            tensors.append(_integers(x, bits, calibration))
-        except ValueError as error:
-            raise ValueError(f"{role} of {product.name!r}: {error}") from error
+        if odd := x.size - int(np.isfinite(x).sum()):
+            raise ValueError(
+                f"{role} of {product.name!r} hold NaN or infinities ({odd} of {x.size}): look for "
+                "them in the inputs, then in the model's weights"
+            )
+        tensors.append(_integers(x, bits, calibration))
     (activations, activation_scale), (weights, weight_scale) = tensors
     widths: dict[str, Any] = {"activation_bits": activation_bits, "weight_bits": weight_bits}
     if product.kind == "conv":

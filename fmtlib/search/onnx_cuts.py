@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.arguments import not_one_of
 from fmtlib.onnx_models import RANDOM, Arrays, feeds_of, load, session
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class CutModel:
         graph = self._model.graph
         outputs = [value.name for value in graph.output]
         if output is not None and output not in outputs:
-            raise ValueError(f"output must be one of {', '.join(outputs)}, got {output!r}")
+            raise ValueError(not_one_of("output", output, outputs))
         self.output = outputs[0] if output is None else output
         self._constants: Arrays = {}
         nodes = _leading_to(self.output, self._fold(graph))

@@ -135,7 +135,7 @@ class SearchResult:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise ImportError('plots need matplotlib: pip install "fmtlib[demo]"') from error
+            raise ImportError('plots need Matplotlib: pip install "fmtlib[train]"') from error
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         front = self.pareto()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.training.layers import (
     GELU,
     GRU,
@@ -215,7 +215,7 @@ def recurrent(
     """
     cells = {"lstm": LSTM, "gru": GRU}
     if kind not in cells:
-        raise ValueError(f"kind must be one of {', '.join(cells)}, got {kind!r}")
+        raise ValueError(not_one_of("kind", kind, cells))
     generator = np.random.default_rng(seed)
     layers: list[Layer] = [Embedding(vocabulary, width, generator)]
     for _ in range(whole_number("depth", depth, 1)):

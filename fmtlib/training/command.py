@@ -49,7 +49,7 @@ _ClipNorm = Annotated[
     option("Scale gradients down to this norm; not if left out.", metavar="NORM", panel=_HOW),
 ]
 _LossScale = Annotated[
-    str | None, _named("Of the gradients; none if left out.", "loss scale", "SCALE", _HOW)
+    str | None, _named("`dynamic` or a number; none if left out.", "loss scale", "SCALE", _HOW)
 ]
 _Weights = Annotated[
     Path | None,
@@ -253,7 +253,8 @@ def names() -> str:
     parts = [
         "Names, and parameters that follow them after colons (fast:alpha=0.35:beta=0.15). Several "
         "numbers: commas between (mlp:hidden=64,64). A recipe in another: parentheses "
-        "(nm:kept=1:recipe=(bfp:mantissa_bits=4)). int8 is calibrated on the network of "
+        "(nm:kept=1:recipe=(bfp:mantissa_bits=4)). A recipe of your own as module.Class "
+        "(my_recipes.Narrow:weight_format=nvfp4). int8 is calibrated on the network of "
         "`--weights`. A seed of data or network stands for that of `--seed`."
     ]
     for what, table in TABLES.items():

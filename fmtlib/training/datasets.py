@@ -99,7 +99,7 @@ def digits(seed: int = 0, *, test: float = 0.25, validation: float = 0.1) -> Dat
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            'the digits come with scikit-learn: pip install "fmtlib[demo]"'
+            'the digits come with scikit-learn: pip install "fmtlib[data]"'
         ) from error
     bunch = load_digits()
     images = (bunch.images[:, None] / 16).astype(np.float32)

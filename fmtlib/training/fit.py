@@ -198,7 +198,10 @@ def fit(
         if not callable(value):
             raise TypeError(f"{name} must be callable, got {value!r}")
     if loss_scale is not None and not isinstance(loss_scale, LossScale):
-        raise TypeError(f"loss_scale must be a LossScale or None, got {loss_scale!r}")
+        raise TypeError(
+            f"loss_scale must be a LossScale or None, got {loss_scale!r}; "
+            "LossScale(initial=1024, interval=None) stays 1024"
+        )
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ValueError(f"clip_norm must be positive and finite, got {clip_norm}")
     if checkpoint is None and (resume or checkpoint_every is not None):

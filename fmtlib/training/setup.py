@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import os
@@ -97,12 +98,14 @@ def parse_recipe(text: str) -> Recipe:
     ----------
     text : str
         Such as "fast:alpha=0.35:beta=0.15"; a recipe in another stands in parentheses,
-        "nm:kept=1:group=4:recipe=(bfp:mantissa_bits=4)".
+        "nm:kept=1:group=4:recipe=(bfp:mantissa_bits=4)".  A class of your own is named by where it
+        is, "my_recipes.Narrow", and imported; the module may be in the working folder.
 
     Raises
     ------
     TypeError, ValueError
-        If the name, a parameter or its value is none; if the recipe needs a trained network.
+        If the name, a parameter or its value is none, or a class of your own no `Recipe`; if the
+        recipe needs a trained network.
 
     Examples
     --------
@@ -131,7 +134,8 @@ def _state(text: str) -> StateFormat:
 
 def _chosen(what: str, text: str) -> partial[Any]:
     readers = {"recipe": parse_recipe, "then": _schedule, "state": _state}
-    return choose(what, text, TABLES[what], hidden=HIDDEN[what], readers=readers)
+    base = Recipe if what == "recipe" else None
+    return choose(what, text, TABLES[what], hidden=HIDDEN[what], readers=readers, base=base)
 
 
 def _made(text: str, chosen: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
@@ -145,6 +149,15 @@ def _made(text: str, chosen: Callable[..., Any], *arguments: Any, **more: Any) -
 def _schedule(text: str) -> Schedule:
     schedule: Schedule = _made(text, _chosen("schedule", text))
     return schedule
+
+
+def _loss_scale(given: str | float) -> LossScale:
+    """The scale of a text; a number alone is a constant one."""
+    text = str(given)
+    with contextlib.suppress(ValueError):
+        text = f"constant:initial={float(given)}"
+    scale: LossScale = _made(text, _chosen("loss scale", text))
+    return scale
 
 
 class Trained(NamedTuple):
@@ -190,8 +203,8 @@ class Setup:
         "sgd:momentum=0.9", "adamw:weight_decay=0.01", ...; "cosine", "constant",
         "steps:at=0.5,0.75:factor=0.1", "warmup:steps=100:then=cosine".
     clip_norm : float, optional
-    loss_scale : str, optional
-        "dynamic:initial=1024" or "constant:initial=1024", see `LossScale`.
+    loss_scale : str or float, optional
+        "dynamic:initial=1024" or "constant:initial=1024", see `LossScale`; 1024 is the latter.
     seed : int
         Of the split of the data, the initial weights, and all that `fit` draws.
 
@@ -217,7 +230,7 @@ class Setup:
     optimizer: str = "sgd"
     schedule: str = "cosine"
     clip_norm: float | None = None
-    loss_scale: str | None = None
+    loss_scale: str | float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -239,7 +252,7 @@ class Setup:
         _made(self.optimizer, optimizer, [])
         _schedule(self.schedule)
         if self.loss_scale is not None:
-            _made(self.loss_scale, _chosen("loss scale", self.loss_scale))
+            _loss_scale(self.loss_scale)
         if self.learning_rate is None:
             rate = 0.002 if issubclass(optimizer.func, Adam) else 0.1  # type: ignore[arg-type]
             object.__setattr__(self, "learning_rate", rate)
@@ -341,7 +354,7 @@ class Setup:
                 recipe=self._recipe(network, data, weights is not None),
                 epochs=self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate,
                 optimizer=optimizer, schedule=_schedule(self.schedule), clip_norm=self.clip_norm,
-                loss_scale=None if scale is None else _chosen("loss scale", scale)(),
+                loss_scale=None if scale is None else _loss_scale(scale),
                 seed=self.seed, checkpoint=checkpoint, checkpoint_every=checkpoint_every,
                 resume=resume, progress=progress,
             )  # fmt: skip

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fmtlib.accumulators import PRESETS
 from fmtlib.formats import OVERFLOWS, ROUNDINGS
 from fmtlib.options import FormatName, Json, format_names, number, option, print_json
 from fmtlib.vectors.lfsr import LFSR
-from fmtlib.vectors.modes import every_mode
+from fmtlib.vectors.modes import OPERATIONS, every_mode
+from fmtlib.vectors.words import FIELDS
 
 _NOISE, _DOTS = "Noise of stochastic roundings", "Dot products"  # groups of the options
 
 _Op = Annotated[
-    Literal["encode", "decode", "quantize", "bfp", "dot"],
-    option("What the circuit does: `encode`, `decode`, `quantize`, `bfp` or `dot`.", metavar="OP"),
-]
+    str,
+    option(
+        "What the circuit does: `encode`, `decode`, `quantize`, `bfp` or `dot`.",
+        metavar="OP", names=lambda: OPERATIONS,
+    ),
+]  # fmt: skip
 _Roundings = Annotated[
     str | None,
     option(
@@ -32,13 +36,13 @@ _Overflows = Annotated[
     ),
 ]  # fmt: skip
 _Dtype = Annotated[
-    Literal["float32", "float16", "bfloat16", "float64"] | None,
+    str | None,
     option(
         "Of the numbers that are no codes: `float32` (if left out), `float16`, `bfloat16` or "
         "`float64`; of a 16-bit one encode and quantize take all patterns.",
-        metavar="TYPE",
+        metavar="TYPE", names=lambda: FIELDS,
     ),
-]
+]  # fmt: skip
 _Count = Annotated[
     int | None,
     option("Random inputs beside the corners; 1000 if left out.", metavar="N", parser=number),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from fmtlib.arguments import not_one_of
 from fmtlib.codec import Mode
 from fmtlib.formats import ROUNDINGS, STOCHASTIC, Format, get_format
 from fmtlib.vectors.blocks import block_vectors
@@ -13,6 +14,15 @@ from fmtlib.vectors.dots import dot_vectors
 from fmtlib.vectors.elementwise import decode_vectors, encode_vectors, quantize_vectors
 from fmtlib.vectors.files import Vectors
 from fmtlib.vectors.lfsr import LFSR
+
+#: Name → what makes a set of it.
+OPERATIONS: dict[str, Callable[..., Vectors]] = {
+    "encode": encode_vectors,
+    "decode": decode_vectors,
+    "quantize": quantize_vectors,
+    "bfp": block_vectors,
+    "dot": dot_vectors,
+}
 
 
 def every_mode(
@@ -58,16 +68,10 @@ def every_mode(
     ...     print(vectors.name)
     int8-encode-down-saturate
     """
-    functions: dict[str, Any] = {
-        "encode": encode_vectors,
-        "decode": decode_vectors,
-        "quantize": quantize_vectors,
-        "bfp": block_vectors,
-        "dot": dot_vectors,
-    }
-    if op not in functions:
-        raise ValueError(f"op must be one of {', '.join(functions)}, got {op!r}")
-    allowed = inspect.signature(functions[op]).parameters
+    if op not in OPERATIONS:
+        raise ValueError(not_one_of("op", op, OPERATIONS))
+    make = OPERATIONS[op]
+    allowed = inspect.signature(make).parameters
     modes = {"rounding": roundings, "overflow": overflows}
     noise = {"random_bits": random_bits, "lfsr": lfsr}
     given = {name for name, value in {**modes, **noise}.items() if value is not None}
@@ -75,7 +79,7 @@ def every_mode(
         if name not in allowed:
             raise TypeError(f"vectors of {op} take no {name}")
     if "rounding" not in allowed:
-        yield functions[op](fmt, **arguments)
+        yield make(fmt, **arguments)
         return
     wanted = ROUNDINGS if roundings is None else roundings
     if given & set(noise) and not set(wanted) & set(STOCHASTIC):
@@ -90,4 +94,4 @@ def every_mode(
     for rounding in wanted:
         of_noise = noise if rounding in STOCHASTIC else {}
         for way in ways:
-            yield functions[op](fmt, rounding=rounding, **way, **of_noise, **arguments)
+            yield make(fmt, rounding=rounding, **way, **of_noise, **arguments)

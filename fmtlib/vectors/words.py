@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.arguments import not_one_of
 from fmtlib.codec import encode
 
 Words: TypeAlias = NDArray[np.uint64]
@@ -19,7 +20,7 @@ def number_type(dtype: str) -> str:
     """The name of a type, if numbers can have it."""
     name = np.dtype(dtype).name if not isinstance(dtype, str) else dtype
     if name not in FIELDS:
-        raise ValueError(f"dtype must be one of {', '.join(FIELDS)}, got {dtype!r}")
+        raise ValueError(not_one_of("dtype", dtype, FIELDS))
     return name
 
 

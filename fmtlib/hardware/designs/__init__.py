@@ -1,9 +1,8 @@
 """The accelerators, one file each, and the one registry of their names."""
 
-from dataclasses import fields
 from typing import Any
 
-from fmtlib.choices import near_names
+from fmtlib.choices import named, near_names, parameters_of
 from fmtlib.hardware.designs.base import Design
 from fmtlib.hardware.designs.bitfusion import BitFusion
 from fmtlib.hardware.designs.cnvlutin import Cnvlutin
@@ -65,7 +64,8 @@ def design(name: str, **parameters: Any) -> Design:
     Parameters
     ----------
     name : str
-        One of `design_names()`.
+        One of `design_names()`, or where a class of your own is, as ``module.Class``, which is
+        imported; the module may be in the working folder.
     **parameters
         `tiles`, `lanes`, `columns`, `rows` for every design, and its own (see its class).
 
@@ -74,7 +74,7 @@ def design(name: str, **parameters: Any) -> Design:
     ValueError
         Unknown name, or a parameter out of range.
     TypeError
-        Unknown parameter, or one of the wrong type.
+        Unknown parameter, or one of the wrong type; a class that is no `Design`.
 
     Examples
     --------
@@ -83,11 +83,10 @@ def design(name: str, **parameters: Any) -> Design:
     """
     if not isinstance(name, str):
         raise TypeError(f"a design's name must be a str, not {name!r}")
-    if name not in DESIGNS:
-        raise ValueError(f"unknown design {name!r}{near_names(name, DESIGNS)}")
-    cls = DESIGNS[name]
-    known = [field.name for field in fields(cls)]
+    cls = named("design", name, DESIGNS, Design)
+    known = parameters_of(cls)
     for parameter in parameters:
         if parameter not in known:
             raise TypeError(f"{name} has no parameter {parameter!r}{near_names(parameter, known)}")
-    return cls(**parameters)
+    made: Design = cls(**parameters)
+    return made

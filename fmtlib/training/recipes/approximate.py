@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmtlib._core import kernels
-from fmtlib.arguments import whole_number
+from fmtlib.arguments import not_one_of, whole_number
 from fmtlib.training.layers import Floats
 from fmtlib.training.recipes.base import Operand, Recipe
 
@@ -113,8 +113,7 @@ def mantissa_table(multiplier: Multiplier, mantissa_bits: int) -> NDArray[np.uin
            [  1, 128]], dtype=uint8)
     """
     if multiplier not in get_args(Multiplier):
-        choices = ", ".join(get_args(Multiplier))
-        raise ValueError(f"multiplier must be one of {choices}, got {multiplier!r}")
+        raise ValueError(not_one_of("multiplier", multiplier, get_args(Multiplier)))
     m = whole_number("mantissa_bits", mantissa_bits, 1, 7)
     a = np.arange(1 << m, dtype=np.int64)[:, None] << (_FRACTION_BITS - m)
     b = a.T

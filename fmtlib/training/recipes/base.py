@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from fmtlib.arguments import not_one_of
 from fmtlib.formats import Rounding
 from fmtlib.training.layers import Floats, Parameter
 
@@ -336,7 +337,7 @@ class Run:
         products are counted, and its backward ones are taken to come in the reverse order.
         """
         if gemm not in GEMMS:
-            raise ValueError(f"gemm must be one of {', '.join(GEMMS)}, got {gemm!r}")
+            raise ValueError(not_one_of("gemm", gemm, GEMMS))
         if not 0 <= index < _MOST_LAYERS:
             raise ValueError(f"index must be from 0 to {_MOST_LAYERS - 1}, got {index}")
         if a.ndim < 2 or b.ndim < 2 or b.shape[:-1] != (*a.shape[:-2], a.shape[-1]):
@@ -540,8 +541,7 @@ def _once(make: Callable[[Floats], _Made], x: Floats, operand: Operand) -> _Made
 def check_rounding(name: str, rounding: object) -> None:
     """Raise a ValueError if it is not one of `fmtlib.encode`'s."""
     if rounding not in get_args(Rounding):
-        choices = ", ".join(get_args(Rounding))
-        raise ValueError(f"{name} must be one of {choices}, got {rounding!r}")
+        raise ValueError(not_one_of(name, rounding, get_args(Rounding)))
 
 
 def chunks(bits: int) -> int:
