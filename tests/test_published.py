@@ -81,5 +81,5 @@ def test_no_profile_is_invented():
     assert [(layer.activation_bits, layer.weight_bits) for layer in given] == [(5, 7), (6, 7)]
     with pytest.raises(ValueError, match="must be one, or 2 of them, not 3"):
         published_network("lenet", activation_bits=[5, 6, 7])
-    with pytest.raises(ValueError, match="unknown network 'vgg'; allowed: alexnet"):
+    with pytest.raises(ValueError, match="unknown network 'vgg'; did you mean 'vgg_"):
         published_network("vgg")

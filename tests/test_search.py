@@ -391,7 +391,7 @@ def test_missing_extras_are_named(monkeypatch):
     found = search_precision(Evaluator(), START, SIZES, budget=2)
     for name in ("rich.progress", "rich.console", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r'pip install "fmtlib\[demo\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fmtlib\[train\]"'):
         found.plot()
     with pytest.raises(ImportError, match=r'pip install "fmtlib\[cli\]"'):
         search_precision(Evaluator(), START, SIZES, progress=True)
