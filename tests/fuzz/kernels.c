@@ -5,6 +5,7 @@
  * case runs on all instruction sets of this machine; whatever they give must be the same, and that of
  * a loop that a reader can check where there is a short one.  The first byte chooses the case.
  * tests/fuzz/run.sh builds and runs it. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -468,9 +469,55 @@ static void matmul(choices *c)
     free(kept), free(start), free(a_codes), free(a_scales), free(b_codes), free(b_scales);
 }
 
+/* The mantissa's leading bits, and in *power what is left of the number: NaN of an infinite one. */
+static unsigned apart(float x, int mantissa_bits, float *power)
+{
+    int exponent;
+    const float fraction = frexpf(fabsf(x), &exponent);
+    *power = isfinite(x) ? copysignf(ldexpf(1, exponent - 1), x) : NAN;
+    if (isfinite(x) && fabsf(x) < 0x1p-126f)
+        *power = 0;
+    return *power == 0 || isnan(*power) ? 0 : (unsigned)((2 * fraction - 1) * (1 << mantissa_bits));
+}
+
+static void table_product(choices *c)
+{
+    fmt_table_product p;
+    p.mantissa_bits = (int)number(c, 1, 7);
+    p.rows = number(c, 0, 20), p.depth = number(c, 0, 20), p.columns = number(c, 0, 80);
+    const size_t entries = (size_t)1 << 2 * p.mantissa_bits, n = (size_t)(p.rows * p.columns);
+    uint8_t *a = bytes(c, (size_t)(p.rows * p.depth) * sizeof(float));
+    uint8_t *b = bytes(c, (size_t)(p.depth * p.columns) * sizeof(float));
+    uint8_t *chosen = bytes(c, entries);
+    float *factors = memory(entries * sizeof *factors), *expected = memory(n * sizeof *expected);
+    for (size_t i = 0; i < entries; i++)
+        factors[i] = 0.5f + chosen[i] * (1.5f / 256);
+    p.a = (const float *)a, p.b = (const float *)b, p.factors = factors;
+    for (ptrdiff_t i = 0; i < p.rows; i++)
+        for (ptrdiff_t j = 0; j < p.columns; j++) {
+            float sum = 0, left, right;
+            for (ptrdiff_t k = 0; k < p.depth; k++) {
+                const unsigned v = apart(p.a[i * p.depth + k], p.mantissa_bits, &left);
+                const unsigned w = apart(p.b[k * p.columns + j], p.mantissa_bits, &right);
+                sum += factors[(v << p.mantissa_bits) + w] * right * left;
+            }
+            expected[i * p.columns + j] = sum;
+        }
+    FOR_TARGETS
+    {
+        float *out = memory(n * sizeof *out);
+        p.lines = memory(TABLE_LINES * sizeof *p.lines);
+        fmt_active->multiply_by_table(&p, out);
+        for (size_t i = 0; i < n; i++)
+            REQUIRE(out[i] == expected[i] || (isnan(out[i]) && isnan(expected[i])));
+        free(out), free(p.lines);
+    }
+    free(a), free(b), free(chosen), free(factors), free(expected);
+}
+
 static void (*const cases[])(choices *)
     = {decode_groups, encode_groups, unpack, checksum, planes, lookup,
-       transpose,     widths,        terms,  noise,    matmul};
+       transpose,     widths,        terms,  noise,    matmul, table_product};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -301,8 +301,8 @@ typedef struct {
     int planes;
 } fmt_serial_operand;
 
-/* Matrices (rows, depth) and (depth, columns); factors: the product of each pair of mantissas of so
- * many bits; lines: room for TABLE_LINES floats. */
+/* Matrices (rows, depth) and (depth, columns); factors: half the product of each pair of mantissas of
+ * so many bits, below 2, lest one times a power of two be infinite; lines: room for TABLE_LINES. */
 enum {
     TABLE_COLUMNS = 32, TABLE_STEP = 4, TABLE_MANTISSAS = 128,
     TABLE_LINES = TABLE_STEP * TABLE_MANTISSAS * TABLE_COLUMNS
