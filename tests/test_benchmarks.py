@@ -677,6 +677,30 @@ def test_numpy_by_hand_does_the_same():
     assert all(f"quantize float8_e4m3fn {name}" in TASKS for name in STOCHASTIC)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("who", None), ("who", " "), ("who", ["fmtlib"]), ("target", []), ("ratio", 0),
+        ("ratio", None), ("ratio", "1"), ("ratio", 10**400), ("ratio", float("nan")),
+        ("ratio", True), ("ratio_quartiles", None), ("ratio_quartiles", [1.0]), ("ratio_quartiles", [1.0, [2.0]]),
+        ("ratio_quartiles", [-1.0, 1.0]),
+    ],
+)  # fmt: skip
+def test_results_that_are_none_are_refused(tmp_path, key, value):
+    found = record(("encode float8_e5m2", [ours(2.0)]), ("decode float8_e5m2", [ours(2.0)]))
+    results.ours_of(found["rows"][1])[0][key] = value
+    results.save(found, tmp_path / "a.json")
+    with pytest.raises(ValueError, match="row 1 is none of fmtlib bench's"):
+        results.load(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("row", [1, {}, {"task": "a", "size": "l1", "entries": {}}])
+def test_rows_that_are_none_are_refused(tmp_path, row):
+    (tmp_path / "a.json").write_text(json.dumps({"schema": results.SCHEMA, "rows": [row]}))
+    with pytest.raises(ValueError, match="row 0 is none of fmtlib bench's"):
+        results.load(tmp_path / "a.json")
+
+
 def test_json_is_one_row_a_line(tmp_path):
     found = record(("encode float8_e5m2", [ours(2.0)]), ("decode float8_e5m2", [ours(2.0)]))
     results.save(found, tmp_path / "a.json")

@@ -34,7 +34,12 @@ FOUND: dict[str, list[bytes]] = {
     "training_row": [NESTED],
     "counting_rows": [NESTED],
     "report": [NESTED],
-    "measurements": [NESTED],
+    "measurements": [
+        NESTED,
+        # KeyError
+        b'{"schema": 1, "rows": [{"task": "a", "size": "l1", "entries": [{"who": "fmtlib",'
+        b' "target": "baseline", "ratio": 1.0}]}]}',
+    ],
     # a value of nothing, though one must be given
     "choice": [b"a:b=()"],
     # BadZipFile

@@ -33,7 +33,38 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{os.fspath(path)} has schema {results.get('schema')!r}; this fmtlib reads {SCHEMA}"
         )
+    for i, row in enumerate(results["rows"]):
+        if not _is_row(row):
+            raise ValueError(f"{os.fspath(path)}: row {i} is none of fmtlib bench's")
     return results
+
+
+def _is_row(row: object) -> bool:
+    """Whether a row has what `compare` looks at."""
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("task"), str)
+        and isinstance(row.get("size"), str)
+        and isinstance(row.get("entries"), list)
+        and all(map(_is_entry, row["entries"]))
+        and all(map(_is_timed, ours_of(row)))
+    )
+
+
+def _is_entry(entry: object) -> bool:
+    who = entry.get("who") if isinstance(entry, dict) else None
+    return isinstance(who, str) and bool(who.split(",")[0].strip())
+
+
+def _is_timed(entry: dict[str, Any]) -> bool:
+    ratio, quartiles = entry.get("ratio"), entry.get("ratio_quartiles")
+    numbers = [ratio, *quartiles] if isinstance(quartiles, list) else []
+    return (
+        isinstance(entry.get("target"), str)
+        and len(numbers) == 3
+        and all(type(x) in (int, float) and 0 <= x < 1e300 for x in numbers)
+        and numbers[0] > 0
+    )
 
 
 def ours_of(row: dict[str, Any]) -> list[dict[str, Any]]:
