@@ -682,8 +682,8 @@ def test_numpy_by_hand_does_the_same():
     [
         ("who", None), ("who", " "), ("who", ["fmtlib"]), ("target", []), ("ratio", 0),
         ("ratio", None), ("ratio", "1"), ("ratio", 10**400), ("ratio", float("nan")),
-        ("ratio", True), ("ratio_quartiles", None), ("ratio_quartiles", [1.0]), ("ratio_quartiles", [1.0, [2.0]]),
-        ("ratio_quartiles", [-1.0, 1.0]),
+        ("ratio", True), ("ratio_quartiles", None), ("ratio_quartiles", [1.0]),
+        ("ratio_quartiles", [1.0, [2.0]]), ("ratio_quartiles", [-1.0, 1.0]),
     ],
 )  # fmt: skip
 def test_results_that_are_none_are_refused(tmp_path, key, value):

@@ -5,6 +5,7 @@ What a fuzzer found to be wrong stays in `FOUND`.
 
 from __future__ import annotations
 
+import base64
 import struct
 import sys
 from typing import Any
@@ -47,6 +48,11 @@ FOUND: dict[str, list[bytes]] = {
     # MemoryError: a chunk that says it has 4 GB
     "photograph": [
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde\xff\xff\xff\xffIDAT",
+        # SyntaxError from Pillow: a chunk of no name after the first one of pixels
+        base64.b64decode(
+            "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAFElEQVR4nGNkYGRihgEWHh7V1dXV1dXV"
+            "1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1R4iOAAWqgDpKNekGQAAAABJRU5ErkJggg=="
+        ),
     ],
     # IndexError of no planes at all
     "chunk_planes": [b""],

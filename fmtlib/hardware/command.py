@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -338,6 +339,10 @@ def _image_shape(model: str) -> tuple[int | None, ...]:
     return shape[1:]
 
 
+# What Pillow's decoders let through of damaged files, beside OSError.
+_OF_DECODERS = (SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error)
+
+
 def _photograph(
     path: str, shape: tuple[int | None, ...], mean: Sequence[float], deviation: Sequence[float]
 ) -> Floats:
@@ -356,7 +361,7 @@ def _photograph(
             size = (width or image.width, height or image.height)
             whole = image.convert("L" if channels == 1 else "RGB")
             pixels = np.asarray(whole.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, *_OF_DECODERS) as error:
         raise ValueError(f"{path} is no photograph: {error}") from None
     pixels = pixels.reshape(size[1], size[0], -1)
     for name, values in (("mean", mean), ("deviation", deviation)):
