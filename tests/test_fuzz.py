@@ -54,6 +54,8 @@ FOUND: dict[str, list[bytes]] = {
             "1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1dXV1R4iOAAWqgDpKNekGQAAAABJRU5ErkJggg=="
         ),
     ],
+    # ZeroDivisionError from strides of 0
+    "nodes": [base64.b64decode("AJNmbbRfcT1ndP8BAAt0gA8Acv///////////////////////wAt")],
     # IndexError of no planes at all
     "chunk_planes": [b""],
 }

@@ -190,6 +190,11 @@ def _convolution(item: ProductNode, x: Floats, w: Floats) -> Product:
         x, w = x[..., np.newaxis], w[..., np.newaxis]
     kernel, images = w.shape[2:], x.shape[2:]
     strides, dilations = ([*how.get(name, [1] * axes), 1][:2] for name in ("strides", "dilations"))
+    if min(*strides, *dilations) < 1:  # which onnxruntime refuses, if it has to run the node
+        raise ValueError(
+            f"strides and dilations of {item.name!r} must be at least 1, got {strides} and "
+            f"{dilations}"
+        )
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     return Product(
         item.name,
