@@ -189,7 +189,12 @@ def changed(document, path, value):
         (["records", 1, "compute_cycles"], 1.5, "compute_cycles must be a count, got 1.5"),
         (["records", 1, "macs"], -1, "macs must be a count, got -1"),
         (["records", 1, "macs"], True, "macs must be a count, got True"),
+        (["records", 1, "macs"], 1 << 63, "macs must be a count"),
         (["records", 1, "macs"], 10, "record 3: macs is not the sum"),
+        (["records", 1, "tiles"], 0, "record 1: tiles must be positive, got 0"),
+        (["records", 1, "total_pj"], "1", "record 1: total_pj must not be '1'"),
+        (["records", 1, "kind"], ["conv"], "record 1: kind must not be"),
+        (["records", 0, "network"], "another", "a network has no total"),
         (["records", 0, "stall_cycles"], -5, "stall_cycles must be a count, got -5"),
         (["records", 0, "stall_cycles"], 5, "stall_cycles is not total"),
         (["records", 0, "memory_cycles"], 10**9, "total_cycles is not the maximum"),
@@ -208,6 +213,24 @@ def test_what_does_not_agree_is_refused(report, tmp_path, path, value, message):
     with pytest.raises(ValueError, match=message) as error:
         Report.load(file)
     assert str(error.value).startswith(str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("memory", "memory must be an object or null"),
+        ("energy", "energy must be an object or null"),
+        ("peak_bit_products_per_cycle", "peak_bit_products_per_cycle must be positive, got None"),
+        ("weight_dpred_bits", "record 0 has no weight_dpred_bits"),
+    ],
+)
+def test_what_lacks_a_part_is_refused(report, tmp_path, name, message):
+    document = json.loads(report.dumps())
+    for part in (document, *document["records"]):
+        part.pop(name, None)
+    (tmp_path / "report.json").write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        Report.load(tmp_path / "report.json")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": NaN}', "\x80"])

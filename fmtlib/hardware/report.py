@@ -40,6 +40,9 @@ _MEMORY_COUNTS = (
     "dram_activation_write_bits", "dram_activation_read_bits", "dram_weight_read_bits", "dram_bits",
     "memory_cycles", "stall_cycles", "total_cycles", "baseline_total_cycles",
 )  # fmt: skip
+_OPERANDS = ("activation", "weight")
+_STORAGES = ("raw", "profiled", "dpred", "dpred_metadata", "shapeshifter")
+_STORED_BITS = tuple(f"{operand}_{name}_bits" for operand in _OPERANDS for name in _STORAGES)
 _WORDS = ("network", "row", "layer", "design", "label", "array")
 # An energy is a sum of floats: it may differ from the sum of its parts by their rounding.
 _ROUNDING = 1e-9
@@ -319,10 +322,9 @@ class Report:
         body = []
         for network in self.networks if self.memory else ():
             total = next(r for r in self.totals if r["network"] == network)
-            for operand in ("activation", "weight"):
-                names = ("raw", "profiled", "dpred", "dpred_metadata", "shapeshifter")
-                found = [total[f"{operand}_{name}_bits"] for name in names]
-                ratio = None if found[2] is None else 100 * found[2] / found[0]
+            for operand in _OPERANDS:
+                found = [total[f"{operand}_{name}_bits"] for name in _STORAGES]
+                ratio = None if found[2] is None or not found[0] else 100 * found[2] / found[0]
                 cells = [_cell(None if bits is None else bits / 1e6) for bits in found]
                 body.append([network, f"{operand}s", *cells, _cell(ratio)])
         return head, body
@@ -538,7 +540,8 @@ def _validated(cls: type[Report], document: Any) -> Report:
         _require(isinstance(document.get(name), kind), f"{name} must be a list")
         _require(all(isinstance(item, dict) for item in document[name]), f"{name}: not all objects")
     for name in ("memory", "energy"):
-        _require(isinstance(document.get(name), dict | None), f"{name} must be an object or null")
+        found = document.get(name, "missing")
+        _require(isinstance(found, dict | None), f"{name} must be an object or null")
     records = document["records"]
     _require(bool(records), "no records")
     for i, record in enumerate(records):
@@ -547,6 +550,8 @@ def _validated(cls: type[Report], document: Any) -> Report:
     for histogram in report.histograms:
         _check_histogram(histogram)
     _check_totals(report)
+    total = {record["network"] for record in report.totals}
+    _require(total >= set(report.networks), "a network has no total")
     _require(
         document["geometric_means"] == report.geometric_means,
         "the geometric means are not those of the records",
@@ -561,11 +566,22 @@ def _check_record(record: dict[str, Any], first: dict[str, Any], at: str, memory
     _require(record["row"] in ("layer", "total"), f"{at}: row must be 'layer' or 'total'")
     for name in (*_COUNTS, *(_MEMORY_COUNTS if memory else ())):
         value = record.get(name)
-        _require(type(value) is int and value >= 0, f"{at}: {name} must be a count, got {value!r}")
+        count = type(value) is int and 0 <= value < 1 << 63
+        _require(count, f"{at}: {name} must be a count, got {value!r}")
+    for name in (*_SIZE, "peak_bit_products_per_cycle", "baseline_peak_bit_products_per_cycle"):
+        value = record.get(name)
+        _require(type(value) is int and value > 0, f"{at}: {name} must be positive, got {value!r}")
+    for name, value in record.items():  # a design's own parameters may be words, too
+        words = () if name in (*RATIOS, *_STORED_BITS, "total_pj") else (str, bool)
+        plain = value is None or type(value) in (int, float, *words)
+        within = type(value) is not int or abs(value) < 1 << 63
+        _require(plain and within, f"{at}: {name} must not be {value!r}")
     cycles = record["compute_cycles"]
     speedup = record["baseline_cycles"] / cycles if cycles else None
     _require(record.get("speedup") == speedup, f"{at}: speedup is not the ratio of its cycles")
     if memory:
+        lacking = set(_STORED_BITS) - record.keys()
+        _require(not lacking, f"{at} has no {', '.join(sorted(lacking))}")
         stalls = record["total_cycles"] - record["compute_cycles"]
         _require(record["stall_cycles"] == stalls, f"{at}: stall_cycles is not total − compute")
         if record["row"] == "layer":
