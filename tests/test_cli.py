@@ -215,7 +215,7 @@ def test_completion_is_installed(tmp_path):
 
 DOCUMENTS = [
     *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.py"),
-    *(ROOT / "examples").rglob("*.*"), ROOT / ".ci/run",
+    *(path for path in (ROOT / "examples").rglob("*.*") if path.suffix != ".pyc"), ROOT / ".ci/run",
 ]  # fmt: skip
 
 
